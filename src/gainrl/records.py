@@ -1,0 +1,246 @@
+"""What stages hand to each other: tables with checked columns, JSON and append-only JSON lines.
+
+Every file appears under its final name only when it is complete (write, fsync, rename), so a
+killed job or a full disk leaves nothing that a later stage could mistake for a result.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from gainrl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns of a table and their kinds: 'str', 'int', 'float'; optional ones may be absent."""
+
+    name: str
+    required: Mapping[str, str]
+    optional: Mapping[str, str]
+    unique: str | None = "id"
+
+
+PROMPTS = Schema(
+    "prompt table",
+    {"id": "str", "question": "str", "answer": "str"},
+    {"difficulty": "float", "category": "str", "solution": "str", "noisy_solution": "str"},
+)
+"""One row a prompt. difficulty: the source's own scale; answer: gold, as text."""
+
+SCORES = Schema(
+    "score table",
+    {"id": "str", "n_prefix": "int", "n_question": "int", "c_intra": "float", "c_inter": "float"},
+    {"c_intra_offdiagonal": "float"},
+)
+"""One row a prompt: segment lengths in tokens and the angle signal of Eq. 5 (dimensionless)."""
+
+ORDER = Schema("order table", {"rank": "int", "id": "str", "value": "float"}, {})
+"""rank 0 first; value: what the prompts were sorted by. Provenance is in the file's metadata."""
+
+DIFFICULTY = Schema(
+    "difficulty table",
+    {"id": "str", "difficulty": "float", "pass_rate": "float", "samples": "int"},
+    {},
+)
+"""difficulty = 100 (1 - pass rate) of the start model, as ADARFT's coefficient (spec section 4)."""
+
+SAMPLES = Schema(
+    "sample table",
+    {"id": "str", "sample": "int", "response": "str", "correct": "int", "tokens": "int"},
+    {"extracted": "str"},
+    unique=None,
+)
+"""One row a generated answer; tokens: response length."""
+
+_KINDS: dict[str, Callable[[pd.Series], bool]] = {
+    "str": lambda s: pd.api.types.is_string_dtype(s) or s.map(type).eq(str).all(),
+    "int": pd.api.types.is_integer_dtype,
+    "float": pd.api.types.is_numeric_dtype,
+}
+
+
+def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[str]) -> None:
+    """Refuse a table that does not fit its schema.
+
+    Raises:
+        DataError: a missing or unknown column, an empty required cell or a repeated id; the
+            message names the file, the column and the row.
+    """
+    known = {**schema.required, **schema.optional}
+    for column in schema.required:
+        if column not in frame:
+            raise DataError(f"{where}: the {schema.name} has no column '{column}'")
+    for column in frame:
+        if column not in known:
+            raise DataError(f"{where}: unknown column '{column}' in the {schema.name}")
+        empty = frame[column].isna()
+        if column in schema.required and empty.any():
+            raise DataError(f"{where}: row {_first(empty)} has no '{column}'")
+        if len(frame) and not _KINDS[known[column]](frame[column].dropna()):
+            raise DataError(f"{where}: column '{column}' is not of kind {known[column]}")
+    if schema.unique:
+        repeated = frame[schema.unique].duplicated()
+        if repeated.any():
+            row = _first(repeated)
+            value = frame[schema.unique].iloc[row]
+            raise DataError(f"{where}: row {row} repeats the {schema.unique} '{value}'")
+
+
+def _first(mask: pd.Series) -> int:
+    return int(mask.to_numpy().argmax())
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    frame: pd.DataFrame,
+    schema: Schema,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Check and write a Parquet table atomically; metadata is kept in the file's schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    check_table(frame, schema, path)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    note = json.dumps(dict(metadata or {}), sort_keys=True)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"gainrl": note})
+    with atomic_write(path) as file:
+        pq.write_table(table, file)
+
+
+def read_table(path: str | os.PathLike[str], schema: Schema) -> pd.DataFrame:
+    """Read and check a Parquet table.
+
+    Raises:
+        DataError: the file is missing, is not Parquet or does not fit the schema.
+    """
+    import pyarrow as pa
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such {schema.name}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({error})") from error
+    check_table(frame, schema, path)
+    return frame
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata that `write_table` stored in a Parquet file."""
+    import pyarrow.parquet as pq
+
+    raw = (pq.read_schema(path).metadata or {}).get(b"gainrl", b"{}")
+    return json.loads(raw)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; fsync and rename it when the block succeeds.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    target = Path(path)
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise DataError(f"{target}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write JSON atomically, keys sorted, so that equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from error
+
+
+def finite(value: float) -> float | None:
+    """NaN and infinities as null: JSON has no name for them."""
+    return float(value) if math.isfinite(value) else None
+
+
+def append_lines(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows to a JSON-lines file and fsync; a kill can tear only the last line."""
+    text = "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+    try:
+        with open(path, "ab") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise DataError(f"{path}: cannot append: {error.strerror}") from error
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; a torn last line is dropped, any other bad line is an error.
+
+    Raises:
+        DataError: a line before the last is not JSON.
+    """
+    target = Path(path)
+    if not target.exists():
+        return []
+    lines = target.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines):
+            break  # after the last newline: nothing, or a torn line
+        try:
+            rows.append(json.loads(line))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{target}: line {number} is not valid JSON") from error
+    return rows
+
+
+def truncate_lines(path: str | os.PathLike[str], last_step: int) -> list[dict[str, Any]]:
+    """Keep the rows whose step is at most `last_step`, atomically; return them."""
+    if not Path(path).exists():
+        return []
+    rows = [row for row in read_lines(path) if row["step"] <= last_step]
+    text = "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+    write_text(path, text)
+    return rows
