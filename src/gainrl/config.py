@@ -11,11 +11,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gainrl.config_errors import explain
 from gainrl.errors import ConfigError, nearest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
@@ -145,6 +146,7 @@ class Warmup(Section):
     loss_on: Literal["completion", "all"] = "completion"
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    row_tokens: Positive = 256
 
 
 class ModelBase(Section):
@@ -372,7 +374,7 @@ def _merged(section: AnySection, changes: Mapping[str, Any] | None, key: str) ->
     try:
         return type(section)(**{**section.model_dump(), **(changes or {})})
     except ValidationError as error:
-        raise ValueError(f"{key}: {_explain_all(error, type(section))}") from error
+        raise ValueError(f"{key}: {explain(error, type(section))}") from error
 
 
 def _known(key: str, name: str, known: Any) -> None:
@@ -412,59 +414,4 @@ def _validated(data: dict[str, Any], where: str) -> Preset:
     try:
         return Preset.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain_all(error)}") from error
-
-
-def _explain_all(error: ValidationError, root: type[BaseModel] | None = None) -> str:
-    """One line for all problems of a section, each with its key and the nearest valid name."""
-    return "; ".join(dict.fromkeys(_explain(item, root or Preset) for item in error.errors()))
-
-
-def _explain(item: Any, root: type[BaseModel]) -> str:
-    location = item["loc"]
-    shown = [str(part) for part in location]
-    if root is Preset and shown[:1] in (["models"], ["datasets"]) and len(shown) > 2:
-        del shown[2]  # the union's tag, which the user did not write
-    key = ".".join(shown)
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{nearest(shown[-1], _fields_at(location[:-1], root))}"
-    if item["type"] == "union_tag_invalid":
-        given, allowed = item["ctx"]["tag"], _quoted(item["ctx"]["expected_tags"])
-        return f"{key}.source: unknown source '{given}'{nearest(given, allowed)}"
-    if item["type"] == "literal_error":
-        allowed = _quoted(item["ctx"]["expected"])
-        return f"{key}: unknown value {item['input']!r}{nearest(item['input'], allowed)}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
-
-
-def _quoted(text: str) -> list[str]:
-    return [part.strip("' ") for part in text.replace(" or ", ",").split(",")]
-
-
-def _members(annotation: Any) -> list[type[BaseModel]]:
-    """Every Section class that an annotation can hold."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Annotated, Union) or get_args(annotation):
-        return [member for part in get_args(annotation) for member in _members(part)]
-    return []
-
-
-def _fields_at(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
-    """Names that are valid at a location of a section, for the hint of an unknown key."""
-    here: list[type[BaseModel]] = [root]
-    for part in location:
-        tagged = [m for m in here if part in _tags_of(m)]
-        if tagged:
-            here = tagged
-            continue
-        below = [m.model_fields[part].annotation for m in here if part in m.model_fields]
-        here = [member for note in below for member in _members(note)] or here
-    return sorted({name for member in here for name in member.model_fields})
-
-
-def _tags_of(member: type[BaseModel]) -> tuple[Any, ...]:
-    field = member.model_fields.get("source")
-    return get_args(field.annotation) if field else ()
-
+        raise ConfigError(f"{where}: {explain(error, Preset)}") from error

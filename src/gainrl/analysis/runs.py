@@ -1,0 +1,288 @@
+"""Finished runs read back from their folders and checked, alone and against each other.
+
+A run folder is `results/<preset>/runs/<model>/<dataset>/<method>/seed<k>/` with run.json,
+steps.jsonl, timing.jsonl, eval.jsonl and, written last, done.json.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gainrl.analysis.statistics import FloatArray
+from gainrl.errors import DataError
+from gainrl.records import read_json, read_lines
+
+AVERAGE = "average"
+"""Name of the unweighted mean over a run's benchmarks; no benchmark may be called so."""
+
+_IDENTITY: Mapping[str, type] = {
+    "preset": str,
+    "model": str,
+    "dataset": str,
+    "method": str,
+    "seed": int,
+    "training": dict,
+    "evaluation": dict,
+}
+_SHARES = ("accuracy", "zero_variance")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run.
+
+    folder: where it lies; label: the method's name for people; config: run.json as written.
+    steps: a row an RL step (from 1): accuracy and zero_variance in [0, 1], rollout_tokens in
+    tokens, signal (C, dimensionless, NaN if not measured) and whatever else was logged.
+    timing: a row an RL step: seconds_rollout, seconds_train, seconds_step, in seconds.
+    evaluations: a row a test: step (0 = start model), benchmark, accuracy in [0, 1], problems,
+    samples. final: done.json's summary.
+    """
+
+    folder: Path
+    model: str
+    dataset: str
+    method: str
+    seed: int
+    label: str
+    config: dict[str, Any]
+    steps: pd.DataFrame
+    timing: pd.DataFrame
+    evaluations: pd.DataFrame
+    final: dict[str, Any]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """What the run was tested on, in the order of the file."""
+        return list(dict.fromkeys(self.evaluations["benchmark"]))
+
+    @property
+    def measures(self) -> list[str]:
+        """The benchmarks and, if there are several, their average."""
+        return [*self.benchmarks, AVERAGE] if len(self.benchmarks) > 1 else self.benchmarks
+
+    @property
+    def evaluated(self) -> FloatArray:
+        """(n,) RL steps at which the run was tested, increasing, from 0."""
+        return np.unique(self.evaluations["step"].to_numpy(dtype=np.float64))
+
+    def curve(self, benchmark: str) -> FloatArray:
+        """(n,) accuracy in [0, 1] at the steps of `evaluated`; AVERAGE weights benchmarks alike."""
+        wide = self.evaluations.pivot(index="step", columns="benchmark", values="accuracy")
+        column = wide.mean(axis=1) if benchmark == AVERAGE else wide[benchmark]
+        return column.to_numpy(dtype=np.float64)
+
+
+Group = dict[str, list[Run]]
+"""The runs of each method, in the order of their seeds."""
+
+
+def grouped(runs: Sequence[Run]) -> dict[tuple[str, str], Group]:
+    """Runs by (model, dataset), then by method, in the order given; seeds ascending.
+
+    Raises:
+        DataError: two methods of a group were not run with the same seeds.
+    """
+    groups: dict[tuple[str, str], Group] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        groups.setdefault((run.model, run.dataset), {}).setdefault(run.method, []).append(run)
+    order = {name: place for place, name in enumerate(dict.fromkeys(r.method for r in runs))}
+    places = dict.fromkeys((run.model, run.dataset) for run in runs)
+    ordered = {at: dict(sorted(groups[at].items(), key=lambda i: order[i[0]])) for at in places}
+    for (model, dataset), methods in ordered.items():
+        seeds = {method: [run.seed for run in found] for method, found in methods.items()}
+        first = next(iter(seeds))
+        for method, found in seeds.items():
+            if found != seeds[first]:
+                raise DataError(
+                    f"{model}/{dataset}: {first} has seeds {seeds[first]}, {method} has {found}; "
+                    "methods are compared seed by seed"
+                )
+    return ordered
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def collect(folders: Iterable[str | os.PathLike[str]]) -> list[Run]:
+    """Read runs that are to be compared, in the order given.
+
+    Raises:
+        DataError: a run is unfinished or damaged (see `read_run`); two folders hold the same run;
+            two runs of one model and data set differ in preset, training, evaluation, evaluated
+            steps, or the benchmarks' problems or samples.
+    """
+    runs = [read_run(folder) for folder in folders]
+    seen: dict[tuple[str, str, str, int], Run] = {}
+    firsts: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        other = seen.setdefault((run.model, run.dataset, run.method, run.seed), run)
+        if other is not run:
+            raise DataError(f"{other.folder} and {run.folder} hold the same run")
+        _check_comparable(firsts.setdefault((run.model, run.dataset), run), run)
+    return runs
+
+
+def read_run(folder: str | os.PathLike[str]) -> Run:
+    """Read and check one finished run.
+
+    Raises:
+        DataError: done.json is missing (the run is not finished), or a file is missing, torn or
+            lacks a key; the message names the file and the key.
+    """
+    at = Path(folder)
+    if not (at / "done.json").exists():
+        raise DataError(f"{at}: the run is not finished (no done.json)")
+    config = _mapping(at / "run.json", _IDENTITY)
+    final = _mapping(at / "done.json", {"final": dict})["final"]
+    length = _value(config["training"], "steps", int, f"{at / 'run.json'}: training")
+    steps = _read_steps(at / "steps.jsonl", length)
+    return Run(
+        folder=at,
+        model=config["model"],
+        dataset=config["dataset"],
+        method=config["method"],
+        seed=config["seed"],
+        label=config.get("label") or config["method"],
+        config=config,
+        steps=steps,
+        timing=_read_timing(at / "timing.jsonl", length),
+        evaluations=_read_evaluations(at / "eval.jsonl", length),
+        final=final,
+    )
+
+
+def _mapping(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not a mapping of keys")
+    for key, kind in kinds.items():
+        _value(content, key, kind, str(path))
+    return content
+
+
+def _value(mapping: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    if key not in mapping:
+        raise DataError(f"{where}: key '{key}' is missing")
+    value = mapping[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DataError(f"{where}: key '{key}' is {value!r}, which is not {kind.__name__}")
+    return value
+
+
+def _read_steps(path: Path, length: int) -> pd.DataFrame:
+    rows = _rows(path, {"step": True, "rollout_tokens": True, "signal": False}, shares=_SHARES)
+    frame = pd.DataFrame(rows)
+    _check_steps(path, frame["step"].tolist(), length)
+    frame["signal"] = frame["signal"].astype(float)  # null where a method measures none
+    return frame
+
+
+def _read_timing(path: Path, length: int) -> pd.DataFrame:
+    keys = {"step": True, "seconds_rollout": True, "seconds_train": True, "seconds_step": True}
+    rows = _rows(path, keys)
+    # A resumed run times the steps after its checkpoint again: the last row is the one kept.
+    latest = {row["step"]: row for row in rows}
+    frame = pd.DataFrame([latest[step] for step in sorted(latest)])
+    _check_steps(path, frame["step"].tolist(), length)
+    return frame
+
+
+def _read_evaluations(path: Path, length: int) -> pd.DataFrame:
+    rows = _rows(path, {"step": True, "problems": True, "samples": True}, shares=("accuracy",))
+    for number, row in enumerate(rows, start=1):
+        _value(row, "benchmark", str, f"{path}: row {number}")
+    frame = pd.DataFrame(rows)
+    repeated = frame.duplicated(["step", "benchmark"])
+    if repeated.any():
+        step, name = frame.loc[repeated, ["step", "benchmark"]].iloc[0]
+        raise DataError(f"{path}: step {step} of '{name}' is there twice")
+    if frame["benchmark"].eq(AVERAGE).any():
+        raise DataError(f"{path}: a benchmark may not be called '{AVERAGE}'")
+    tested = frame.groupby("benchmark")["step"].agg(set)
+    for name, at in tested.items():
+        if at != tested.iloc[0]:
+            raise DataError(f"{path}: '{name}' and '{tested.index[0]}' have other steps")
+    if frame["step"].min() != 0 or frame["step"].max() > length:
+        raise DataError(f"{path}: tests must start at step 0 and end by step {length}")
+    return frame.sort_values("step", kind="stable", ignore_index=True)
+
+
+def _rows(
+    path: Path, numbers: Mapping[str, bool], shares: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines file; `numbers` says of each numeric key whether null is refused."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    rows = read_lines(path)
+    if not rows:
+        raise DataError(f"{path}: no complete rows")
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}: row {number}"
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: not a mapping of keys")
+        for key, needed in {**numbers, **dict.fromkeys(shares, True)}.items():
+            if key not in row:
+                raise DataError(f"{where}: key '{key}' is missing")
+            value = row[key]
+            if value is None and not needed:
+                continue
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+            if not fits or not math.isfinite(value):
+                raise DataError(f"{where}: key '{key}' is {value!r}, which is not a number")
+            if key in shares and not 0 <= value <= 1:
+                raise DataError(f"{where}: key '{key}' is {value}, not a share in [0, 1]")
+    return rows
+
+
+def _check_steps(path: Path, found: list[int], length: int) -> None:
+    wanted = list(range(1, length + 1))
+    if found == wanted:
+        return
+    wrong = next((f for f, w in zip(found, wanted, strict=False) if f != w), None)
+    if wrong is not None:
+        raise DataError(f"{path}: step {wrong} is out of place; steps run from 1 to {length}")
+    raise DataError(f"{path}: {len(found)} complete rows, but training.steps is {length}")
+
+
+# --- comparing -----------------------------------------------------------------------------------
+
+
+def _check_comparable(one: Run, other: Run) -> None:
+    """Refuse two runs that differ in more than method and seed."""
+    both = f"{one.folder} and {other.folder} cannot be compared"
+    if one.config["preset"] != other.config["preset"]:
+        raise DataError(f"{both}: preset differs")
+    for section in ("training", "evaluation"):
+        left, right = one.config[section], other.config[section]
+        for key in sorted({*left, *right}):
+            if key not in left or key not in right or left[key] != right[key]:
+                values = f"{left.get(key)!r} and {right.get(key)!r}"
+                raise DataError(f"{both}: {section}.{key} is {values}")
+    if set(one.benchmarks) != set(other.benchmarks):
+        raise DataError(f"{both}: benchmarks are {one.benchmarks} and {other.benchmarks}")
+    if not np.array_equal(one.evaluated, other.evaluated):
+        steps = f"{_short(one.evaluated)} and {_short(other.evaluated)}"
+        raise DataError(f"{both}: evaluated steps are {steps}")
+    for key in ("problems", "samples"):
+        if not _protocol(one, key).equals(_protocol(other, key)):
+            raise DataError(f"{both}: {key} of the tests differ")
+
+
+def _protocol(run: Run, key: str) -> pd.Series:
+    return run.evaluations.set_index(["step", "benchmark"])[key].sort_index()
+
+
+def _short(steps: FloatArray) -> str:
+    shown = [f"{step:g}" for step in steps]
+    if len(shown) > 8:
+        shown = [*shown[:3], "...", *shown[-2:]]
+    return f"{', '.join(shown)} ({len(steps)} tests)"

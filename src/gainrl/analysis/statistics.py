@@ -1,0 +1,303 @@
+"""How seeds become numbers: intervals, smoothed curves, steps to a target and speed-ups.
+
+The replicate is the seed. Nothing here drops one: a run that never reaches the target is
+*censored* (all that is known is that it needs more steps than it had), and a median over such runs
+is given as the bounds that the known part allows. Functions are pure; randomness comes from the
+generator that the caller passes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+TOLERANCE = 1e-9
+"""Accuracies are multiples of 1 / problems; means that differ by less than this are equal."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `n` seeds and its interval, in the unit of the values; NaN limits if n = 1."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Median:
+    """A median over `n` seeds of which `censored` are known only as bounds.
+
+    The median lies in [lower, upper]; the two are equal where the censored seeds do not matter.
+    low, high: bootstrap interval that holds whatever the censored values are (inf: open above).
+    """
+
+    lower: float
+    upper: float
+    low: float
+    high: float
+    n: int
+    censored: int
+
+    @property
+    def value(self) -> float:
+        """The median, or NaN if the censored seeds leave it open."""
+        return self.lower if self.lower == self.upper else math.nan
+
+    def text(self, digits: int = 0, above: str = ">", below: str = "<", unit: str = "") -> str:
+        """What a table prints, such as '25', '>40 (2 of 3 censored)' or '1.1 to 1.6 (...)'."""
+        lower, upper = f"{self.lower:.{digits}f}{unit}", f"{self.upper:.{digits}f}{unit}"
+        if self.lower == self.upper:
+            shown = lower
+        elif self.lower > 0 and math.isinf(self.upper):
+            shown = f"{above}{lower}"
+        elif math.isinf(self.upper):
+            shown = "not determined"
+        elif self.lower == 0:
+            shown = f"{below}{upper}"
+        else:
+            shown = f"{lower} to {upper}"
+        return f"{shown} ({self.censored} of {self.n} censored)" if self.censored else shown
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+def bootstrap_interval(
+    values: ArrayLike, rng: np.random.Generator, resamples: int, confidence: float
+) -> Interval:
+    """Percentile bootstrap of the mean over seeds (Efron and Tibshirani 1993, chapter 13).
+
+    It is too narrow when n is small: for n <= 3 it is the range of the values, which covers the
+    mean of a symmetric distribution with probability 1 - 2^(1-n), so 50% at n = 2 and 75% at
+    n = 3, whatever `confidence` says. Tables say so.
+
+    Args:
+        values: (n,), one value a seed, finite.
+        rng: source of the resamples.
+        resamples: number of bootstrap samples.
+        confidence: nominal coverage in (0, 1).
+
+    Returns:
+        The mean and its interval; with n = 1 the limits are NaN, for one seed has no spread.
+
+    Raises:
+        ValueError: no values, not one-dimensional, or not finite.
+    """
+    sample = _vector(values, "values")
+    if sample.size == 1:
+        return Interval(float(sample[0]), math.nan, math.nan, 1)
+    means = sample[_resampled(sample.size, rng, resamples)].mean(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(sample.mean()), float(low), float(high), sample.size)
+
+
+def paired_difference(
+    method: ArrayLike,
+    baseline: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int,
+    confidence: float,
+) -> Interval:
+    """Mean of method - baseline with its bootstrap interval; both (n,), in the same seed order.
+
+    A seed fixes the data order and the start, so its two runs share noise that the pair cancels.
+
+    Raises:
+        ValueError: the two differ in length, or as for `bootstrap_interval`.
+    """
+    one, other = _vector(method, "method"), _vector(baseline, "baseline")
+    _same_length(one.size, other.size)
+    return bootstrap_interval(one - other, rng, resamples, confidence)
+
+
+# --- curves --------------------------------------------------------------------------------------
+
+
+def smooth(values: ArrayLike, window: int) -> FloatArray:
+    """Trailing running mean: entry i is the mean of the last `window` values up to i.
+
+    The first window - 1 entries are means of the values that exist by then (no padding), so entry
+    0 is the first value and a curve of fewer values than the window is still defined. A trailing
+    mean looks at no later value; it delays a rise by (window - 1) / 2 entries, for all alike.
+
+    Args:
+        values: (n,), in the order of the steps.
+        window: number of values, at least 1.
+
+    Returns:
+        (n,), in the unit of the values.
+
+    Raises:
+        ValueError: window < 1, or values empty or not finite.
+    """
+    if window < 1:
+        raise ValueError(f"window must be at least 1, not {window}")
+    series = _vector(values, "values")
+    means = [series[max(0, end - window) : end].mean() for end in range(1, series.size + 1)]
+    return np.asarray(means, dtype=np.float64)
+
+
+def target_accuracy(curves: Sequence[ArrayLike], window: int) -> float:
+    """The level to reach: mean over the baseline's seeds of the last value of the smoothed curve.
+
+    Args:
+        curves: one (steps,) accuracy curve a seed, each in [0, 1].
+        window: as for `smooth`; the curves that are held against the target use the same.
+
+    Raises:
+        ValueError: no curve, or as for `smooth`.
+    """
+    return float(_vector([smooth(curve, window)[-1] for curve in curves], "curves").mean())
+
+
+def steps_to_reach(
+    steps: ArrayLike, accuracy: ArrayLike, target: float, window: int
+) -> float | None:
+    """First step at which the smoothed curve is at or above the target and stays there to the end.
+
+    A curve that touches the target and falls below it again has not reached it yet. The answer is
+    an evaluated step; there is no interpolation between two evaluations.
+
+    Args:
+        steps: (n,) evaluated RL steps, increasing; 0 is the start model.
+        accuracy: (n,) accuracy at those steps, in [0, 1].
+        target: accuracy to reach.
+        window: evaluations in the trailing mean, as for `smooth`.
+
+    Returns:
+        The step, or None if the run ends below the target (censored: more steps than it had).
+
+    Raises:
+        ValueError: lengths differ, steps do not increase, or as for `smooth`.
+    """
+    at, curve = _vector(steps, "steps"), smooth(accuracy, window)
+    _same_length(at.size, curve.size)
+    if (np.diff(at) <= 0).any():
+        raise ValueError("steps must increase")
+    below = np.flatnonzero(curve < target - TOLERANCE)
+    first = int(below[-1]) + 1 if below.size else 0
+    return float(at[first]) if first < at.size else None
+
+
+# --- medians with censored seeds -----------------------------------------------------------------
+
+
+def median_steps(
+    reached: Sequence[float | None],
+    last_step: float,
+    rng: np.random.Generator,
+    resamples: int,
+    confidence: float,
+) -> Median:
+    """Median over seeds of the steps to a target; a censored seed (None) counts as infinity.
+
+    Args:
+        reached: one answer of `steps_to_reach` a seed.
+        last_step: last evaluated step of every run; a censored seed needs more.
+        rng: source of the resamples.
+        resamples: number of bootstrap samples.
+        confidence: nominal coverage in (0, 1).
+    """
+    lower, upper = _bounds(reached, last_step)
+    return _median(lower, upper, reached.count(None), rng, resamples, confidence)
+
+
+def speedup(
+    baseline: Sequence[float | None],
+    method: Sequence[float | None],
+    last_step: float,
+    rng: np.random.Generator,
+    resamples: int,
+    confidence: float,
+) -> Median:
+    """Median over seeds of the baseline's steps to the target / the method's, paired by seed.
+
+    The baseline's own steps are found by the same rule as the method's, not set to the length of
+    the run: a baseline that is at its final level after half the run gets no credit for the idle
+    half. As the target is the *mean* final level of the baseline's seeds, the seeds that end below
+    it are censored too. A censored count lies in (last_step, inf), so a seed's ratio lies in
+    [0, known / last_step] if the method is censored, in [last_step / known, inf] if the baseline
+    is, and anywhere if both are. The median is monotone in each ratio, so its bounds are the
+    medians of the bounds: nothing is dropped and nothing is imputed.
+
+    Args:
+        baseline: (n,) answers of `steps_to_reach`, one a seed.
+        method: (n,) the same for the method, in the same seed order.
+        last_step: last evaluated step of every run.
+        rng: source of the resamples.
+        resamples: number of bootstrap samples.
+        confidence: nominal coverage in (0, 1).
+
+    Raises:
+        ValueError: lengths differ, no seeds, or a count is 0 (the start model is at the target, so
+            there is nothing to be faster at).
+    """
+    _same_length(len(method), len(baseline))
+    if 0 in baseline or 0 in method:
+        raise ValueError("no speed-up: the start model is already at the target")
+    baseline_low, baseline_high = _bounds(baseline, last_step)
+    method_low, method_high = _bounds(method, last_step)
+    censored = sum(None in pair for pair in zip(baseline, method, strict=True))
+    return _median(
+        baseline_low / method_high,
+        baseline_high / method_low,
+        censored,
+        rng,
+        resamples,
+        confidence,
+    )
+
+
+def _bounds(reached: Sequence[float | None], last_step: float) -> tuple[FloatArray, FloatArray]:
+    lower = [last_step if step is None else step for step in reached]
+    upper = [math.inf if step is None else step for step in reached]
+    return np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+
+
+def _median(
+    lower: FloatArray,
+    upper: FloatArray,
+    censored: int,
+    rng: np.random.Generator,
+    resamples: int,
+    confidence: float,
+) -> Median:
+    n = lower.size
+    if n == 0:
+        raise ValueError("no seeds")
+    middle = (float(np.median(lower)), float(np.median(upper)))
+    if n == 1:
+        return Median(*middle, math.nan, math.nan, n, censored)
+    drawn = _resampled(n, rng, resamples)
+    tail = (1 - confidence) / 2
+    # inverted_cdf takes an element of the sample; interpolation would make NaN of inf - inf.
+    low = np.quantile(np.median(lower[drawn], axis=1), tail, method="inverted_cdf")
+    high = np.quantile(np.median(upper[drawn], axis=1), 1 - tail, method="inverted_cdf")
+    return Median(*middle, float(low), float(high), n, censored)
+
+
+def _resampled(n: int, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
+    return rng.integers(n, size=(resamples, n))
+
+
+def _vector(values: ArrayLike, name: str) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must have shape (n,) with n > 0, not {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+    return array
+
+
+def _same_length(one: int, other: int) -> None:
+    if one != other:
+        raise ValueError(f"lengths differ: {one} and {other}")

@@ -1,0 +1,63 @@
+"""Validation errors of a preset as one line a user can act on. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from gainrl.errors import nearest
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> str:
+    """One line for all problems of a section, each with its key and the nearest valid name."""
+    return "; ".join(dict.fromkeys(_explain(item, root) for item in error.errors()))
+
+
+def _explain(item: Any, root: type[BaseModel]) -> str:
+    location = item["loc"]
+    shown = [str(part) for part in location]
+    if shown[:1] in (["models"], ["datasets"]) and len(shown) > 2:
+        del shown[2]  # the union's tag, which the user did not write
+    key = ".".join(shown)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{nearest(shown[-1], _fields_at(location[:-1], root))}"
+    if item["type"] == "union_tag_invalid":
+        given, allowed = item["ctx"]["tag"], _quoted(item["ctx"]["expected_tags"])
+        return f"{key}.source: unknown source '{given}'{nearest(given, allowed)}"
+    if item["type"] == "literal_error":
+        allowed = _quoted(item["ctx"]["expected"])
+        return f"{key}: unknown value {item['input']!r}{nearest(item['input'], allowed)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _quoted(text: str) -> list[str]:
+    return [part.strip("' ") for part in text.replace(" or ", ",").split(",")]
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    """Every Section class that an annotation can hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union) or get_args(annotation):
+        return [member for part in get_args(annotation) for member in _members(part)]
+    return []
+
+
+def _fields_at(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
+    """Names that are valid at a location of a section, for the hint of an unknown key."""
+    here: list[type[BaseModel]] = [root]
+    for part in location:
+        tagged = [m for m in here if part in _tags_of(m)]
+        if tagged:
+            here = tagged
+            continue
+        below = [m.model_fields[part].annotation for m in here if part in m.model_fields]
+        here = [member for note in below for member in _members(note)] or here
+    return sorted({name for member in here for name in member.model_fields})
+
+
+def _tags_of(member: type[BaseModel]) -> tuple[Any, ...]:
+    field = member.model_fields.get("source")
+    return get_args(field.annotation) if field else ()

@@ -1,0 +1,1 @@
+"""Data sets: sources, generators, prompt rendering and segments."""

@@ -1,0 +1,176 @@
+"""Our own problems with worked solutions: `chain` (step-by-step arithmetic) and `word`.
+
+Both work with whole numbers from 0 to 199 and a closed vocabulary, so that a tiny model with a
+word-level tokenizer can learn them in minutes, and both read as plain English, so that a real
+model can be trained on the same problems. The level of a problem is its number of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gainrl.config import Generated
+from gainrl.errors import ConfigError, DataError, nearest
+
+LARGEST = 199
+NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Ida")
+THINGS = ("apples", "books", "cards", "coins", "eggs", "nuts", "pens", "shells")
+GAIN_VERBS = ("buys", "finds", "wins")
+LOSS_VERBS = ("loses", "sells", "breaks")
+WORDS = (*NAMES, *THINGS, *GAIN_VERBS, *LOSS_VERBS, "has", "How", "many", "does", "have")
+SYMBOLS = ("+", "-", "=", "?", ".", "####")
+VOCABULARY = (*SYMBOLS, *WORDS, *(str(number) for number in range(LARGEST + 1)))
+"""Every token that questions and solutions of both tasks use."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question, its operations as signed numbers, and the running totals they lead to."""
+
+    question: str
+    start: int
+    steps: tuple[int, ...]
+
+    @property
+    def answer(self) -> int:
+        """The last running total."""
+        return self.start + sum(self.steps)
+
+
+def _operations(rng: np.random.Generator, level: int) -> tuple[int, tuple[int, ...]]:
+    """A start in 1..29 and `level` steps of 1..9 either way; totals stay within 0..49."""
+    start = int(rng.integers(1, 30))
+    total, steps = start, []
+    for _ in range(level):
+        size = int(rng.integers(1, 10))
+        up = total - size < 0 or (total + size <= 49 and rng.random() < 0.5)
+        steps.append(size if up else -size)
+        total += steps[-1]
+    return start, tuple(steps)
+
+
+def _signed(step: int) -> str:
+    return f"{'+' if step > 0 else '-'} {abs(step)}"
+
+
+def chain(rng: np.random.Generator, level: int) -> Problem:
+    """Sums and differences in `level` steps: `17 + 5 - 9 = ?`."""
+    start, steps = _operations(rng, level)
+    return Problem(f"{start} {' '.join(map(_signed, steps))} = ?", start, steps)
+
+
+def word(rng: np.random.Generator, level: int) -> Problem:
+    """A templated story with one or two sentences that do not matter for each two that do."""
+    start, steps = _operations(rng, level)
+    hero, other = (NAMES[i] for i in rng.choice(len(NAMES), 2, replace=False))
+    thing, distraction = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
+    story = [f"{hero} has {start} {thing}."]
+    for step in steps:
+        verbs = GAIN_VERBS if step > 0 else LOSS_VERBS
+        story.append(f"{hero} {verbs[rng.integers(len(verbs))]} {abs(step)} {thing}.")
+    for _ in range(int(rng.integers(1, 2 + level // 2))):
+        who, what = (other, thing) if rng.random() < 0.5 else (hero, distraction)
+        verb = ("has", *GAIN_VERBS, *LOSS_VERBS)[rng.integers(7)]
+        sentence = f"{who} {verb} {int(rng.integers(1, 10))} {what}."
+        story.insert(int(rng.integers(1, len(story) + 1)), sentence)
+    story.append(f"How many {thing} does {hero} have?")
+    return Problem(" ".join(story), start, steps)
+
+
+TASKS: dict[str, Callable[[np.random.Generator, int], Problem]] = {"chain": chain, "word": word}
+
+
+def solution(problem: Problem) -> str:
+    """The worked solution: one equation a step, then `#### answer`."""
+    return _worked(problem.start, problem.steps, [0] * len(problem.steps))
+
+
+def noisy_solution(
+    problem: Problem, rng: np.random.Generator, corrupt: float, direct: float
+) -> str:
+    """A solution as a careless pupil writes it; it is what leaves RL something to improve.
+
+    With probability `direct` the answer stands without work; otherwise each step goes wrong with
+    probability `corrupt`, and the work goes on from the wrong total.
+    """
+    if rng.random() < direct:
+        return f"#### {problem.answer}"
+    slips = np.where(
+        rng.random(len(problem.steps)) < corrupt, rng.integers(1, 10, len(problem.steps)), 0
+    )
+    slips *= rng.choice([-1, 1], len(problem.steps))
+    return _worked(problem.start, problem.steps, [int(slip) for slip in slips])
+
+
+def _worked(start: int, steps: tuple[int, ...], slips: list[int]) -> str:
+    lines, total = [], start
+    for step, slip in zip(steps, slips, strict=True):
+        reached = min(max(total + step + slip, 0), LARGEST)
+        lines.append(f"{total} {_signed(step)} = {reached}.")
+        total = reached
+    return " ".join([*lines, f"#### {total}"])
+
+
+def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
+    """Draw the train, eval and warm-up tables of a generated data set.
+
+    Levels take turns, so every split holds equally many of each. No question of train or eval
+    appears twice anywhere; warm-up questions may repeat, since there are few easy ones.
+
+    Returns:
+        'train', 'eval' and 'warmup': frames of the prompt schema (gainrl.records.PROMPTS) with
+        difficulty = level; warmup also has noisy_solution.
+
+    Raises:
+        ConfigError: the task is unknown.
+        DataError: the task has too few distinct questions for the sizes asked for.
+    """
+    if spec.task not in TASKS:
+        raise ConfigError(
+            f"datasets.{name}.task: unknown task '{spec.task}'{nearest(spec.task, TASKS)}"
+        )
+    streams = np.random.default_rng([spec.seed, sorted(TASKS).index(spec.task)]).spawn(3)
+    held: set[str] = set()
+    splits = {}
+    for (split, size), rng in zip(
+        (("eval", spec.eval), ("train", spec.train), ("warmup", spec.warmup)), streams, strict=True
+    ):
+        rows, misses = [], 0
+        while len(rows) < size:
+            level = spec.levels[len(rows) % len(spec.levels)]
+            problem = TASKS[spec.task](rng, level)
+            if problem.question in held:
+                misses += 1
+                if misses > 100 * size:
+                    raise DataError(
+                        f"data set '{name}': fewer than {size} distinct {split} questions at the "
+                        f"levels {list(spec.levels)}"
+                    )
+                continue
+            if split != "warmup":
+                held.add(problem.question)
+            rows.append(_row(name, split, len(rows), problem, level))
+            if split == "warmup":
+                rows[-1]["noisy_solution"] = noisy_solution(problem, rng, spec.corrupt, spec.direct)
+        splits[split] = pd.DataFrame(rows, columns=_columns(split))
+    return splits
+
+
+def _row(name: str, split: str, number: int, problem: Problem, level: int) -> dict[str, object]:
+    return {
+        "id": f"{name}/{split}/{number:05d}",
+        "question": problem.question,
+        "answer": str(problem.answer),
+        "difficulty": float(level),
+        "category": f"level {level}",
+        "solution": solution(problem),
+    }
+
+
+def _columns(split: str) -> list[str]:
+    base = ["id", "question", "answer", "difficulty", "category", "solution"]
+    return [*base, "noisy_solution"] if split == "warmup" else base

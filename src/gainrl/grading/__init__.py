@@ -1,0 +1,1 @@
+"""Graders: from a response and a gold answer to right or wrong."""

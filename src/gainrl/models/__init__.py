@@ -1,0 +1,1 @@
+"""Fetching and building models; every model ends as a Hugging Face folder."""

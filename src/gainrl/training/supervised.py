@@ -1,0 +1,113 @@
+"""Supervised training on worked solutions: the nano model's pre-training and any model's warm-up.
+
+Without it a small model answers almost nothing, every group has zero variance and GRPO has no
+gradient; with clean solutions only, too little is left for RL to improve.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gainrl.config import Warmup, WarmupPhase
+from gainrl.data.prompts import Prompts
+from gainrl.errors import DataError
+from gainrl.training.packing import Branch, log_probabilities, pack, split_rows
+
+
+@dataclass(frozen=True)
+class SupervisedStep:
+    """What one optimiser step reports; loss in nats a token."""
+
+    step: int
+    phase: int
+    loss: float
+    lr: float
+    seconds: float
+
+
+def train_supervised(
+    model: torch.nn.Module,
+    corpora: Sequence[tuple[Sequence[int], Sequence[Branch]]],
+    warmup: Warmup,
+    *,
+    pad: int,
+    report: Callable[[SupervisedStep], None],
+) -> None:
+    """Train `model` in place, one corpus a phase, AdamW with a linear decay in each phase.
+
+    Args:
+        corpora: for each phase the shared prefix and the branches (see `corpus`).
+        pad: token id that fills batches; it is never predicted.
+
+    Raises:
+        DataError: a phase has no examples.
+    """
+    rng = np.random.default_rng([warmup.seed, 7])
+    device = next(model.parameters()).device
+    model.train()
+    step, began = 0, time.perf_counter()
+    for number, (phase, (trunk, branches)) in enumerate(zip(warmup.phases, corpora, strict=True)):
+        if not branches:
+            raise DataError(f"warm-up phase {number} has no worked solutions")
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=phase.lr, weight_decay=warmup.weight_decay, betas=(0.9, 0.98)
+        )
+        batches = _batches(branches, phase.batch, rng)
+        for inner in range(phase.steps):
+            lr = _learning_rate(phase, inner)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            rows = split_rows(trunk, next(batches), warmup.row_tokens)
+            picked, _, _ = log_probabilities(model, pack(rows, pad))
+            loss = -picked.mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), warmup.max_grad_norm)
+            optimizer.step()
+            step += 1
+            report(SupervisedStep(step, number, loss.item(), lr, time.perf_counter() - began))
+    model.eval()
+
+
+def _learning_rate(phase: WarmupPhase, step: int) -> float:
+    rise = min((step + 1) / max(phase.warmup_steps, 1), 1.0)
+    fall = 1 - (1 - phase.final_lr_share) * step / phase.steps
+    return phase.lr * rise * fall
+
+
+def _batches(
+    corpus: Sequence[Branch], size: int, rng: np.random.Generator
+) -> Iterator[list[Branch]]:
+    """Endless batches of similar length: shuffle, sort pools of 16 batches, shuffle batches."""
+    lengths = np.array([len(row.tokens) for row in corpus])
+    while True:
+        order = rng.permutation(len(corpus))
+        for start in range(0, len(order), 16 * size):
+            pool = order[start : start + 16 * size]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+            chunks = [pool[i : i + size] for i in range(0, len(pool), size)]
+            for index in rng.permutation(len(chunks)):
+                yield [corpus[i] for i in chunks[index]]
+
+
+def corpus(
+    tokenizer: Any, prompts: Prompts, solutions: Sequence[str], loss_on: str
+) -> list[Branch]:
+    """Questions with their worked solutions, ended by the tokenizer's end token.
+
+    The prompts' shared prefix is the trunk and is left out. With loss_on 'completion' only the
+    solution is predicted, with 'all' the question too.
+    """
+    coded = tokenizer([text.strip() for text in solutions], add_special_tokens=False)["input_ids"]
+    branches = []
+    for number, (prompt, completion) in enumerate(zip(prompts.tokens, coded, strict=True)):
+        question = prompt[prompts.n_prefix :]
+        first = len(question) if loss_on == "completion" else 0
+        branches.append(Branch(number, [*question, *completion, tokenizer.eos_token_id], first))
+    return branches

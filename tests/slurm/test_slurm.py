@@ -1,0 +1,203 @@
+"""The cluster profile on a real SLURM with pretend GPUs (cluster.sh): `pytest -m slurm`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slurm
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CLUSTER = Path(__file__).with_name("cluster.sh")
+START_SECONDS, STOP_SECONDS = 420, 60
+# What the profile leaves to its users: this cluster has no accounting, and tests do not wait for
+# a network file system.
+FLAGS = (
+    "--slurm-status-command=squeue",
+    "--slurm-init-seconds-before-status-checks=2",
+    "--latency-wait=10",
+)
+
+
+def _why_not() -> str | None:
+    if os.name != "posix" or os.geteuid() != 0:
+        return "needs root, to start SLURM's daemons"
+    programs = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    if all(shutil.which(program, path=path) for program in programs):
+        return None
+    if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
+        return "SLURM is not installed, and only Debian's apt-get is known here to install it"
+    # Lists may be old or empty on a fresh machine; without a network neither command helps.
+    subprocess.run(["apt-get", "-q", "update"], capture_output=True, timeout=120, check=False)
+    command = ["apt-get", "-q", "-s", "install", "slurmctld", "slurmd", "munge", "slurm-client"]
+    trial = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return f"apt-get cannot install SLURM: {trial.stderr.strip()}" if trial.returncode else None
+
+
+def _run(
+    command: list[str], seconds: float, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; at the time limit interrupt it, so that Snakemake cancels its jobs."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            log.seek(0)
+            pytest.fail(f"{command[0]} ran past {seconds} s:\n{log.read()[-8000:]}")
+        except BaseException:  # an interrupt, or pytest-timeout
+            _end(process)
+            raise
+        log.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, log.read())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # Its own session: the group is the process and what it started, and nothing of ours.
+    for number, grace in ((signal.SIGINT, 20), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment of a user of the cluster; the cluster ends with the session."""
+    if reason := _why_not():
+        pytest.skip(reason)
+    # A socket's path must be short, which pytest's folders are not.
+    folder = Path(tempfile.mkdtemp(prefix="gainrl-slurm-", dir="/tmp"))
+    try:
+        started = _run([str(CLUSTER), "start", str(folder)], START_SECONDS)
+        assert started.returncode == 0, started.stdout
+        yield {
+            **os.environ,
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": os.pathsep.join(
+                (str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+            ),
+        }
+    finally:
+        stopped = _run([str(CLUSTER), "stop", str(folder)], STOP_SECONDS)
+        assert stopped.returncode == 0, stopped.stdout
+        shutil.rmtree(folder)
+
+
+def _snakemake(cluster: dict[str, str], folder: Path, *arguments: str, seconds: float = 150) -> str:
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *FLAGS, *arguments]
+    done = _run(command, seconds, cwd=folder, env=cluster)
+    assert done.returncode == 0, done.stdout[-8000:]
+    return done.stdout
+
+
+def _edit(folder: Path, **choices: str) -> None:
+    """Copy the profile and fill in its block as a user does."""
+    text = (REPOSITORY / "slurm" / "config.yaml").read_text()
+    for key, value in choices.items():
+        text, count = re.subn(rf"(?m)^(  {key}: &{key}) \S+", rf"\1 {value}", text)
+        assert count == 1, f"the profile has no '{key}' to edit"
+    (folder / "slurm").mkdir()
+    (folder / "slurm" / "config.yaml").write_text(text)
+
+
+def _job(path: Path) -> dict[str, str]:
+    """What `scontrol show job` printed, by name."""
+    return dict(item.split("=", 1) for item in path.read_text().split() if "=" in item)
+
+
+def test_settings_of_the_profile_reach_the_jobs(cluster: dict[str, str], tmp_path: Path) -> None:
+    _edit(
+        tmp_path, gpu_partition="gpu", account="project", train_minutes="90", train_mem_mb="123000"
+    )
+    (tmp_path / "Snakefile").write_text(
+        """
+rule all:
+    input: "train.txt", "evaluate.txt", "tables.txt"
+rule train:
+    output: "train.txt", gpus="gpus.txt"
+    shell:
+        "scontrol show job $SLURM_JOB_ID > {output[0]}; "
+        "echo $CUDA_VISIBLE_DEVICES > {output.gpus}"
+rule evaluate:
+    output: "evaluate.txt"
+    shell: "scontrol show job $SLURM_JOB_ID > {output}"
+rule tables:
+    output: "tables.txt"
+    shell: "scontrol show job $SLURM_JOB_ID > {output}"
+"""
+    )
+    _snakemake(cluster, tmp_path)
+
+    train = _job(tmp_path / "train.txt")
+    assert train["TresPerJob"] == "gres:gpu:a100:8"
+    assert (tmp_path / "gpus.txt").read_text().strip() == "0,1,2,3,4,5,6,7"
+    assert (train["Partition"], train["Account"]) == ("gpu", "project")
+    assert (train["TimeLimit"], train["MinMemoryNode"]) == ("01:30:00", "123000M")
+    assert (train["CPUs/Task"], train["Requeue"]) == ("64", "1")
+
+    evaluate = _job(tmp_path / "evaluate.txt")
+    assert (evaluate["TresPerJob"], evaluate["Partition"]) == ("gres:gpu:a100:1", "gpu")
+
+    tables = _job(tmp_path / "tables.txt")
+    assert "TresPerJob" not in tables
+    assert (tables["Partition"], tables["TimeLimit"]) == ("main", "01:00:00")
+
+
+def test_a_failed_job_is_submitted_again(cluster: dict[str, str], tmp_path: Path) -> None:
+    _edit(tmp_path)  # as shipped: without partition and account the cluster's defaults hold
+    (tmp_path / "Snakefile").write_text(
+        """
+rule train:
+    output: "done.txt"
+    params: kept="kept"
+    shell:
+        "mkdir -p {params.kept}; echo $SLURM_JOB_ID >> {params.kept}/jobs; "
+        "test $(wc -l < {params.kept}/jobs) -eq 2; cp {params.kept}/jobs {output}"
+"""
+    )
+    log = _snakemake(cluster, tmp_path)
+    first, second = (tmp_path / "done.txt").read_text().split()
+    assert first != second
+    assert "Trying to restart job" in log
+
+
+@pytest.mark.timeout(1800)
+def test_the_pipeline_makes_its_table(cluster: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"  # so that results/ of the repository stays as it is
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns", "results")
+    shutil.copytree(REPOSITORY, folder, ignore=ignored)
+    # The node claims more processors than there are, so the number of jobs is what holds it back.
+    _snakemake(
+        cluster,
+        folder,
+        "--jobs=2",
+        "--retries=0",  # a fault of the pipeline must show
+        "--configfile=experiments/tiny.yaml",
+        "results/table1.csv",
+        seconds=1500,
+    )
+    header, *rows = (folder / "results" / "table1.csv").read_text().splitlines()
+    assert header
+    assert rows
+    assert list((folder / "results").rglob("done.json"))

@@ -1,0 +1,319 @@
+"""Run folders, Table 1 and the figures, from folders that the tests write themselves."""
+
+import json
+import math
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from gainrl.analysis.figures import figure7, figure_curriculum
+from gainrl.analysis.runs import collect, read_run
+from gainrl.analysis.tables import COLUMNS, table1, write_table
+from gainrl.config import Statistics
+from gainrl.errors import DataError
+
+CONFIG = Statistics(resamples=500, smoothing=1)
+GRPO = [[0.2, 0.3, 0.4], [0.2, 0.4, 0.6]]  # final mean 0.5; seed 0 ends below it
+GAIN = [[0.2, 0.5, 0.6], [0.2, 0.5, 0.9]]
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_run(root, method, seed, curves, **changes):
+    """A finished run of 4 steps, tested at 0, 2 and 4; curves: benchmark -> accuracies."""
+    curves = curves if isinstance(curves, dict) else {"chain": curves}
+    folder = root / "nano/runs/tiny" / changes.get("dataset", "chain") / method / f"seed{seed}"
+    folder.mkdir(parents=True)
+    run = {
+        "preset": "nano",
+        "model": "tiny",
+        "dataset": "chain",
+        "method": method,
+        "seed": seed,
+        "config_hash": method,
+        "commit": "c",
+        "versions": {},
+        "training": {"steps": 4, "lr": 1e-4},
+        "evaluation": {"temperature": 0.0, "samples": 1},
+        "label": {"grpo": "GRPO", "gain": "GAIN-RL"}.get(method),
+    }
+    (folder / "run.json").write_text(json.dumps({**run, **changes}))
+    steps = [
+        {"step": step, "accuracy": 0.1 * step, "reward": 0.1, "signal": 0.5, "zero_variance": 0.25}
+        | {"rollout_tokens": 100 + seed}
+        | ({"curriculum/mu": 3.0 * step} if method == "gain" else {})
+        for step in range(1, 5)
+    ]
+    write_lines(folder / "steps.jsonl", steps)
+    time = {"seconds_rollout": 1.0, "seconds_train": 1.0, "seconds_step": 2.0}
+    write_lines(folder / "timing.jsonl", [{"step": step, **time} for step in range(1, 5)])
+    tests = [
+        {"step": 2 * i, "benchmark": name, "accuracy": value, "problems": 10, "samples": 1}
+        for name, curve in curves.items()
+        for i, value in enumerate(curve)
+    ]
+    write_lines(folder / "eval.jsonl", tests)
+    (folder / "done.json").write_text('{"final": {}}')
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return [
+        write_run(tmp_path, method, seed, curve)
+        for method, curves in (("grpo", GRPO), ("gain", GAIN))
+        for seed, curve in enumerate(curves)
+    ]
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def cell(table, method, metric):
+    found = table[(table["method"] == method) & (table["metric"] == metric)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def test_a_run_is_read_as_it_was_written(folders):
+    run = read_run(folders[1])
+    assert (run.model, run.dataset, run.method, run.seed, run.label) == (
+        *("tiny", "chain", "grpo", 1, "GRPO"),
+    )
+    assert run.evaluated.tolist() == [0, 2, 4]
+    assert run.curve("chain").tolist() == GRPO[1]
+    assert run.steps["rollout_tokens"].tolist() == [101] * 4
+
+
+def test_a_label_falls_back_to_the_methods_name(tmp_path):
+    assert read_run(write_run(tmp_path, "mopps", 0, GRPO[0])).label == "mopps"
+
+
+def test_an_unfinished_run_is_named(folders):
+    (folders[0] / "done.json").unlink()
+    with pytest.raises(DataError, match=r"grpo/seed0: the run is not finished"):
+        collect(folders)
+
+
+def test_a_torn_last_line_of_a_finished_run_is_an_error(folders):
+    path = folders[0] / "steps.jsonl"
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(DataError, match=r"steps\.jsonl: 3 complete rows, but training\.steps is 4"):
+        read_run(folders[0])
+
+
+def test_a_torn_line_in_the_middle_is_an_error(folders):
+    change(folders[0] / "steps.jsonl", '"step": 2,', '"step": 2')
+    with pytest.raises(DataError, match=r"steps\.jsonl: line 2 is not valid JSON"):
+        read_run(folders[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("run.json", '"seed"', '"sead"', r"run\.json: key 'seed' is missing"),
+        ("run.json", '"seed": 0', '"seed": true', r"run\.json: key 'seed' is True"),
+        ("run.json", '"steps": 4, ', "", r"run\.json: training: key 'steps' is missing"),
+        ("steps.jsonl", '"zero_variance": 0.25', '"zero_variance": 25', "row 1.*zero_variance"),
+        ("steps.jsonl", '"rollout_tokens": 100', '"rollout_tokens": null', "rollout_tokens"),
+        ("steps.jsonl", '"step": 3', '"step": 2', "step 2 is out of place"),
+        ("timing.jsonl", "seconds_step", "seconds", r"timing\.jsonl: row 1: key 'seconds_step'"),
+        ("eval.jsonl", '"step": 2', '"step": 0', "step 0 of 'chain' is there twice"),
+        ("eval.jsonl", '"step": 0', '"step": 1', "start at step 0"),
+        ("eval.jsonl", '"chain"', '"average"', "may not be called"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_key(folders, name, old, new, message):
+    change(folders[0] / name, old, new)
+    with pytest.raises(DataError, match=message):
+        read_run(folders[0])
+
+
+def test_a_step_timed_again_after_a_resume_counts_once(folders):
+    with (folders[0] / "timing.jsonl").open("a") as file:
+        row = {"step": 4, "seconds_rollout": 1.0, "seconds_train": 1.0, "seconds_step": 7.0}
+        file.write(json.dumps(row) + "\n")
+    assert read_run(folders[0]).timing["seconds_step"].tolist() == [2, 2, 2, 7]
+
+
+def test_other_evaluation_steps_cannot_be_compared(folders):
+    change(folders[2] / "eval.jsonl", '"step": 2', '"step": 3')
+    match = r"grpo/seed0 and .*gain/seed0 cannot be compared: evaluated steps are 0, 2, 4"
+    with pytest.raises(DataError, match=match):
+        collect(folders)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "key"),
+    [
+        ("run.json", '"lr": 0.0001', '"lr": 0.001', r"training\.lr is 0\.0001 and 0\.001"),
+        ("run.json", '"temperature": 0.0', '"temperature": 1.0', r"evaluation\.temperature"),
+        ("run.json", '"preset": "nano"', '"preset": "smol"', "preset differs"),
+        ("eval.jsonl", '"problems": 10', '"problems": 20', "problems of the tests"),
+    ],
+)
+def test_another_config_cannot_be_compared(folders, name, old, new, key):
+    change(folders[2] / name, old, new)
+    with pytest.raises(DataError, match=rf"grpo/seed0 and .*gain/seed0 cannot.*{key}"):
+        collect(folders)
+
+
+def test_a_run_given_twice_is_refused(folders):
+    with pytest.raises(DataError, match="hold the same run"):
+        collect([*folders, folders[0]])
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def test_table_has_the_numbers_worked_by_hand(folders):
+    table = table1(collect(folders), CONFIG, "grpo")
+    assert list(table) == COLUMNS
+    mean = {(row.method, row.metric): row.mean for row in table.itertuples()}
+    assert mean["grpo", "start_accuracy"] == pytest.approx(0.2)
+    assert mean["grpo", "final_accuracy"] == pytest.approx(0.5)
+    assert mean["gain", "final_accuracy"] == pytest.approx(0.75)
+    assert mean["gain", "difference_to_baseline"] == pytest.approx((0.2 + 0.3) / 2)
+    assert mean["gain", "rollout_tokens"] == pytest.approx((400 + 404) / 2)
+    assert mean["gain", "seconds"] == 8
+    assert mean["gain", "zero_variance_share"] == 0.25
+    assert ("grpo", "difference_to_baseline") not in mean
+    difference = cell(table, "gain", "difference_to_baseline")
+    assert (difference["low"], difference["high"]) == pytest.approx((0.2, 0.3))
+
+
+def test_best_accuracy_is_of_all_tests(tmp_path):
+    runs = collect([write_run(tmp_path, "grpo", 0, [0.2, 0.9, 0.5])])
+    assert cell(table1(runs, CONFIG, "grpo"), "grpo", "best_accuracy")["mean"] == 0.9
+
+
+def test_censored_baseline_seeds_are_counted_not_dropped(folders):
+    # target 0.5: GRPO's seed 0 ends at 0.4 (censored), seed 1 gets there at 4; GAIN-RL both at 2
+    table = table1(collect(folders), CONFIG, "grpo")
+    base = cell(table, "grpo", "steps_to_baseline")
+    assert base["mean"] == math.inf
+    assert base["note"] == "median: >4 (1 of 2 censored)"
+    assert cell(table, "gain", "steps_to_baseline")["mean"] == 2
+    ratio = cell(table, "gain", "speedup")
+    assert math.isnan(ratio["mean"])
+    assert ratio["note"] == "median: ≥2.00× (1 of 2 censored)"
+
+
+def test_a_baseline_that_learned_nothing_gives_no_speedup(tmp_path):
+    flat = [write_run(tmp_path, "grpo", 0, [0.4, 0.3, 0.4])]
+    runs = collect([*flat, write_run(tmp_path, "gain", 0, [0.4, 0.3, 0.8])])
+    ratio = cell(table1(runs, CONFIG, "grpo"), "gain", "speedup")
+    assert math.isnan(ratio["mean"])
+    assert ratio["note"].startswith("undefined")
+
+
+def test_one_seed_has_nan_limits_and_no_brackets(tmp_path):
+    runs = collect([write_run(tmp_path, "grpo", 0, GRPO[0])])
+    table = table1(runs, CONFIG, "grpo")
+    assert table[["low", "high"]].isna().all(axis=None)
+    write_table(table, tmp_path / "table1.csv")
+    text = (tmp_path / "table1.md").read_text()
+    assert "| GRPO | 40.0 |" in text
+    assert "one seed has no spread" in text
+
+
+def test_several_benchmarks_are_averaged_without_weights(tmp_path):
+    both = {"chain": [0.2, 0.3, 0.4], "words": [0.4, 0.7, 0.8]}
+    table = table1(collect([write_run(tmp_path, "grpo", 0, both)]), CONFIG, "grpo")
+    final = table[table["metric"] == "final_accuracy"].set_index("benchmark")["mean"]
+    assert final.to_dict() == pytest.approx({"chain": 0.4, "words": 0.8, "average": 0.6})
+
+
+def test_methods_need_the_same_seeds_and_a_baseline(folders):
+    with pytest.raises(DataError, match=r"grpo has seeds \[0, 1\], gain has \[0\]"):
+        table1(collect(folders[:3]), CONFIG, "grpo")
+    with pytest.raises(DataError, match="no runs of the baseline 'grop'; did you mean 'grpo'"):
+        table1(collect(folders), CONFIG, "grop")
+
+
+def test_both_files_are_written_and_agree(folders, tmp_path):
+    table = table1(collect(folders), CONFIG, "grpo")
+    write_table(table, tmp_path / "out/table1.csv", title="Table 1. Tiny.")
+    again = pd.read_csv(tmp_path / "out/table1.csv", keep_default_na=True)
+    assert list(again) == COLUMNS
+    assert again["mean"].to_numpy() == pytest.approx(table["mean"].to_numpy(), nan_ok=True)
+    lines = (tmp_path / "out/table1.md").read_text().splitlines()
+    assert lines[0] == "Table 1. Tiny."
+    gain = next(line for line in lines if line.startswith("| GAIN-RL"))
+    assert "75.0 [60.0, 90.0] | +25.0 [+20.0, +30.0] | 2 | ≥2.00× (1 of 2 censored)" in gain
+    assert "n = 2 seeds" in lines[-1]
+    assert "10 problems, 1 sample each, greedy; final is step 4" in lines[-1]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["table1.csv", "table1.md"]
+
+
+def test_rows_do_not_depend_on_which_other_methods_there_are(folders, tmp_path):
+    other = [write_run(tmp_path, "mopps", seed, GAIN[seed]) for seed in (0, 1)]
+    few = table1(collect(folders), CONFIG, "grpo")
+    many = table1(collect([*other, *folders]), CONFIG, "grpo")
+    kept = many[many["method"] != "mopps"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(few, kept, check_flags=False)
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def drawn_colours(path):
+    """Colours of a picture that are not grey."""
+    pixels = matplotlib.image.imread(path)[..., :3]
+    return int((np.ptp(pixels, axis=-1) > 0.3).sum())
+
+
+def test_learning_curves_have_a_panel_a_benchmark_and_the_data(tmp_path):
+    curves = {"chain": [0.2, 0.3, 0.4], "words": [0.4, 0.7, 0.8]}
+    folders = [write_run(tmp_path, m, seed, curves) for m in ("grpo", "gain") for seed in (0, 1)]
+    paths = (tmp_path / "figure7.png", tmp_path / "figure7.pdf")
+    figure = figure7(collect(folders), CONFIG, *paths)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        *("tiny, chain", "words", "average"),
+    ]
+    words = figure.axes[1]
+    lines = [line for line in words.get_lines() if len(line.get_xdata()) == 3]
+    assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [curves["words"]] * 2
+    assert len(words.collections) == 2  # a band a method
+    assert words.get_lines()[0].get_ydata()[0] == pytest.approx(0.8)  # the baseline's level
+    assert len({line.get_color() for line in lines}) == 2
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["GRPO", "GAIN-RL", "GRPO, last test", "Start model"]
+    assert drawn_colours(paths[0]) > 500
+    assert paths[1].read_bytes().startswith(b"%PDF")
+
+
+def test_pictures_are_the_same_bytes_every_time(folders, tmp_path):
+    runs = collect(folders)
+    written = []
+    for name in ("a", "b"):
+        paths = [tmp_path / f"{name}.{kind}" for kind in ("png", "pdf")]
+        figure7(runs, CONFIG, *paths)
+        written.append([path.read_bytes() for path in paths])
+    assert written[0] == written[1]
+    assert b"CreationDate" not in written[0][1]
+
+
+def test_curriculum_figure_leaves_out_what_a_method_does_not_log(folders, tmp_path):
+    paths = (tmp_path / "curriculum.png", tmp_path / "curriculum.pdf")
+    figure = figure_curriculum(collect(folders), CONFIG, *paths)
+    assert [len(axis.get_lines()) for axis in figure.axes] == [2, 2, 2, 1]
+    assert figure.axes[3].get_lines()[0].get_ydata().tolist() == [3, 6, 9, 12]
+    assert drawn_colours(paths[0]) > 500
+
+
+def test_a_column_logged_by_some_seeds_only_is_an_error(folders, tmp_path):
+    change(folders[3] / "steps.jsonl", "curriculum/mu", "curriculum/nu")
+    paths = (tmp_path / "curriculum.png", tmp_path / "curriculum.pdf")
+    with pytest.raises(DataError, match=r"gain/seed1/steps\.jsonl: key 'curriculum/mu'"):
+        figure_curriculum(collect(folders), CONFIG, *paths)
