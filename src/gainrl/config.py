@@ -229,7 +229,7 @@ class Training(Section):
     micro_batch_tokens: Positive = 16384
     row_tokens: Positive = 512
     save_every: Positive = 20
-    gpus: Count = 0
+    keep_model: bool = True
 
     @model_validator(mode="after")
     def _divides(self) -> Training:

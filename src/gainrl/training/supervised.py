@@ -49,7 +49,6 @@ def train_supervised(
         DataError: a phase has no examples.
     """
     rng = np.random.default_rng([warmup.seed, 7])
-    device = next(model.parameters()).device
     model.train()
     step, began = 0, time.perf_counter()
     for number, (phase, (trunk, branches)) in enumerate(zip(warmup.phases, corpora, strict=True)):

@@ -38,7 +38,7 @@ def generate(
 
     Args:
         prompts: P token lists.
-        generator: source of all randomness, on the CPU.
+        generator: source of all randomness, on the model's device.
         ends: token ids that end a response (kept as its last token).
 
     Returns:
@@ -82,9 +82,9 @@ def _decode(
 ) -> list[list[int]]:
     """Extend every row until its end token or the limit; rows are dropped as they finish."""
     total, device = logits.shape[0], logits.device
-    responses = torch.full((total, sampling.max_tokens), -1, dtype=torch.long)
-    alive = torch.arange(total)
-    stop = torch.tensor(sorted(ends))
+    responses = torch.full((total, sampling.max_tokens), -1, dtype=torch.long, device=device)
+    alive = torch.arange(total, device=device)
+    stop = torch.tensor(sorted(ends), device=device)
     for step in range(sampling.max_tokens):
         chosen = choose(logits, sampling, generator)
         responses[alive, step] = chosen
@@ -94,13 +94,12 @@ def _decode(
         if not going.all():
             keep = going.nonzero().squeeze(1)
             alive, chosen = alive[keep], chosen[keep]
-            rows = keep.to(device)
-            mask, position = mask[rows], position[rows]
-            cache.batch_select_indices(rows)
+            mask, position = mask[keep], position[keep]
+            cache.batch_select_indices(keep)
         position = position + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         logits = model(
-            input_ids=chosen.to(device)[:, None],
+            input_ids=chosen[:, None],
             attention_mask=mask,
             position_ids=position[:, None],
             past_key_values=cache,
@@ -110,8 +109,8 @@ def _decode(
 
 
 def choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
-    """Draw one token a row (on the CPU) from (B, V) logits."""
-    logits = logits.float().cpu()
+    """Draw one token a row from (B, V) logits."""
+    logits = logits.float()
     if sampling.temperature == 0:
         return logits.argmax(-1)
     probabilities = torch.softmax(logits / sampling.temperature, -1)

@@ -1,0 +1,60 @@
+"""ADARFT: batches nearest to a target difficulty that follows the reward (spec section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import tanh
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gainrl.curricula.base import IntArray, Outcome, Setting, register
+
+
+@register("adarft")
+@dataclass
+class Adarft:
+    """Take the B prompts with the smallest |difficulty - T|; T <- clip(T + eta tanh(...), 0, 100).
+
+    The sort is stable, so the same prompts repeat while T stands still, as in the original.
+
+    Parameters:
+        eta, alpha, beta: 50, 2, 0.5, the published defaults.
+        target: T at the start.
+    """
+
+    eta: float = 50.0
+    alpha: float = 2.0
+    beta: float = 0.5
+    target: float = 0.0
+    needs: ClassVar[frozenset[str]] = frozenset({"difficulty"})
+
+    def start(self, setting: Setting) -> None:
+        """Bind to a training table with difficulties in [0, 100]."""
+        assert setting.difficulty is not None
+        self.setting = setting
+        self.difficulty = np.asarray(setting.difficulty, dtype=np.float64)
+        self.now = float(self.target)
+
+    def next_batch(self) -> IntArray:
+        """(B,) distinct rows, nearest first."""
+        distance = np.abs(self.difficulty - self.now)
+        return np.argsort(distance, kind="stable")[: self.setting.batch].astype(np.int64)
+
+    def observe(self, outcome: Outcome) -> None:
+        """Move the target by the batch's mean reward."""
+        reward = float(outcome.accuracy.mean())
+        moved = self.now + self.eta * tanh(self.alpha * (reward - self.beta))
+        self.now = min(max(moved, 0.0), 100.0)
+
+    def metrics(self) -> dict[str, float]:
+        """The target difficulty for the next batch."""
+        return {"target": self.now}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The target."""
+        return {"target": self.now}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly."""
+        self.now = float(state["target"])

@@ -1,0 +1,74 @@
+"""Loading a Hugging Face folder for scoring, training or sampling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gainrl.errors import ModelError
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer of a model folder.
+
+    Raises:
+        ModelError: the folder is missing or holds no tokenizer.
+    """
+    return _load(AutoTokenizer, folder)
+
+
+def load_model(folder: str | Path, *, trained: bool = False, dtype: str = "auto") -> Any:
+    """The model of a folder, in eval mode (no dropout), on the GPU if there is one.
+
+    Args:
+        trained: its weights will be updated: kept in fp32 (on a GPU the forward pass is autocast).
+        dtype: 'auto' is fp32 on the CPU and bf16 on a GPU.
+
+    Raises:
+        ModelError: the folder is missing or holds no causal language model.
+    """
+    place = device()
+    if trained or (dtype == "auto" and place.type == "cpu"):
+        kind = torch.float32
+    else:
+        kind = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype)
+    model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation="sdpa")
+    return model.to(place).eval()
+
+
+def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
+    if not (Path(folder) / "config.json").exists():
+        raise ModelError(f"{folder}: not a Hugging Face model folder (no config.json)")
+    try:
+        return kind.from_pretrained(str(folder), local_files_only=True, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{folder}: cannot load the model: {reason}") from error
+
+
+def context_length(model: Any) -> int | None:
+    """Longest sequence the model takes, in tokens, if its configuration says so."""
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token id that ends a response: the model's and the tokenizer's."""
+    named = model.generation_config.eos_token_id
+    several = named if isinstance(named, list) else [named]
+    ends = {token for token in (*several, tokenizer.eos_token_id) if token is not None}
+    if not ends:
+        raise ModelError(f"{tokenizer.name_or_path}: the model has no end token")
+    return frozenset(ends)
+
+
+def pad_token(tokenizer: Any) -> int:
+    """A token id to fill batches with; masks hide it, so the end token will do."""
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id

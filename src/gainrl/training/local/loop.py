@@ -1,0 +1,284 @@
+"""The RL loop: ask the curriculum, roll out, grade, update, observe."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gainrl.config import Training
+from gainrl.curricula import Curriculum, Outcome
+from gainrl.data.prompts import Prompts
+from gainrl.models.loading import end_tokens, pad_token
+from gainrl.models.sampling import Sampling, generate
+from gainrl.signals.angle import from_states
+from gainrl.training.local.objective import group_advantages, policy_loss
+from gainrl.training.packing import (
+    Branch,
+    Packed,
+    Row,
+    check_packable,
+    log_probabilities,
+    micro_batches,
+    pack,
+    split_rows,
+)
+
+Reward = Callable[[str, str], float]
+
+
+@dataclass
+class Rollouts:
+    """One step's P prompts with G responses each; responses of a prompt stand together.
+
+    rows: (P,) rows of the training table; rewards, advantages: (P, G).
+    """
+
+    rows: np.ndarray
+    responses: list[list[int]]
+    rewards: torch.Tensor
+    advantages: torch.Tensor
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """(P,) rollout tokens."""
+        lengths = np.array([len(response) for response in self.responses])
+        return lengths.reshape(len(self.rows), -1).sum(1)
+
+
+class LocalTrainer:
+    """GRPO on one device, driven by a curriculum.
+
+    The forward pass that gives the log-probabilities also gives the prompts' hidden states, so the
+    angle signal costs no pass of its own. Groups without variance have no gradient; with kl = 0
+    they are run without a graph.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        prompts: Prompts,
+        answers: Sequence[str],
+        curriculum: Curriculum,
+        settings: Training,
+        seed: int,
+        reward: Reward,
+    ) -> None:
+        check_packable(model)
+        self.model, self.tokenizer = model, tokenizer
+        self.prompts, self.answers = prompts, answers
+        self.curriculum, self.settings, self.reward = curriculum, settings, reward
+        self.device = next(model.parameters()).device
+        self.step_number = 0
+        self.ends, self.pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=settings.lr,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        mixed = int(np.random.SeedSequence([seed, 21]).generate_state(1)[0])
+        self.generator = torch.Generator(device=self.device).manual_seed(mixed)
+        self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
+
+    def step(self) -> tuple[dict[str, Any], dict[str, float]]:
+        """One RL step.
+
+        Returns:
+            The step record (deterministic) and its seconds by part.
+        """
+        began = time.perf_counter()
+        rollouts = self._roll_out()
+        rolled = time.perf_counter()
+        signal, losses = self._update(rollouts)
+        self.step_number += 1
+        record = self._record(rollouts, signal, losses)
+        self.curriculum.observe(
+            Outcome(
+                rows=rollouts.rows,
+                accuracy=rollouts.rewards.mean(1).double().numpy(),
+                signal=signal,
+                advantage=rollouts.advantages.abs().mean(1).double().numpy(),
+                tokens=rollouts.tokens,
+            )
+        )
+        for key, value in self.curriculum.metrics().items():
+            record[f"curriculum/{key}"] = float(value)
+        ended = time.perf_counter()
+        return record, {
+            "seconds_rollout": rolled - began,
+            "seconds_train": ended - rolled,
+            "seconds_step": ended - began,
+        }
+
+    def _autocast(self) -> Any:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _roll_out(self) -> Rollouts:
+        settings = self.settings
+        rows = self.curriculum.next_batch()
+        sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
+        with self._autocast():
+            responses = generate(
+                self.model,
+                [self.prompts.tokens[row] for row in rows],
+                settings.rollouts,
+                sampling,
+                self.generator,
+                ends=self.ends,
+                pad=self.pad,
+            )
+        texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
+        golds = [self.answers[row] for row in rows for _ in range(settings.rollouts)]
+        graded = [self.reward(text, gold) for text, gold in zip(texts, golds, strict=True)]
+        rewards = torch.tensor(graded).view(len(rows), settings.rollouts)
+        return Rollouts(rows, responses, rewards, group_advantages(rewards))
+
+    def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
+        """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
+        count, size = len(rollouts.rows), self.settings.mini_batch or len(rollouts.rows)
+        signal = np.full(count, np.nan)
+        old = self._old_policy(rollouts, signal) if size < count else None
+        sums = dict.fromkeys(("loss", "kl", "entropy", "grad_norm"), 0.0)
+        for start in range(0, count, size):
+            rows = self._rows_of(rollouts, range(start, start + size))
+            tokens = sum(len(branch.tokens) for row in rows for branch in row.branches)
+            self.optimizer.zero_grad(set_to_none=False)
+            for packed in self._packs(rows, rollouts):
+                self._accumulate(packed, rollouts, old, signal, tokens, sums)
+            norm = torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), self.settings.max_grad_norm
+            )
+            self.optimizer.step()
+            sums["grad_norm"] += float(norm)
+        updates = count // size
+        return signal, {key: value / updates for key, value in sums.items()}
+
+    def _accumulate(
+        self,
+        packed: Packed,
+        rollouts: Rollouts,
+        old: dict[int, torch.Tensor] | None,
+        signal: np.ndarray,
+        tokens: int,
+        sums: dict[str, float],
+    ) -> None:
+        """Forward (and backward where there is a gradient) of one micro-batch; token-mean loss."""
+        temperature, owner = self.settings.temperature, packed.branch.to(self.device)
+        advantage = rollouts.advantages.flatten().to(self.device)[owner]
+        has_gradient = self.settings.kl > 0 or bool(advantage.any())
+        with torch.set_grad_enabled(has_gradient), self._autocast():
+            now, entropy, states = log_probabilities(self.model, packed, temperature)
+        if old is None:
+            self._read_signal(packed, states, rollouts, signal)
+            before = now.detach()
+        else:
+            before = torch.cat(
+                [old[branch.index] for row in packed.rows for branch in row.branches]
+            )
+        reference = None
+        if self.reference is not None:
+            with torch.no_grad(), self._autocast():
+                reference = log_probabilities(self.reference, packed, temperature)[0]
+        loss, divergence = policy_loss(
+            now,
+            before,
+            advantage,
+            clip=self.settings.clip,
+            kl=self.settings.kl,
+            reference=reference,
+        )
+        if has_gradient:
+            (loss / tokens).backward()
+        sums["loss"] += loss.item() / tokens
+        sums["kl"] += divergence.item() / tokens
+        sums["entropy"] += entropy.sum().item() / tokens
+
+    def _old_policy(self, rollouts: Rollouts, signal: np.ndarray) -> dict[int, torch.Tensor]:
+        """Log-probabilities of every response before the first of several updates; reads C too."""
+        old: dict[int, torch.Tensor] = {}
+        for packed in self._packs(self._rows_of(rollouts, range(len(rollouts.rows))), rollouts):
+            with torch.no_grad(), self._autocast():
+                picked, _, states = log_probabilities(self.model, packed, self.settings.temperature)
+            self._read_signal(packed, states, rollouts, signal)
+            branches = [branch for row in packed.rows for branch in row.branches]
+            parts = picked.split([len(branch.tokens) for branch in branches])
+            old.update({branch.index: part for branch, part in zip(branches, parts, strict=True)})
+        return old
+
+    def _read_signal(
+        self, packed: Packed, states: torch.Tensor, rollouts: Rollouts, signal: np.ndarray
+    ) -> None:
+        """C of the prompts whose trunk is in this micro-batch, from states computed anyway."""
+        lengths = self.prompts.n_question[[rollouts.rows[row.index] for row in packed.rows]]
+        with torch.no_grad():
+            found = from_states(
+                states, self.prompts.n_prefix, torch.tensor(lengths, device=self.device)
+            ).combined()
+        for row, value in zip(packed.rows, found.tolist(), strict=True):
+            signal[row.index] = value
+
+    def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[Row]:
+        """Packed rows of some prompts of the batch (positions in the batch)."""
+        group = self.settings.rollouts
+        rows = []
+        for i in chosen:
+            responses = range(i * group, (i + 1) * group)
+            branches = [Branch(k, rollouts.responses[k]) for k in responses]
+            trunk = self.prompts.tokens[rollouts.rows[i]]
+            rows += split_rows(trunk, branches, self.settings.row_tokens, i)
+        return rows
+
+    def _packs(self, rows: list[Row], rollouts: Rollouts) -> Iterator[Packed]:
+        """Micro-batches; prompts whose group has no variance apart from the rest."""
+        idle = ~rollouts.advantages.any(1)
+        for wanted in (False, True):
+            part = [row for row in rows if bool(idle[row.index]) == wanted]
+            for batch in micro_batches(part, self.settings.micro_batch_tokens):
+                yield pack(batch, self.pad)
+
+    def _record(
+        self, rollouts: Rollouts, signal: np.ndarray, losses: dict[str, float]
+    ) -> dict[str, Any]:
+        """The step record: everything in it is determined by the configuration."""
+        lengths = np.array([len(response) for response in rollouts.responses])
+        return {
+            "step": self.step_number,
+            "accuracy": float(rollouts.rewards.double().mean()),
+            "reward": float(rollouts.rewards.double().mean()),
+            "signal": float(signal.mean()),
+            "zero_variance": float((~rollouts.advantages.any(1)).double().mean()),
+            "rollout_tokens": int(lengths.sum()),
+            "response_length": float(lengths.mean()),
+            "truncated": float((lengths >= self.settings.max_response).mean()),
+            **losses,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "trainer_step": self.step_number,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "curriculum": json.dumps(self.curriculum.state_dict()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        self.step_number = state["trainer_step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.curriculum.load_state_dict(json.loads(state["curriculum"]))
