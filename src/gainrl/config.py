@@ -153,6 +153,7 @@ class ModelBase(Section):
     """What every model has, whatever its source."""
 
     warmup: Warmup | None = None
+    threads: Positive = 1
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
@@ -250,6 +251,9 @@ class Evaluation(Section):
     seed: int = 1234
 
 
+Order = Literal["angle", "length", "reversed", "shuffled"]
+
+
 class Curriculum(Section):
     """A registered curriculum and its own parameters (checked against the policy's)."""
 
@@ -267,7 +271,7 @@ class Method(Section):
 
     algorithm: Literal["grpo"] = "grpo"
     curriculum: Curriculum
-    order: Literal["angle", "length", "reversed", "shuffled"] | None = None
+    order: Order | None = None
     difficulty: Literal["measured", "column"] | None = None
     label: str | None = None
 
@@ -278,13 +282,17 @@ class Method(Section):
 
 
 class Experiment(Section):
-    """Which runs a table or figure compares. `benchmarks` defaults to each run's own data set."""
+    """Which runs a table compares. `benchmarks` defaults to each run's own data set.
+
+    `figure` names the experiment's learning curves (`figure7`); without it none are drawn.
+    """
 
     models: tuple[Name, ...] = Field(min_length=1)
     datasets: tuple[Name, ...] = Field(min_length=1)
     methods: tuple[Name, ...] = Field(min_length=1)
     benchmarks: tuple[Name, ...] | None = None
     baseline: Name = "grpo"
+    figure: Name | None = None
     caption: str | None = None
 
 

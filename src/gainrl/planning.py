@@ -1,7 +1,265 @@
-"""Where files live, what a preset asks for, and checks that need more than one room.
+"""Where files live, which runs a preset asks for, and checks that need more than one room.
 
 The Snakefile and the command line both ask this module, so a path is written down once. It is
 imported while the DAG is built: no torch here.
 """
 
 from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from gainrl import curricula
+from gainrl.config import Generated, Order, Preset, Registered, load_preset
+from gainrl.data import generate, registry
+from gainrl.errors import ConfigError, nearest
+
+DATA_DIR = "GAINRL_DATA_DIR"
+ORDERS = get_args(Order)
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """Names a run within a preset."""
+
+    model: str
+    dataset: str
+    method: str
+    seed: int
+
+    @property
+    def parent(self) -> str:
+        """The run without its seed."""
+        return f"{self.model}/{self.dataset}/{self.method}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of a preset's files below `root` (docs/files.md)."""
+
+    preset: str
+    root: Path = Path("results")
+
+    @property
+    def home(self) -> Path:
+        """Everything that belongs to this preset alone."""
+        return self.root / self.preset
+
+    def split(self, dataset: str, split: str) -> Path:
+        """A prompt table: train, eval or warmup."""
+        return self.home / "data" / dataset / f"{split}.parquet"
+
+    def model(self, model: str) -> Path:
+        """A Hugging Face folder; `gainrl.json` in it is written last."""
+        return self.home / "models" / model
+
+    def signals(self, model: str, dataset: str) -> Path:
+        """Scores, difficulties and orders of a data set under a model."""
+        return self.home / "signals" / model / dataset
+
+    def order(self, model: str, dataset: str, order: str) -> Path:
+        """An order table."""
+        return self.signals(model, dataset) / "order" / f"{order}.parquet"
+
+    def start(self, model: str, benchmark: str) -> Path:
+        """Accuracy of the model before RL."""
+        return self.home / "evals" / model / f"{benchmark}.json"
+
+    def run(self, key: RunKey) -> Path:
+        """A training run's folder."""
+        return self.home / "runs" / key.model / key.dataset / key.method / f"seed{key.seed}"
+
+
+def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
+    """Load a preset and check it against the registries of curricula, tasks and data sets.
+
+    Raises:
+        ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, or a
+            method that lacks the order or difficulty its curriculum walks.
+    """
+    preset = load_preset(source)
+    for name, spec in preset.datasets.items():
+        if isinstance(spec, Generated) and spec.task not in generate.TASKS:
+            raise ConfigError(
+                f"datasets.{name}.task: unknown task '{spec.task}'"
+                f"{nearest(spec.task, generate.TASKS)}"
+            )
+        if isinstance(spec, Registered) and spec.name not in registry.REGISTRY:
+            raise ConfigError(
+                f"datasets.{name}.name: unknown data set '{spec.name}'"
+                f"{nearest(spec.name, registry.REGISTRY)}"
+            )
+    for name, method in preset.methods.items():
+        key = f"methods.{name}.curriculum"
+        policy = curricula.check(method.curriculum.name, method.curriculum.parameters, key)
+        for need in sorted(policy.needs):
+            if getattr(method, need) is None:
+                raise ConfigError(
+                    f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
+                )
+    return preset
+
+
+def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
+    """Refuse a model, dataset, benchmark, method, experiment or order that the preset lacks.
+
+    Raises:
+        ConfigError: naming it and the nearest valid name.
+    """
+    known: dict[str, Iterable[str]] = {
+        "model": preset.models,
+        "dataset": preset.datasets,
+        "benchmark": preset.datasets,
+        "method": preset.methods,
+        "experiment": preset.experiments,
+        "order": ORDERS,
+    }
+    for kind, names in known.items():
+        name = named.get(kind)
+        if name is not None and name not in names:
+            raise ConfigError(
+                f"preset '{preset.preset}' has no {kind} '{name}'{nearest(name, names)}"
+            )
+
+
+def runs(preset: Preset, experiments: Iterable[str] | None = None) -> list[RunKey]:
+    """The runs that some experiments (default: all) need, each once, in the preset's order."""
+    names = list(preset.experiments) if experiments is None else list(experiments)
+    keys: dict[RunKey, None] = {}
+    for name in names:
+        experiment = preset.experiments[name]
+        for model in experiment.models:
+            for dataset in experiment.datasets:
+                for method in experiment.methods:
+                    for seed in preset.seeds:
+                        keys[RunKey(model, dataset, method, seed)] = None
+    return list(keys)
+
+
+def experiments_of(preset: Preset, model: str, dataset: str, method: str) -> list[str]:
+    """Experiments that a run belongs to; the first is its home in the tracking store."""
+    return [
+        name
+        for name, experiment in preset.experiments.items()
+        if model in experiment.models
+        and dataset in experiment.datasets
+        and method in experiment.methods
+    ]
+
+
+def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list[str]:
+    """Data sets on which a run's checkpoints are tested: all that its experiments ask for."""
+    found: dict[str, None] = {}
+    for name in experiments_of(preset, model, dataset, method):
+        found.update(dict.fromkeys(preset.benchmarks(name, dataset)))
+    return list(found)
+
+
+# --- slices: what the result of a stage depends on ---------------------------------------------
+
+
+def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
+    """What a data set's tables depend on."""
+    return preset.datasets[dataset].model_dump(mode="json")
+
+
+def model_slice(preset: Preset, model: str) -> dict[str, Any]:
+    """What a model folder depends on, the prompts of its warm-up included."""
+    spec = preset.models[model]
+    used = {name for phase in spec.warmup.phases for name in phase.datasets} if spec.warmup else ()
+    data = {name: dataset_slice(preset, name) for name in sorted(used)}
+    return {"model": spec.model_dump(mode="json"), "warmup_data": data}
+
+
+def score_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What scores and difficulties depend on beside their input files."""
+    spec = preset.datasets[dataset]
+    return {
+        "scoring": preset.scoring.model_dump(mode="json"),
+        "prompt": spec.prompt,
+        "system": spec.system,
+        "dtype": preset.models[model].dtype,
+        "max_prompt": preset.training_for(dataset).max_prompt,
+        "threads": preset.threads,
+    }
+
+
+def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What measured difficulties depend on beside their input files."""
+    training, evaluation = preset.training_for(dataset), preset.evaluation_for(dataset)
+    return {
+        **score_slice(preset, model, dataset),
+        "sampling": [training.temperature, training.top_p, training.max_response],
+        "seed": evaluation.seed,
+        "batch": evaluation.batch,
+    }
+
+
+def table_slice(preset: Preset, experiment: str) -> dict[str, Any]:
+    """What a table or figure depends on beside the runs."""
+    chosen = preset.experiments[experiment]
+    return {
+        "statistics": preset.statistics.model_dump(mode="json"),
+        "experiment": chosen.model_dump(mode="json"),
+        "labels": {name: preset.methods[name].label for name in chosen.methods},
+    }
+
+
+def evaluation_slice(preset: Preset, benchmark: str) -> dict[str, Any]:
+    """What the start model's accuracy depends on beside its input files."""
+    spec = preset.datasets[benchmark]
+    training = preset.training_for(benchmark)
+    return {
+        "evaluation": preset.evaluation_for(benchmark).model_dump(mode="json"),
+        "max_response": training.max_response,
+        "max_prompt": training.max_prompt,
+        "prompt": spec.prompt,
+        "system": spec.system,
+        "threads": preset.threads,
+    }
+
+
+def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
+    """What a training run depends on beside its seed and its input files."""
+    spec = preset.datasets[dataset]
+    benchmarks = benchmarks_of(preset, model, dataset, method)
+    return {
+        "training": preset.training_for(dataset).model_dump(mode="json"),
+        "evaluation": preset.evaluation_for(dataset).model_dump(mode="json"),
+        "method": preset.methods[method].model_dump(mode="json", exclude={"label"}),
+        "prompt": spec.prompt,
+        "system": spec.system,
+        "threads": preset.threads,
+        "benchmarks": {name: evaluation_slice(preset, name) for name in benchmarks},
+    }
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON-able value."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Short hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def data_dir() -> Path | None:
+    """The folder of local copies that GAINRL_DATA_DIR names, if any.
+
+    Raises:
+        ConfigError: the variable names a folder that does not exist.
+    """
+    value = os.environ.get(DATA_DIR)
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise ConfigError(f"{DATA_DIR}: no such folder: {value}")
+    return Path(value)

@@ -27,7 +27,7 @@ class Benchmark:
 
 
 def answer(
-    model: torch.nn.Module,
+    model: Any,
     tokenizer: Any,
     benchmark: Benchmark,
     settings: Evaluation,

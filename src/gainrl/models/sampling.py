@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -25,7 +26,7 @@ class Sampling:
 
 @torch.inference_mode()
 def generate(
-    model: torch.nn.Module,
+    model: Any,
     prompts: Sequence[Sequence[int]],
     samples: int,
     sampling: Sampling,
@@ -71,7 +72,7 @@ def generate(
 
 
 def _decode(
-    model: torch.nn.Module,
+    model: Any,
     cache: DynamicCache,
     logits: torch.Tensor,
     mask: torch.Tensor,

@@ -7,6 +7,7 @@ prefix through its KV cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from gainrl.signals.angle import angles, unit
 
 
 @torch.inference_mode()
-def score(model: torch.nn.Module, prompts: Prompts, batch_tokens: int) -> pd.DataFrame:
+def score(model: Any, prompts: Prompts, batch_tokens: int) -> pd.DataFrame:
     """C_intra and C_inter of every prompt (Eq. 5).
 
     Args:

@@ -32,7 +32,7 @@ class SupervisedStep:
 
 
 def train_supervised(
-    model: torch.nn.Module,
+    model: Any,
     corpora: Sequence[tuple[Sequence[int], Sequence[Branch]]],
     warmup: Warmup,
     *,

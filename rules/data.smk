@@ -1,0 +1,16 @@
+# Data sets, from the hub, a file or a generator, to prompt tables.
+
+
+rule data:
+    input:
+        preset=ancient(PRESET),
+    output:
+        **{split: str(layout.split("{dataset}", split)) for split in ("train", "eval", "warmup")},
+    log:
+        str(layout.home / "logs/data/{dataset}.log"),
+    resources:
+        mem_mb=4000,
+    params:
+        slice=lambda w: planning.dataset_slice(preset, w.dataset),
+    shell:
+        "gainrl data --preset {input.preset} --dataset {wildcards.dataset} > {log} 2>&1"

@@ -1,0 +1,23 @@
+# Accuracy before RL; checkpoints are tested by the training run itself, with the same code.
+
+
+rule evaluate:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        model=str(layout.model("{model}") / "gainrl.json"),
+        held_out=str(layout.split("{benchmark}", "eval")),
+    output:
+        str(layout.start("{model}", "{benchmark}")),
+    log:
+        str(layout.home / "logs/evaluate/{model}-{benchmark}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/evaluate/{model}-{benchmark}.tsv")
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        slice=lambda w: planning.evaluation_slice(preset, w.benchmark),
+    shell:
+        "gainrl evaluate --preset {input.preset} --model {wildcards.model}"
+        " --benchmark {wildcards.benchmark} > {log} 2>&1"

@@ -1,0 +1,47 @@
+# Figures of the active preset, and the report that holds everything.
+
+
+rule figure:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        runs=lambda w: finished(figures[w.figure]),
+    output:
+        curves=report(
+            "results/figures/{figure}.png",
+            caption="../workflow/report/curves.rst",
+            category="Figures",
+            labels={"figure": "{figure}, learning curves"},
+        ),
+        curriculum=report(
+            "results/figures/{figure}_curriculum.png",
+            caption="../workflow/report/curriculum.rst",
+            category="Figures",
+            labels={"figure": "{figure}, curriculum"},
+        ),
+        pdfs=["results/figures/{figure}.pdf", "results/figures/{figure}_curriculum.pdf"],
+    log:
+        "results/logs/{figure}.log",
+    params:
+        experiment=lambda w: figures[w.figure],
+        slice=lambda w: planning.table_slice(preset, figures[w.figure]),
+    shell:
+        "gainrl figures --preset {input.preset} --experiment {params.experiment}"
+        " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
+
+
+# Snakemake's own report: `report` of what the default target builds, `report_all` of everything.
+# It is a child process, which must not lock the folder that its parent holds.
+rule report:
+    input:
+        preset=ancient(PRESET),
+        results=lambda w: results_of(experiments if w.scope else experiments[:1]),
+    output:
+        "results/report{scope}.html",
+    log:
+        "results/logs/report{scope}.log",
+    params:
+        snakefile=workflow.main_snakefile,
+    shell:
+        "snakemake --snakefile {params.snakefile} --configfile {input.preset} --nolock"
+        " --cores 1 --report {output} {input.results} > {log} 2>&1"

@@ -1,0 +1,27 @@
+# Start models: fetched or built, and warmed up on worked solutions.
+
+
+def warmup_tables(wildcards):
+    """Prompt tables that a model's warm-up reads."""
+    used = planning.model_slice(preset, wildcards.model)["warmup_data"]
+    return [str(layout.split(name, "warmup")) for name in used]
+
+
+rule build_model:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        tables=warmup_tables,
+    output:
+        str(layout.model("{model}") / "gainrl.json"),
+    log:
+        str(layout.home / "logs/model/{model}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/model/{model}.tsv")
+    threads: lambda w: preset.models[w.model].threads
+    resources:
+        mem_mb=8000,
+    params:
+        slice=lambda w: planning.model_slice(preset, w.model),
+    shell:
+        "gainrl model --preset {input.preset} --model {wildcards.model} > {log} 2>&1"

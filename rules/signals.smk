@@ -1,0 +1,58 @@
+# What is measured before training: angle scores, difficulties, and the orders made of them.
+
+
+rule score:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+    output:
+        str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+    log:
+        str(layout.home / "logs/score/{model}-{dataset}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl score --preset {input.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule difficulty:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+    output:
+        str(layout.signals("{model}", "{dataset}") / "difficulty.parquet"),
+    log:
+        str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        slice=lambda w: planning.difficulty_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl difficulty --preset {input.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule order:
+    input:
+        preset=ancient(PRESET),
+        scores=str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+    output:
+        str(layout.order("{model}", "{dataset}", "{order}")),
+    log:
+        str(layout.home / "logs/order/{model}-{dataset}-{order}.log"),
+    shell:
+        "gainrl order --preset {input.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} --order {wildcards.order} > {log} 2>&1"

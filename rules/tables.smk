@@ -1,0 +1,28 @@
+# Tables are views of the active preset over its finished runs.
+
+
+def finished(experiment):
+    """done.json of every run of an experiment."""
+    return [str(layout.run(key) / "done.json") for key in planning.runs(preset, [experiment])]
+
+
+rule table:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        runs=lambda w: finished(w.experiment),
+    output:
+        csv=report(
+            "results/{experiment}.csv",
+            caption="../workflow/report/table.rst",
+            category="Tables",
+            labels={"experiment": "{experiment}"},
+        ),
+        markdown="results/{experiment}.md",
+    log:
+        "results/logs/{experiment}.log",
+    params:
+        slice=lambda w: planning.table_slice(preset, w.experiment),
+    shell:
+        "gainrl table --preset {input.preset} --experiment {wildcards.experiment}"
+        " --out {output.csv} > {log} 2>&1"

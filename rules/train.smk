@@ -1,0 +1,45 @@
+# Training runs. Only done.json, written last, is an output: Snakemake deletes outputs of failed
+# jobs, and a run has to find its checkpoints and records again when it is retried.
+
+KEY = planning.RunKey("{model}", "{dataset}", "{method}", "{seed}")
+
+
+def walked(wildcards):
+    """The order or the difficulties that a method's curriculum walks."""
+    method = preset.methods[wildcards.method]
+    where = (wildcards.model, wildcards.dataset)
+    found = [layout.order(*where, method.order)] if method.order else []
+    if method.difficulty == "measured":
+        found.append(layout.signals(*where) / "difficulty.parquet")
+    return [str(path) for path in found]
+
+
+def benchmarks_of(wildcards):
+    """The benchmarks that a run's checkpoints are tested on."""
+    return planning.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
+
+
+rule train:
+    input:
+        preset=ancient(PRESET),
+        tracking=ancient(TRACKING),
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+        walked=walked,
+        held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
+        start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
+    output:
+        str(layout.run(KEY) / "done.json"),
+    log:
+        str(layout.home / "logs/train/{model}-{dataset}-{method}-seed{seed}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/train/{model}-{dataset}-{method}-seed{seed}.tsv")
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        slice=lambda w: planning.run_slice(preset, w.model, w.dataset, w.method),
+    shell:
+        "gainrl train --preset {input.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
+        " > {log} 2>&1"

@@ -1,0 +1,117 @@
+"""The command line: one subcommand a stage. It parses, calls and prints; no logic."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import gainrl
+from gainrl import planning
+from gainrl.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a stage; a user's error is one line on stderr and exit code 2."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        _run(arguments)
+    except UserError as error:
+        print(f"gainrl: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"gainrl: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gainrl", description=gainrl.__doc__)
+    parser.add_argument("--version", action="version", version=gainrl.__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, help_: str, *options: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_)
+        command.add_argument("--preset", required=True, help="config.yaml or experiments/*.yaml")
+        command.add_argument("--root", type=Path, default=Path("results"), help="default: results")
+        for option in options:
+            command.add_argument(f"--{option}", required=True, type=_TYPES.get(option, str))
+        return command
+
+    add("check", "check a preset and list its runs")
+    add("data", "write a data set's prompt tables", "dataset")
+    add("model", "fetch or build a model, warm-up included", "model")
+    add("score", "prefill-score the training prompts (Eq. 5)", "model", "dataset")
+    add("difficulty", "measure difficulties with rollouts", "model", "dataset")
+    add("order", "sort prompts by a signal", "model", "dataset", "order")
+    add("evaluate", "test the model as it is before RL", "model", "benchmark")
+    add("train", "one training run", "model", "dataset", "method", "seed")
+    add("table", "an experiment's table", "experiment", "out")
+    add("figures", "an experiment's figures", "experiment", "out", "curriculum")
+    tracking = add("tracking", "set up the tracking store, or check it against the run folders")
+    tracking.add_argument("action", choices=["init", "check"])
+    return parser
+
+
+_TYPES = {"seed": int, "out": Path, "curriculum": Path}
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Dispatch; heavy imports happen only in the stage that needs them."""
+    preset = planning.load(arguments.preset)
+    if arguments.command == "check":
+        for key in planning.runs(preset):
+            print(f"{key.parent}/seed{key.seed}")
+        return
+    from gainrl.stages.common import Context
+
+    context = Context(preset, arguments.root)
+    planning.check_names(preset, vars(arguments))
+    if arguments.command in ("data", "model"):
+        from gainrl.stages import prepare
+
+        if arguments.command == "data":
+            prepare.prepare_data(context, arguments.dataset)
+        else:
+            prepare.build_model(context, arguments.model)
+    elif arguments.command in ("score", "difficulty", "order"):
+        from gainrl.stages import signals
+
+        where = (context, arguments.model, arguments.dataset)
+        if arguments.command == "score":
+            signals.score_prompts(*where)
+        elif arguments.command == "difficulty":
+            signals.measure_difficulty(*where)
+        else:
+            signals.make_order(*where, arguments.order)
+    elif arguments.command in ("evaluate", "train"):
+        from gainrl.stages import train
+
+        if arguments.command == "evaluate":
+            train.evaluate_start(context, arguments.model, arguments.benchmark)
+        else:
+            key = planning.RunKey(
+                arguments.model, arguments.dataset, arguments.method, arguments.seed
+            )
+            train.TrainingRun(context, key).execute()
+    else:
+        from gainrl.stages import results
+
+        if arguments.command == "table":
+            results.make_table(context, arguments.experiment, arguments.out)
+        elif arguments.command == "figures":
+            results.make_figures(context, arguments.experiment, arguments.out, arguments.curriculum)
+        elif arguments.action == "init":
+            results.initialise_tracking(context)
+        else:
+            results.check_tracking(context)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What stages share: the preset, its layout, provenance and tracking."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import gainrl
+from gainrl import planning
+from gainrl.config import Preset
+from gainrl.data.prompts import Prompts, encode
+from gainrl.planning import Layout
+from gainrl.tracking import TrackedRun
+
+PREPARATION = "preparation"
+PACKAGES = ("torch", "transformers", "numpy", "mlflow", "snakemake")
+
+
+@dataclass(frozen=True)
+class Context:
+    """A checked preset and where its files are."""
+
+    preset: Preset
+    root: Path
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Paths."""
+        return Layout(self.preset.preset, self.root)
+
+    @property
+    def tracking_index(self) -> Path:
+        """The ids that `gainrl tracking init` wrote."""
+        return self.layout.home / "tracking.json"
+
+    def experiment(self, name: str) -> str:
+        """Name of an MLflow experiment."""
+        return f"{self.preset.tracking.experiment}/{self.preset.preset}/{name}"
+
+    def track(
+        self,
+        stage: str,
+        name: str,
+        note: Path,
+        slice_: Mapping[str, Any],
+        *,
+        experiment: str = PREPARATION,
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> TrackedRun:
+        """Open the MLflow run of a stage."""
+        return TrackedRun(
+            self.tracking_index,
+            note,
+            experiment=self.experiment(experiment),
+            name=name,
+            parent=parent,
+            config_hash=planning.digest(slice_),
+            params=flatten(slice_),
+            tags={
+                "gainrl.stage": stage,
+                "gainrl.preset": self.preset.preset,
+                "gainrl.version": gainrl.__version__,
+                "mlflow.source.git.commit": commit(),
+                **(tags or {}),
+            },
+        )
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat.update(flatten(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat
+
+
+def versions() -> dict[str, str]:
+    """Versions of what produces numbers."""
+    found = {"gainrl": gainrl.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def commit() -> str:
+    """The git commit of the working folder, '+' if it has changes, or 'unknown'."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def render_prompts(
+    context: Context,
+    tokenizer: Any,
+    dataset: str,
+    frame: pd.DataFrame,
+    model: Any = None,
+    *,
+    segments: bool = True,
+    room: int = 0,
+) -> Prompts:
+    """Render a table's questions as the preset says.
+
+    Args:
+        model: its context is a limit, less `room` tokens for the response.
+    """
+    spec = context.preset.datasets[dataset]
+    window = getattr(model.config, "max_position_embeddings", None) if model else None
+    return encode(
+        tokenizer,
+        list(frame["id"]),
+        list(frame["question"]),
+        template=spec.prompt,
+        system=spec.system,
+        max_length=context.preset.training_for(dataset).max_prompt,
+        context=window - room if window else None,
+        segments=segments,
+    )

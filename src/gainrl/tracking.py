@@ -1,0 +1,286 @@
+"""MLflow, and nothing else imports it.
+
+One experiment a table, a parent run for each (model, data, method), a child for each seed. A single
+process creates the store and the parents (`initialise`) before anything writes, because a fresh
+SQLite store does not survive two openers at once. A run's status proves nothing (a killed run stays
+RUNNING), so completion is a tag.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gainrl.errors import TrackingError
+from gainrl.records import read_json, write_json
+
+log = logging.getLogger(__name__)
+URI = "MLFLOW_TRACKING_URI"
+KEY = "gainrl.key"
+COMPLETE = "gainrl.complete"
+CHUNK = 900  # a batch takes 1,000 metrics at most
+
+
+def store_uri(configured: str | None, root: Path) -> str:
+    """The environment's store, else the preset's, else SQLite below `root`."""
+    local = f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    return os.environ.get(URI) or configured or local
+
+
+def _client(uri: str) -> Any:
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+
+    return (MlflowException, OSError)
+
+
+def initialise(
+    uri: str,
+    root: Path,
+    path: Path,
+    experiments: Iterable[str],
+    parents: Mapping[str, tuple[str, Mapping[str, str]]],
+) -> None:
+    """Create the store, the experiments and the parent runs, and note their ids in `path`.
+
+    Args:
+        experiments: names.
+        parents: key -> (experiment, tags) of each parent run. What exists already is kept.
+
+    Raises:
+        TrackingError: the store cannot be reached or created.
+    """
+    try:
+        client = _client(uri)
+        ids = {name: _experiment(client, uri, root, name) for name in experiments}
+        runs = {
+            key: _parent(client, ids[experiment], key, tags)
+            for key, (experiment, tags) in parents.items()
+        }
+    except _failures() as error:
+        raise TrackingError(f"tracking store {uri}: {_first_line(error)}") from error
+    write_json(path, {"uri": uri, "experiments": ids, "parents": runs})
+
+
+def _experiment(client: Any, uri: str, root: Path, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+    local = (root / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
+    place = f"{local}/{name}" if local else None
+    return client.create_experiment(name, artifact_location=place)
+
+
+def _parent(client: Any, experiment: str, key: str, tags: Mapping[str, str]) -> str:
+    found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
+    run_id = (
+        found[0].info.run_id
+        if found
+        else client.create_run(experiment, run_name=key, tags={KEY: key, **tags}).info.run_id
+    )
+    client.set_tag(run_id, COMPLETE, "parent")
+    client.set_terminated(run_id)
+    return run_id
+
+
+class TrackedRun:
+    """One MLflow run, resumed if its note in `folder` says so.
+
+    The first failure to write is logged at once and raised by `finish`, so that a run is never
+    silently untracked, and never lost to a hiccup of the store either: rerun, and it continues.
+    """
+
+    def __init__(
+        self,
+        index: Path,
+        note: Path,
+        *,
+        experiment: str,
+        name: str,
+        parent: str | None,
+        config_hash: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+    ) -> None:
+        """Open the run; `index` is the file that `initialise` wrote, `note` keeps the run's id.
+
+        Raises:
+            TrackingError: the store cannot be reached, or is not the one of `index`.
+        """
+        known = read_json(index)
+        self.uri = known["uri"]
+        wanted = os.environ.get(URI)
+        if wanted and wanted != self.uri:
+            raise TrackingError(
+                f"{index}: tracking was set up at {self.uri}, but {URI} is {wanted}; delete this "
+                "file to set it up there"
+            )
+        self.failure: str | None = None
+        self._seen: dict[str, set[int]] = {}
+        try:
+            self.client = _client(self.uri)
+            self.run_id, self.resumed = self._open(note, config_hash)
+            if self.run_id is None:
+                linked = {"mlflow.parentRunId": known["parents"][parent]} if parent else {}
+                created = self.client.create_run(
+                    known["experiments"][experiment],
+                    run_name=name,
+                    tags={**tags, **linked, COMPLETE: "no", "gainrl.config_hash": config_hash},
+                )
+                self.run_id = created.info.run_id
+                self._params(params)
+                write_json(note, {"run_id": self.run_id, "config_hash": config_hash})
+        except KeyError as error:
+            raise TrackingError(
+                f"{index}: knows no {error}; delete this file to renew it"
+            ) from error
+        except _failures() as error:
+            raise TrackingError(f"tracking store {self.uri}: {_first_line(error)}") from error
+
+    def _open(self, note: Path, config_hash: str) -> tuple[str | None, bool]:
+        """The id to go on with, if the noted run is of this configuration and unfinished."""
+        if not note.exists():
+            return None, False
+        noted = read_json(note)
+        if noted["config_hash"] != config_hash:
+            return None, False
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(noted["run_id"])
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None, False  # the store was replaced: record the run anew
+        if run.data.tags.get(COMPLETE) == "yes" or run.info.lifecycle_stage == "deleted":
+            return None, False
+        self.client.set_terminated(noted["run_id"], status="RUNNING")
+        return noted["run_id"], True
+
+    def _params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)[:6000]) for key, value in sorted(params.items())]
+        for start in range(0, len(entries), 100):
+            self.client.log_batch(self.run_id, params=entries[start : start + 100])
+
+    def metrics(self, rows: Sequence[Mapping[str, Any]], prefix: str = "") -> None:
+        """Log rows with a 'step'; points that the store already has are left alone."""
+        from mlflow.entities import Metric
+
+        def write() -> None:
+            now = _now()
+            points = []
+            for row in rows:
+                for key, value in row.items():
+                    if key == "step" or not isinstance(value, int | float):
+                        continue
+                    name = prefix + key
+                    if row["step"] not in self._steps(name):
+                        points.append(Metric(name, float(value), now, row["step"]))
+            for start in range(0, len(points), CHUNK):
+                part = points[start : start + CHUNK]
+                self.client.log_batch(self.run_id, metrics=part)
+                for point in part:
+                    self._seen[point.key].add(point.step)
+
+        self._guard(write)
+
+    def _steps(self, key: str) -> set[int]:
+        if key not in self._seen:
+            history = self.client.get_metric_history(self.run_id, key) if self.resumed else []
+            self._seen[key] = {point.step for point in history}
+        return self._seen[key]
+
+    def dataset(self, name: str, digest: str, path: Path, rows: int) -> None:
+        """Record a data set as the run's input."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entry = Dataset(
+            name, digest, "local", f'{{"uri": "{path}"}}', profile=f'{{"rows": {rows}}}'
+        )
+        tag = InputTag("mlflow.data.context", "training")
+        self._guard(lambda: self.client.log_inputs(self.run_id, [DatasetInput(entry, [tag])]))
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Store a file with the run."""
+        self._guard(lambda: self.client.log_artifact(self.run_id, str(path), folder))
+
+    def tag(self, key: str, value: str) -> None:
+        """Set a tag (values that vary by attempt belong here, not into params)."""
+        self._guard(lambda: self.client.set_tag(self.run_id, key, value))
+
+    def _guard(self, write: Any) -> None:
+        if self.failure:
+            return
+        try:
+            write()
+        except _failures() as error:
+            self.failure = _first_line(error)
+            log.error("tracking failed: %s; the run goes on and will fail at its end", self.failure)
+
+    def finish(self) -> None:
+        """Mark the run complete.
+
+        Raises:
+            TrackingError: anything was not recorded.
+        """
+        self.tag(COMPLETE, "yes")
+        self._guard(lambda: self.client.set_terminated(self.run_id))
+        if self.failure:
+            raise TrackingError(
+                f"tracking store {self.uri}: {self.failure}; rerun to record the rest"
+            )
+
+
+def missing(uri: str, notes: Iterable[tuple[str, Path, int | None]]) -> list[str]:
+    """Compare run folders with the store.
+
+    Args:
+        notes: (name, note file, number of steps that must be recorded, if any) of finished work.
+
+    Returns:
+        One line for each thing that the store lacks.
+    """
+    client, problems = _client(uri), []
+    for name, note, steps in notes:
+        if not note.exists():
+            problems.append(f"{name}: never tracked ({note} is missing)")
+            continue
+        run_id = read_json(note)["run_id"]
+        try:
+            run = client.get_run(run_id)
+            if run.data.tags.get(COMPLETE) != "yes":
+                problems.append(f"{name}: run {run_id} is not marked complete")
+            if steps is not None:
+                found = {point.step for point in client.get_metric_history(run_id, "accuracy")}
+                lost = sorted(set(range(1, steps + 1)) - found)
+                if lost:
+                    problems.append(
+                        f"{name}: run {run_id} lacks {len(lost)} steps, first {lost[0]}"
+                    )
+        except _failures() as error:
+            problems.append(f"{name}: {_first_line(error)}")
+    return problems
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _now() -> int:
+    import time
+
+    return int(time.time() * 1000)

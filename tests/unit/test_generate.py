@@ -1,0 +1,153 @@
+"""Generated problems: balanced, disjoint, in range, right by an independent solver, repeatable."""
+
+import re
+
+import numpy as np
+import pytest
+
+from gainrl.config import Generated
+from gainrl.data.generate import LARGEST, NAMES, TASKS, THINGS, generate_splits, noisy_solution
+from gainrl.errors import ConfigError, DataError
+from gainrl.records import PROMPTS, check_table
+
+GAINS = ("buys", "finds", "wins")
+
+
+def spec(task, **changes):
+    sizes = {"train": 100, "eval": 50, "warmup": 400}
+    return Generated(source="generate", task=task, **{**sizes, **changes})
+
+
+@pytest.fixture(scope="module", params=sorted(TASKS))
+def splits(request):
+    return request.param, generate_splits(spec(request.param, corrupt=0.2, direct=0.3), "d")
+
+
+def solve_chain(question):
+    start, *steps = re.findall(r"[+-]? ?\d+", question.removesuffix(" = ?"))
+    return int(start), [int(step.replace(" ", "")) for step in steps]
+
+
+def solve_word(question):
+    *story, asked = re.findall(r"[^.?]+[.?]", question)
+    thing, hero = re.fullmatch(r" How many (\w+) does (\w+) have\?", asked).groups()
+    start, steps = None, []
+    for sentence in story:
+        who, verb, number, what = sentence.strip(" .").split()
+        if (who, what) == (hero, thing):
+            if verb == "has":
+                assert start is None
+                start = int(number)
+            else:
+                steps.append(int(number) if verb in GAINS else -int(number))
+    return start, steps
+
+
+SOLVERS = {"chain": solve_chain, "word": solve_word}
+
+
+def test_tables_have_the_prompt_schema_and_the_sizes_asked_for(splits):
+    _, tables = splits
+    assert {name: len(table) for name, table in tables.items()} == {
+        "eval": 50,
+        "train": 100,
+        "warmup": 400,
+    }
+    for table in tables.values():
+        check_table(table, PROMPTS)
+        assert table["id"].is_unique
+
+
+def test_levels_are_balanced_and_count_the_operations(splits):
+    task, tables = splits
+    for table in tables.values():
+        counts = table["difficulty"].value_counts()
+        assert set(counts.index) == {1.0, 2.0, 3.0, 4.0, 5.0}
+        assert counts.nunique() == 1
+        for row in table.itertuples():
+            assert len(SOLVERS[task](row.question)[1]) == row.difficulty
+
+
+def test_questions_of_train_and_eval_appear_nowhere_else(splits):
+    _, tables = splits
+    train, held = set(tables["train"]["question"]), set(tables["eval"]["question"])
+    assert len(train) == 100 and len(held) == 50
+    assert not train & held
+    assert not (train | held) & set(tables["warmup"]["question"])
+
+
+def test_answers_and_worked_steps_agree_with_an_independent_solver(splits):
+    task, tables = splits
+    for table in tables.values():
+        for row in table.itertuples():
+            start, steps = SOLVERS[task](row.question)
+            totals = [int(total) for total in np.cumsum([start, *steps])]
+            assert all(0 <= total <= 49 for total in totals)
+            assert row.answer == str(totals[-1])
+            worked = re.findall(r"(\d+) ([+-]) (\d+) = (\d+)\.", row.solution)
+            assert [int(line[0]) for line in worked] == totals[:-1]
+            assert [int(line[3]) for line in worked] == totals[1:]
+            assert int(re.findall(r"\d+", row.solution)[-1]) == totals[-1]
+            assert row.solution.endswith(f"#### {totals[-1]}")
+
+
+def test_noise_has_about_the_shares_asked_for(splits):
+    _, tables = splits
+    warmup = tables["warmup"]
+    direct = warmup["noisy_solution"].str.startswith("####")
+    assert direct.mean() == pytest.approx(0.3, abs=0.08)
+    assert (warmup["noisy_solution"] == "#### " + warmup["answer"])[direct].all()
+    slips = steps = 0
+    for text in warmup["noisy_solution"][~direct]:
+        lines = re.findall(r"(\d+) ([+-]) (\d+) = (\d+)\.", text)
+        for left, sign, right, reached in lines:
+            slips += int(left) + int(sign + right) != int(reached)
+        steps += len(lines)
+        assert int(text.split()[-1]) == int(lines[-1][3])
+        assert all(0 <= int(number) <= LARGEST for number in re.findall(r"\d+", text))
+    assert slips / steps == pytest.approx(0.2, abs=0.05)
+
+
+def test_without_noise_the_solutions_are_clean():
+    warmup = generate_splits(spec("chain"), "d")["warmup"]
+    assert (warmup["noisy_solution"] == warmup["solution"]).all()
+
+
+def test_word_stories_hold_distractors():
+    rng = np.random.default_rng(0)
+    for level in (1, 5):
+        for _ in range(50):
+            problem = TASKS["word"](rng, level)
+            assert problem.question.count(".") > level + 1
+            assert sum(name in problem.question for name in NAMES) <= 2
+            assert sum(thing in problem.question for thing in THINGS) <= 2
+
+
+def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
+    first, again, other = (
+        generate_splits(spec("word", direct=0.5, seed=seed), "d") for seed in (3, 3, 4)
+    )
+    for split in first:
+        assert first[split].equals(again[split])
+        assert not first[split]["question"].equals(other[split]["question"])
+
+
+def test_more_warm_up_examples_leave_train_and_eval_as_they_were():
+    small, large = (generate_splits(spec("chain", warmup=n), "d") for n in (0, 50))
+    assert small["train"].equals(large["train"]) and small["eval"].equals(large["eval"])
+
+
+def test_direct_always_states_the_answer_alone():
+    rng = np.random.default_rng(0)
+    problem = TASKS["chain"](rng, 3)
+    assert noisy_solution(problem, rng, corrupt=1.0, direct=1.0) == f"#### {problem.answer}"
+
+
+def test_too_few_questions_is_an_error_that_names_the_data_set():
+    with pytest.raises(DataError, match="data set 'tiny': fewer than 600 distinct train"):
+        generate_splits(spec("chain", levels=(1,), train=600, eval=10, warmup=0), "tiny")
+
+
+def test_an_unknown_task_is_an_error_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"datasets\.d\.task.*'chian'.*chain"):
+        generate_splits(spec("chian"), "d")
