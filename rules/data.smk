@@ -8,6 +8,8 @@ rule data:
         **{split: str(layout.split("{dataset}", split)) for split in ("train", "eval", "warmup")},
     log:
         str(layout.home / "logs/data/{dataset}.log"),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=4000,
     params:

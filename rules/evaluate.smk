@@ -13,11 +13,13 @@ rule evaluate:
         str(layout.home / "logs/evaluate/{model}-{benchmark}.log"),
     benchmark:
         str(layout.home / "benchmarks/evaluate/{model}-{benchmark}.tsv")
+    conda:
+        ENVIRONMENT
     threads: preset.threads
     resources:
         mem_mb=8000,
     params:
-        slice=lambda w: planning.evaluation_slice(preset, w.benchmark),
+        slice=lambda w: planning.evaluation_slice(preset, w.model, w.benchmark),
     shell:
         "gainrl evaluate --preset {input.preset} --model {wildcards.model}"
         " --benchmark {wildcards.benchmark} > {log} 2>&1"

@@ -22,6 +22,8 @@ rule figure:
         pdfs=["results/figures/{figure}.pdf", "results/figures/{figure}_curriculum.pdf"],
     log:
         "results/logs/{figure}.log",
+    conda:
+        ENVIRONMENT
     params:
         experiment=lambda w: figures[w.figure],
         slice=lambda w: planning.table_slice(preset, figures[w.figure]),
@@ -40,6 +42,8 @@ rule report:
         "results/report{scope}.html",
     log:
         "results/logs/report{scope}.log",
+    conda:
+        ENVIRONMENT
     params:
         snakefile=workflow.main_snakefile,
     shell:

@@ -1,12 +1,6 @@
 # Start models: fetched or built, and warmed up on worked solutions.
 
 
-def warmup_tables(wildcards):
-    """Prompt tables that a model's warm-up reads."""
-    used = planning.model_slice(preset, wildcards.model)["warmup_data"]
-    return [str(layout.split(name, "warmup")) for name in used]
-
-
 rule build_model:
     input:
         preset=ancient(PRESET),
@@ -18,6 +12,8 @@ rule build_model:
         str(layout.home / "logs/model/{model}.log"),
     benchmark:
         str(layout.home / "benchmarks/model/{model}.tsv")
+    conda:
+        ENVIRONMENT
     threads: lambda w: preset.models[w.model].threads
     resources:
         mem_mb=8000,

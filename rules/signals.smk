@@ -13,6 +13,8 @@ rule score:
         str(layout.home / "logs/score/{model}-{dataset}.log"),
     benchmark:
         str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
+    conda:
+        ENVIRONMENT
     threads: preset.threads
     resources:
         mem_mb=8000,
@@ -35,6 +37,8 @@ rule difficulty:
         str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
     benchmark:
         str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
+    conda:
+        ENVIRONMENT
     threads: preset.threads
     resources:
         mem_mb=8000,
@@ -53,6 +57,8 @@ rule order:
         str(layout.order("{model}", "{dataset}", "{order}")),
     log:
         str(layout.home / "logs/order/{model}-{dataset}-{order}.log"),
+    conda:
+        ENVIRONMENT
     shell:
         "gainrl order --preset {input.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --order {wildcards.order} > {log} 2>&1"

@@ -1,11 +1,6 @@
 # Tables are views of the active preset over its finished runs.
 
 
-def finished(experiment):
-    """done.json of every run of an experiment."""
-    return [str(layout.run(key) / "done.json") for key in planning.runs(preset, [experiment])]
-
-
 rule table:
     input:
         preset=ancient(PRESET),
@@ -21,6 +16,8 @@ rule table:
         markdown="results/{experiment}.md",
     log:
         "results/logs/{experiment}.log",
+    conda:
+        ENVIRONMENT
     params:
         slice=lambda w: planning.table_slice(preset, w.experiment),
     shell:

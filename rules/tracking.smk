@@ -1,8 +1,5 @@
 # The resolved preset and the tracking store; both exist before anything else runs.
 
-PRESET = str(layout.home / "preset.json")
-TRACKING = str(layout.home / "tracking.json")
-
 
 # Stages read this file, but are rerun only when their own slice (a param) changes.
 rule preset:
@@ -10,6 +7,8 @@ rule preset:
         PRESET,
     log:
         str(layout.home / "logs/preset.log"),
+    conda:
+        ENVIRONMENT
     params:
         preset=preset.model_dump(mode="json"),
     run:
@@ -26,6 +25,8 @@ rule tracking:
         TRACKING,
     log:
         str(layout.home / "logs/tracking.log"),
+    conda:
+        ENVIRONMENT
     params:
         runs=sorted({key.parent for key in planning.runs(preset)}),
         tracking=preset.tracking.model_dump(mode="json"),

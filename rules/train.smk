@@ -1,23 +1,6 @@
 # Training runs. Only done.json, written last, is an output: Snakemake deletes outputs of failed
 # jobs, and a run has to find its checkpoints and records again when it is retried.
 
-KEY = planning.RunKey("{model}", "{dataset}", "{method}", "{seed}")
-
-
-def walked(wildcards):
-    """The order or the difficulties that a method's curriculum walks."""
-    method = preset.methods[wildcards.method]
-    where = (wildcards.model, wildcards.dataset)
-    found = [layout.order(*where, method.order)] if method.order else []
-    if method.difficulty == "measured":
-        found.append(layout.signals(*where) / "difficulty.parquet")
-    return [str(path) for path in found]
-
-
-def benchmarks_of(wildcards):
-    """The benchmarks that a run's checkpoints are tested on."""
-    return planning.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
-
 
 rule train:
     input:
@@ -34,6 +17,8 @@ rule train:
         str(layout.home / "logs/train/{model}-{dataset}-{method}-seed{seed}.log"),
     benchmark:
         str(layout.home / "benchmarks/train/{model}-{dataset}-{method}-seed{seed}.tsv")
+    conda:
+        ENVIRONMENT
     threads: preset.threads
     resources:
         mem_mb=8000,

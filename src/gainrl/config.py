@@ -14,114 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gainrl.config_data import Count, Dataset, Name, Positive, Rate, Section, Share
 from gainrl.config_errors import explain
 from gainrl.errors import ConfigError, nearest
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-AnySection = TypeVar("AnySection", bound="Section")
-Rate = Annotated[float, Field(gt=0, lt=1)]
+AnySection = TypeVar("AnySection", bound=Section)
 
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-# --- data sets -----------------------------------------------------------------------------------
-
-
-class Fields(Section):
-    """Names of the columns of a foreign data set that hold ours; dots reach into records."""
-
-    question: str = "question"
-    answer: str = "answer"
-    solution: str | None = None
-    difficulty: str | None = None
-    category: str | None = None
-
-
-class DatasetBase(Section):
-    """What every data set has, whatever its source."""
-
-    prompt: str = "{question}"
-    system: str | None = None
-    seed: int = 0
-
-    @field_validator("prompt")
-    @classmethod
-    def _has_question(cls, value: str) -> str:
-        if value.count("{question}") != 1:
-            raise ValueError("must contain {question} exactly once")
-        return value
-
-
-class Generated(DatasetBase):
-    """Problems from our own generators, with worked solutions (gainrl.data.generate)."""
-
-    source: Literal["generate"]
-    task: str
-    train: Count = 256
-    eval: Positive = 192
-    warmup: Count = 0
-    levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
-    corrupt: Share = 0.0
-    direct: Share = 0.0
-
-
-class Registered(DatasetBase):
-    """A data set of the registry (gainrl.data.registry), from the hub or a local copy."""
-
-    source: Literal["registry"]
-    name: str
-    train: Count | None = None
-    eval: Count | None = None
-    warmup: Count = 0
-
-
-class Files(DatasetBase):
-    """Local JSON, JSONL or Parquet files."""
-
-    source: Literal["file"]
-    train_file: str | None = None
-    eval_file: str | None = None
-    fields: Fields = Fields()
-    train: Count | None = None
-    eval: Count | None = None
-    warmup: Count = 0
-
-
-class Hub(DatasetBase):
-    """Any data set of the Hugging Face hub."""
-
-    source: Literal["hub"]
-    id: str
-    config: str | None = None
-    revision: str = "main"
-    train_split: str | None = "train"
-    eval_split: str | None = "test"
-    fields: Fields = Fields()
-    train: Count | None = None
-    eval: Count | None = None
-    warmup: Count = 0
-
-
-class Gym(DatasetBase):
-    """A reasoning-gym task (optional extra `gym`)."""
-
-    source: Literal["reasoning_gym"]
-    task: str
-    train: Count = 256
-    eval: Positive = 192
-    arguments: dict[str, Any] = {}
-
-
-Dataset = Annotated[Generated | Registered | Files | Hub | Gym, Field(discriminator="source")]
 
 # --- models --------------------------------------------------------------------------------------
 
@@ -327,7 +227,9 @@ class Preset(Section):
     experiments: dict[Name, Experiment]
     statistics: Statistics = Statistics()
     tracking: Tracking = Tracking()
-    overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = {}
+    overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
+        default_factory=dict
+    )
 
     @field_validator("seeds")
     @classmethod
@@ -358,20 +260,24 @@ class Preset(Section):
                             "(number of worked solutions) is 0"
                         )
         for name in self.overrides:
-            _known("overrides", name, self.datasets)
-            self.training_for(name)
-            self.evaluation_for(name)
+            _known("overrides", name, {**self.datasets, **self.models})
+            self.training_for(name, name)
+            self.evaluation_for(name, name)
         return self
 
-    def training_for(self, dataset: str) -> Training:
-        """The training section with the data set's overrides applied."""
-        changes = self.overrides.get(dataset, {}).get("training")
-        return _merged(self.training, changes, f"overrides.{dataset}.training")
+    def training_for(self, dataset: str, model: str) -> Training:
+        """The training section with the overrides of the model, then of the data set."""
+        return self._overridden(self.training, "training", model, dataset)
 
-    def evaluation_for(self, dataset: str) -> Evaluation:
-        """The evaluation section with the data set's overrides applied."""
-        changes = self.overrides.get(dataset, {}).get("evaluation")
-        return _merged(self.evaluation, changes, f"overrides.{dataset}.evaluation")
+    def evaluation_for(self, dataset: str, model: str) -> Evaluation:
+        """The evaluation section with the overrides of the model, then of the data set."""
+        return self._overridden(self.evaluation, "evaluation", model, dataset)
+
+    def _overridden(self, section: AnySection, name: str, *owners: str) -> AnySection:
+        for owner in dict.fromkeys(owners):
+            changes = self.overrides.get(owner, {}).get(name)  # type: ignore[call-overload]
+            section = _merged(section, changes, f"overrides.{owner}.{name}")
+        return section
 
     def benchmarks(self, experiment: str, dataset: str) -> tuple[str, ...]:
         """The data sets whose eval split tests runs trained on `dataset`."""

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gainrl import curricula
-from gainrl.config import Generated, Order, Preset, Registered, load_preset
+from gainrl.config import Order, Preset, load_preset
+from gainrl.config_data import Generated, Registered
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
 
@@ -184,14 +185,17 @@ def score_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
         "prompt": spec.prompt,
         "system": spec.system,
         "dtype": preset.models[model].dtype,
-        "max_prompt": preset.training_for(dataset).max_prompt,
+        "max_prompt": preset.training_for(dataset, model).max_prompt,
         "threads": preset.threads,
     }
 
 
 def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What measured difficulties depend on beside their input files."""
-    training, evaluation = preset.training_for(dataset), preset.evaluation_for(dataset)
+    training, evaluation = (
+        preset.training_for(dataset, model),
+        preset.evaluation_for(dataset, model),
+    )
     return {
         **score_slice(preset, model, dataset),
         "sampling": [training.temperature, training.top_p, training.max_response],
@@ -210,12 +214,12 @@ def table_slice(preset: Preset, experiment: str) -> dict[str, Any]:
     }
 
 
-def evaluation_slice(preset: Preset, benchmark: str) -> dict[str, Any]:
+def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, Any]:
     """What the start model's accuracy depends on beside its input files."""
     spec = preset.datasets[benchmark]
-    training = preset.training_for(benchmark)
+    training = preset.training_for(benchmark, model)
     return {
-        "evaluation": preset.evaluation_for(benchmark).model_dump(mode="json"),
+        "evaluation": preset.evaluation_for(benchmark, model).model_dump(mode="json"),
         "max_response": training.max_response,
         "max_prompt": training.max_prompt,
         "prompt": spec.prompt,
@@ -229,13 +233,13 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
     spec = preset.datasets[dataset]
     benchmarks = benchmarks_of(preset, model, dataset, method)
     return {
-        "training": preset.training_for(dataset).model_dump(mode="json"),
-        "evaluation": preset.evaluation_for(dataset).model_dump(mode="json"),
+        "training": preset.training_for(dataset, model).model_dump(mode="json"),
+        "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
         "method": preset.methods[method].model_dump(mode="json", exclude={"label"}),
         "prompt": spec.prompt,
         "system": spec.system,
         "threads": preset.threads,
-        "benchmarks": {name: evaluation_slice(preset, name) for name in benchmarks},
+        "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
     }
 
 

@@ -63,10 +63,17 @@ SAMPLES = Schema(
 )
 """One row a generated answer; tokens: response length."""
 
+
+def _is_text(column: pd.Series) -> bool:
+    return bool(
+        pd.api.types.is_string_dtype(column) or column.map(lambda v: isinstance(v, str)).all()
+    )
+
+
 _KINDS: dict[str, Callable[[pd.Series], bool]] = {
-    "str": lambda s: pd.api.types.is_string_dtype(s) or s.map(type).eq(str).all(),
-    "int": pd.api.types.is_integer_dtype,
-    "float": pd.api.types.is_numeric_dtype,
+    "str": _is_text,
+    "int": lambda column: bool(pd.api.types.is_integer_dtype(column)),
+    "float": lambda column: bool(pd.api.types.is_numeric_dtype(column)),
 }
 
 
@@ -81,7 +88,7 @@ def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[st
     for column in schema.required:
         if column not in frame:
             raise DataError(f"{where}: the {schema.name} has no column '{column}'")
-    for column in frame:
+    for column in map(str, frame.columns):
         if column not in known:
             raise DataError(f"{where}: unknown column '{column}' in the {schema.name}")
         empty = frame[column].isna()

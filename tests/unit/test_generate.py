@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gainrl.config import Generated
+from gainrl.config_data import Generated
 from gainrl.data.generate import LARGEST, NAMES, TASKS, THINGS, generate_splits, noisy_solution
 from gainrl.errors import ConfigError, DataError
 from gainrl.records import PROMPTS, check_table
@@ -54,7 +54,7 @@ def test_tables_have_the_prompt_schema_and_the_sizes_asked_for(splits):
         "warmup": 400,
     }
     for table in tables.values():
-        check_table(table, PROMPTS)
+        check_table(table, PROMPTS, "test")
         assert table["id"].is_unique
 
 
@@ -71,7 +71,8 @@ def test_levels_are_balanced_and_count_the_operations(splits):
 def test_questions_of_train_and_eval_appear_nowhere_else(splits):
     _, tables = splits
     train, held = set(tables["train"]["question"]), set(tables["eval"]["question"])
-    assert len(train) == 100 and len(held) == 50
+    assert len(train) == 100
+    assert len(held) == 50
     assert not train & held
     assert not (train | held) & set(tables["warmup"]["question"])
 
@@ -134,7 +135,8 @@ def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
 
 def test_more_warm_up_examples_leave_train_and_eval_as_they_were():
     small, large = (generate_splits(spec("chain", warmup=n), "d") for n in (0, 50))
-    assert small["train"].equals(large["train"]) and small["eval"].equals(large["eval"])
+    assert small["train"].equals(large["train"])
+    assert small["eval"].equals(large["eval"])
 
 
 def test_direct_always_states_the_answer_alone():

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainrl.config import Registered
+from gainrl.config_data import Registered
 from gainrl.data import answers
 from gainrl.data.sources import load_splits
 from gainrl.grading import maths

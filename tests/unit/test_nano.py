@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gainrl.config import Generated, Nano
+from gainrl.config import Nano
+from gainrl.config_data import Generated
 from gainrl.data.generate import TASKS, VOCABULARY, generate_splits
 from gainrl.data.prompts import encode
 from gainrl.models.nano import EXAMPLE, SYSTEM, build_model, build_tokenizer
@@ -71,7 +72,8 @@ def test_the_template_renders_system_prompt_worked_example_and_question(tokenize
 def test_prompts_share_the_system_prompt_and_the_example(tokenizer, warmup):
     prompts = encode(tokenizer, list(warmup["id"]), list(warmup["question"]))
     shared = tokenizer.decode(prompts.tokens[0][: prompts.n_prefix])
-    assert shared.startswith("<|system|>") and shared.endswith("<|user|>")
+    assert shared.startswith("<|system|>")
+    assert shared.endswith("<|user|>")
     assert all(
         row[: prompts.n_prefix] == prompts.tokens[0][: prompts.n_prefix] for row in prompts.tokens
     )

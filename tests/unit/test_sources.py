@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gainrl.config import Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config_data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data import answers, sources
 from gainrl.data.registry import REGISTRY, find
 from gainrl.data.sources import load_splits

@@ -93,7 +93,7 @@ def register(name: str) -> Callable[[Policy], Policy]:
     return add
 
 
-def check(name: str, parameters: Mapping[str, Any], key: str) -> type:
+def check(name: str, parameters: Mapping[str, Any], key: str) -> Any:
     """Find a policy and check its parameters' names.
 
     Args:

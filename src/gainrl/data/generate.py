@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gainrl.config import Generated
+from gainrl.config_data import Generated
 from gainrl.errors import ConfigError, DataError, nearest
 
 LARGEST = 199
@@ -73,9 +73,9 @@ def word(rng: np.random.Generator, level: int) -> Problem:
         verbs = GAIN_VERBS if step > 0 else LOSS_VERBS
         story.append(f"{hero} {verbs[rng.integers(len(verbs))]} {abs(step)} {thing}.")
     for _ in range(int(rng.integers(1, 2 + level // 2))):
-        who, what = (other, thing) if rng.random() < 0.5 else (hero, distraction)
+        what = thing if rng.random() < 0.5 else distraction
         verb = ("has", *GAIN_VERBS, *LOSS_VERBS)[rng.integers(7)]
-        sentence = f"{who} {verb} {int(rng.integers(1, 10))} {what}."
+        sentence = f"{other} {verb} {int(rng.integers(1, 10))} {what}."
         story.insert(int(rng.integers(1, len(story) + 1)), sentence)
     story.append(f"How many {thing} does {hero} have?")
     return Problem(" ".join(story), start, steps)
@@ -139,7 +139,8 @@ def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
     for (split, size), rng in zip(
         (("eval", spec.eval), ("train", spec.train), ("warmup", spec.warmup)), streams, strict=True
     ):
-        rows, misses = [], 0
+        rows: list[dict[str, object]] = []
+        misses = 0
         while len(rows) < size:
             level = spec.levels[len(rows) % len(spec.levels)]
             problem = TASKS[spec.task](rng, level)

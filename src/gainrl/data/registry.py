@@ -11,11 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gainrl.config import Fields
+from gainrl.config_data import Fields
 from gainrl.errors import ConfigError, nearest
-
-BOXED = "{question} Let's think step by step and output the final answer within \\boxed{}."
-HASHES = '{question} Let\'s think step by step and output the final answer after "####".'
 
 
 @dataclass(frozen=True)
@@ -77,11 +74,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Entry:
-    """A known data set. `prompt` is the instruction its benchmark is usually asked with."""
+    """A known data set."""
 
     name: str
     licence: str
-    prompt: str
     train: Split | None = None
     eval: Split | None = None
 
@@ -122,7 +118,6 @@ _ENTRIES = (
     Entry(
         name="gsm8k",
         licence="MIT",
-        prompt=HASHES,
         train=Split(
             rows=7473,
             hub=HubTable("openai/gsm8k", "train", config="main"),
@@ -154,7 +149,6 @@ _ENTRIES = (
     Entry(
         name="math",
         licence="MIT",
-        prompt=BOXED,
         train=Split(
             rows=7474,
             hub=HubTable("DigitalLearningGmbH/MATH-lighteval", "train"),
@@ -180,11 +174,10 @@ _ENTRIES = (
         ),
         eval=_MATH_500,
     ),
-    Entry(name="math500", licence="MIT", prompt=BOXED, eval=_MATH_500),
+    Entry(name="math500", licence="MIT", eval=_MATH_500),
     Entry(
         name="amc",
         licence="competition problems of the MAA",
-        prompt=BOXED,
         train=Split(
             rows=3264,
             hub=None,
@@ -202,11 +195,10 @@ _ENTRIES = (
         ),
         eval=_AMC_23,
     ),
-    Entry(name="amc23", licence="competition problems of the MAA", prompt=BOXED, eval=_AMC_23),
+    Entry(name="amc23", licence="competition problems of the MAA", eval=_AMC_23),
     Entry(
         name="aime24",
         licence="competition problems of the MAA",
-        prompt=BOXED,
         eval=Split(
             rows=30,
             hub=HubTable("HuggingFaceH4/aime_2024", "train"),
@@ -225,7 +217,6 @@ _ENTRIES = (
     Entry(
         name="olympiadbench",
         licence="Apache-2.0",
-        prompt=BOXED,
         eval=Split(
             rows=675,
             hub=HubTable("Hothan/OlympiadBench", "train", config="OE_TO_maths_en_COMP"),
@@ -255,7 +246,6 @@ _ENTRIES = (
     Entry(
         name="minerva",
         licence="CC BY-NC-SA 4.0 (MIT OpenCourseWare)",
-        prompt=BOXED,
         eval=Split(
             rows=272,
             hub=HubTable("math-ai/minervamath", "test"),
@@ -270,7 +260,6 @@ _ENTRIES = (
     Entry(
         name="deepscaler",
         licence="MIT",
-        prompt=BOXED,
         train=Split(
             rows=40315,
             hub=HubTable("agentica-org/DeepScaleR-Preview-Dataset", "train"),

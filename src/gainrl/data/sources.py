@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.config import Dataset, Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config_data import Dataset, Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import HOOKS
 from gainrl.data.registry import Entry, HubTable, Layout, Split, find
 from gainrl.errors import ConfigError, DataError, nearest

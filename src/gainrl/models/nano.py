@@ -64,6 +64,7 @@ def build_model(spec: Nano, vocabulary: int) -> Any:
         bos_token_id=None,
         eos_token_id=1,
         attention_dropout=0.0,
+        initializer_range=0.08,  # the usual 0.02 is for wide models; here it learns half as fast
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)

@@ -34,6 +34,7 @@ def score(model: Any, prompts: Prompts, batch_tokens: int) -> pd.DataFrame:
     cache = DynamicCache(config=model.config)
     states = decoder(input_ids=prefix, past_key_values=cache, use_cache=True).last_hidden_state
     prefix_sum = unit(states[0]).sum(0)
+    shared_layers: list[Any] = cache.layers
     count = len(prompts.ids)
     intra, inter, offdiagonal = np.empty(count), np.empty(count), np.empty(count)
     for rows in _batches(prompts.n_question, batch_tokens):
@@ -46,7 +47,7 @@ def score(model: Any, prompts: Prompts, batch_tokens: int) -> pd.DataFrame:
             inputs[i, :size] = torch.tensor(prompts.tokens[row][begin : begin + size])
         inside = torch.arange(width, device=device)[None, :] < lengths[:, None]
         shared = DynamicCache(config=model.config)
-        for layer, part in enumerate(cache.layers):
+        for layer, part in enumerate(shared_layers):
             shared.update(
                 part.keys.expand(len(rows), -1, -1, -1),
                 part.values.expand(len(rows), -1, -1, -1),

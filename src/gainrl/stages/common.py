@@ -17,6 +17,7 @@ import gainrl
 from gainrl import planning
 from gainrl.config import Preset
 from gainrl.data.prompts import Prompts, encode
+from gainrl.models.loading import context_length
 from gainrl.planning import Layout
 from gainrl.tracking import TrackedRun
 
@@ -117,9 +118,10 @@ def commit() -> str:
 def render_prompts(
     context: Context,
     tokenizer: Any,
+    model: str,
     dataset: str,
     frame: pd.DataFrame,
-    model: Any = None,
+    network: Any,
     *,
     segments: bool = True,
     room: int = 0,
@@ -127,17 +129,17 @@ def render_prompts(
     """Render a table's questions as the preset says.
 
     Args:
-        model: its context is a limit, less `room` tokens for the response.
+        network: its context is a limit, less `room` tokens for the response.
     """
     spec = context.preset.datasets[dataset]
-    window = getattr(model.config, "max_position_embeddings", None) if model else None
+    window = context_length(network)
     return encode(
         tokenizer,
         list(frame["id"]),
         list(frame["question"]),
         template=spec.prompt,
         system=spec.system,
-        max_length=context.preset.training_for(dataset).max_prompt,
+        max_length=context.preset.training_for(dataset, model).max_prompt,
         context=window - room if window else None,
         segments=segments,
     )

@@ -91,7 +91,7 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
     assert spec.warmup is not None
     network, tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
     corpora = [
-        _corpus(context, network, tokenizer, phase, spec.warmup.loss_on)
+        _corpus(context, model, network, tokenizer, phase, spec.warmup.loss_on)
         for phase in spec.warmup.phases
     ]
     note = context.layout.home / "models" / f"{model}.tracking.json"
@@ -119,7 +119,9 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
     run.finish()
 
 
-def _corpus(context: Context, network: Any, tokenizer: Any, phase: Any, loss_on: str) -> Any:
+def _corpus(
+    context: Context, model: str, network: Any, tokenizer: Any, phase: Any, loss_on: str
+) -> Any:
     """The prefix that a phase's data sets share, and their branches."""
     column = "solution" if phase.solutions == "clean" else "noisy_solution"
     parts = []
@@ -128,7 +130,7 @@ def _corpus(context: Context, network: Any, tokenizer: Any, phase: Any, loss_on:
         frame = read_table(path, PROMPTS)
         if column not in frame:
             raise ModelError(f"{path}: no column '{column}' for the warm-up")
-        prompts = render_prompts(context, tokenizer, name, frame, network)
+        prompts = render_prompts(context, tokenizer, model, name, frame, network)
         parts.append((prompts, list(frame[column])))
     trunks = [prompts.tokens[0][: prompts.n_prefix] for prompts, _ in parts]
     shared = next(

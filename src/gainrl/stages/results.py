@@ -31,9 +31,10 @@ def make_table(context: Context, experiment: str, path: Path) -> None:
     run = context.track("table", f"{experiment} table", note, slice_, experiment=experiment)
     run.artifact(path)
     run.artifact(path.with_suffix(".md"))
-    for row in frame[frame["metric"] == "final_accuracy"].itertuples():
-        name = f"final/{row.model}/{row.dataset}/{row.method}/{row.benchmark}"
-        run.metrics([{"step": 0, name: float(row.mean)}])
+    final = frame[frame["metric"] == "final_accuracy"].to_dict("records")
+    for row in final:
+        name = "/".join(str(row[key]) for key in ("model", "dataset", "method", "benchmark"))
+        run.metrics([{"step": 0, f"final/{name}": float(row["mean"])}])
     run.finish()
     print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
@@ -102,4 +103,4 @@ def _title(key: RunKey) -> str:
 
 
 def _steps(context: Context, key: RunKey) -> int:
-    return context.preset.training_for(key.dataset).steps
+    return context.preset.training_for(key.dataset, key.model).steps

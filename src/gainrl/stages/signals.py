@@ -46,7 +46,9 @@ def score_prompts(context: Context, model: str, dataset: str) -> None:
     folder = context.layout.model(model)
     network = load_model(folder, dtype=context.preset.models[model].dtype)
     tokenizer = load_tokenizer(folder)
-    prompts = render_prompts(context, tokenizer, dataset, _train_table(context, dataset), network)
+    prompts = render_prompts(
+        context, tokenizer, model, dataset, _train_table(context, dataset), network
+    )
     began = time.perf_counter()
     frame = score(network, prompts, context.preset.scoring.batch_tokens)
     seconds = time.perf_counter() - began
@@ -73,17 +75,19 @@ def score_prompts(context: Context, model: str, dataset: str) -> None:
 def measure_difficulty(context: Context, model: str, dataset: str) -> None:
     """ADARFT's coefficient, 100 (1 - pass rate), from rollouts of the start model."""
     torch.set_num_threads(context.preset.threads)
-    folder, training = context.layout.model(model), context.preset.training_for(dataset)
+    folder, training = context.layout.model(model), context.preset.training_for(dataset, model)
     network = load_model(folder, dtype=context.preset.models[model].dtype)
     tokenizer, table = load_tokenizer(folder), _train_table(context, dataset)
     room = training.max_response
-    prompts = render_prompts(context, tokenizer, dataset, table, network, segments=False, room=room)
+    prompts = render_prompts(
+        context, tokenizer, model, dataset, table, network, segments=False, room=room
+    )
     settings = Evaluation(
         samples=context.preset.scoring.difficulty_samples,
         temperature=training.temperature,
         top_p=training.top_p,
-        batch=context.preset.evaluation_for(dataset).batch,
-        seed=context.preset.evaluation_for(dataset).seed,
+        batch=context.preset.evaluation_for(dataset, model).batch,
+        seed=context.preset.evaluation_for(dataset, model).seed,
     )
     began = time.perf_counter()
     benchmark = Benchmark(dataset, prompts, list(table["answer"]))

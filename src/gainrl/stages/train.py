@@ -37,20 +37,27 @@ from gainrl.training.local import checkpoint
 from gainrl.training.local.loop import LocalTrainer
 
 
-def load_benchmark(context: Context, name: str, network: Any, tokenizer: Any) -> Benchmark:
+def load_benchmark(
+    context: Context, model: str, name: str, network: Any, tokenizer: Any
+) -> Benchmark:
     """Rendered held-out prompts of a data set."""
     path = context.layout.split(name, "eval")
     table = read_table(path, PROMPTS)
     if table.empty:
         raise DataError(f"{path}: no held-out prompts to test on")
-    room = max_response(context.preset, name)
-    prompts = render_prompts(context, tokenizer, name, table, network, segments=False, room=room)
+    room = max_response(context.preset, model, name)
+    prompts = render_prompts(
+        context, tokenizer, model, name, table, network, segments=False, room=room
+    )
     return Benchmark(name, prompts, list(table["answer"]))
 
 
-def max_response(preset: Preset, dataset: str) -> int:
+def max_response(preset: Preset, model: str, dataset: str) -> int:
     """Longest answer in evaluation, in tokens."""
-    return preset.evaluation_for(dataset).max_response or preset.training_for(dataset).max_response
+    return (
+        preset.evaluation_for(dataset, model).max_response
+        or preset.training_for(dataset, model).max_response
+    )
 
 
 def evaluate_start(context: Context, model: str, benchmark: str) -> None:
@@ -59,9 +66,11 @@ def evaluate_start(context: Context, model: str, benchmark: str) -> None:
     folder = context.layout.model(model)
     network = load_model(folder, dtype=context.preset.models[model].dtype)
     tokenizer = load_tokenizer(folder)
-    loaded = load_benchmark(context, benchmark, network, tokenizer)
-    settings = context.preset.evaluation_for(benchmark)
-    samples = answer(network, tokenizer, loaded, settings, max_response(context.preset, benchmark))
+    loaded = load_benchmark(context, model, benchmark, network, tokenizer)
+    settings = context.preset.evaluation_for(benchmark, model)
+    samples = answer(
+        network, tokenizer, loaded, settings, max_response(context.preset, model, benchmark)
+    )
     target = context.layout.start(model, benchmark)
     result = summary(samples, benchmark, 0)
     write_table(target.with_suffix(".parquet"), samples, SAMPLES)
@@ -69,7 +78,7 @@ def evaluate_start(context: Context, model: str, benchmark: str) -> None:
         "evaluate",
         f"evaluate {model} on {benchmark}",
         target.with_suffix(".tracking.json"),
-        planning.evaluation_slice(context.preset, benchmark),
+        planning.evaluation_slice(context.preset, model, benchmark),
         tags={"gainrl.model": model, "gainrl.dataset": benchmark},
     )
     run.metrics([result])
@@ -84,8 +93,8 @@ class TrainingRun:
     def __init__(self, context: Context, key: RunKey) -> None:
         self.context, self.key = context, key
         self.folder = context.layout.run(key)
-        self.settings = context.preset.training_for(key.dataset)
-        self.evaluation = context.preset.evaluation_for(key.dataset)
+        self.settings = context.preset.training_for(key.dataset, key.model)
+        self.evaluation = context.preset.evaluation_for(key.dataset, key.model)
         self.method = context.preset.methods[key.method]
         if self.settings.backend != "local":
             raise ConfigError(
@@ -199,13 +208,14 @@ class TrainingRun:
         prompts = render_prompts(
             self.context,
             self.tokenizer,
+            key.model,
             key.dataset,
             table,
             self.network,
             room=self.settings.max_response,
         )
         self.benchmarks = [
-            load_benchmark(self.context, name, self.network, self.tokenizer)
+            load_benchmark(self.context, key.model, name, self.network, self.tokenizer)
             for name in self.slice["benchmarks"]
         ]
         self.trainer = LocalTrainer(
@@ -247,8 +257,8 @@ class TrainingRun:
 
     def _test(self, last: bool) -> None:
         for benchmark in self.benchmarks:
-            settings = self.context.preset.evaluation_for(benchmark.name)
-            limit = max_response(self.context.preset, benchmark.name)
+            settings = self.context.preset.evaluation_for(benchmark.name, self.key.model)
+            limit = max_response(self.context.preset, self.key.model, benchmark.name)
             samples = answer(self.network, self.tokenizer, benchmark, settings, limit)
             row = summary(samples, benchmark.name, self.trainer.step_number)
             append_lines(self.tests, [row])

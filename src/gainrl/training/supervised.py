@@ -55,7 +55,11 @@ def train_supervised(
         if not branches:
             raise DataError(f"warm-up phase {number} has no worked solutions")
         optimizer = torch.optim.AdamW(
-            model.parameters(), lr=phase.lr, weight_decay=warmup.weight_decay, betas=(0.9, 0.98)
+            model.parameters(),
+            lr=phase.lr,
+            weight_decay=warmup.weight_decay,
+            betas=(0.9, 0.95),
+            fused=True,
         )
         batches = _batches(branches, phase.batch, rng)
         for inner in range(phase.steps):

@@ -1,0 +1,107 @@
+"""Sections of a preset that describe data sets, and the base of all sections. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Fields(Section):
+    """Names of the columns of a foreign data set that hold ours; dots reach into records."""
+
+    question: str = "question"
+    answer: str = "answer"
+    solution: str | None = None
+    difficulty: str | None = None
+    category: str | None = None
+
+
+class DatasetBase(Section):
+    """What every data set has, whatever its source."""
+
+    prompt: str = "{question}"
+    system: str | None = None
+    seed: int = 0
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_question(cls, value: str) -> str:
+        if value.count("{question}") != 1:
+            raise ValueError("must contain {question} exactly once")
+        return value
+
+
+class Generated(DatasetBase):
+    """Problems from our own generators, with worked solutions (gainrl.data.generate)."""
+
+    source: Literal["generate"]
+    task: str
+    train: Count = 256
+    eval: Positive = 192
+    warmup: Count = 0
+    levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
+    corrupt: Share = 0.0
+    direct: Share = 0.0
+
+
+class Registered(DatasetBase):
+    """A data set of the registry (gainrl.data.registry), from the hub or a local copy."""
+
+    source: Literal["registry"]
+    name: str
+    train: Count | None = None
+    eval: Count | None = None
+    warmup: Count = 0
+
+
+class Files(DatasetBase):
+    """Local JSON, JSONL or Parquet files."""
+
+    source: Literal["file"]
+    train_file: str | None = None
+    eval_file: str | None = None
+    fields: Fields = Fields()
+    train: Count | None = None
+    eval: Count | None = None
+    warmup: Count = 0
+
+
+class Hub(DatasetBase):
+    """Any data set of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str
+    config: str | None = None
+    revision: str = "main"
+    train_split: str | None = "train"
+    eval_split: str | None = "test"
+    fields: Fields = Fields()
+    train: Count | None = None
+    eval: Count | None = None
+    warmup: Count = 0
+
+
+class Gym(DatasetBase):
+    """A reasoning-gym task (optional extra `gym`)."""
+
+    source: Literal["reasoning_gym"]
+    task: str
+    train: Count = 256
+    eval: Positive = 192
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+Dataset = Annotated[Generated | Registered | Files | Hub | Gym, Field(discriminator="source")]
