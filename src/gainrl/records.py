@@ -65,9 +65,9 @@ SAMPLES = Schema(
 
 
 def _is_text(column: pd.Series) -> bool:
-    return bool(
-        pd.api.types.is_string_dtype(column) or column.map(lambda v: isinstance(v, str)).all()
-    )
+    if pd.api.types.is_string_dtype(column):
+        return True
+    return bool(column.map(lambda value: isinstance(value, str)).all())
 
 
 _KINDS: dict[str, Callable[[pd.Series], bool]] = {

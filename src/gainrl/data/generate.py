@@ -64,7 +64,7 @@ def chain(rng: np.random.Generator, level: int) -> Problem:
 
 
 def word(rng: np.random.Generator, level: int) -> Problem:
-    """A templated story with one or two sentences that do not matter for each two that do."""
+    """A templated story with one to 1 + level // 2 sentences about someone and something else."""
     start, steps = _operations(rng, level)
     hero, other = (NAMES[i] for i in rng.choice(len(NAMES), 2, replace=False))
     thing, distraction = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
@@ -73,9 +73,8 @@ def word(rng: np.random.Generator, level: int) -> Problem:
         verbs = GAIN_VERBS if step > 0 else LOSS_VERBS
         story.append(f"{hero} {verbs[rng.integers(len(verbs))]} {abs(step)} {thing}.")
     for _ in range(int(rng.integers(1, 2 + level // 2))):
-        what = thing if rng.random() < 0.5 else distraction
         verb = ("has", *GAIN_VERBS, *LOSS_VERBS)[rng.integers(7)]
-        sentence = f"{other} {verb} {int(rng.integers(1, 10))} {what}."
+        sentence = f"{other} {verb} {int(rng.integers(1, 10))} {distraction}."
         story.insert(int(rng.integers(1, len(story) + 1)), sentence)
     story.append(f"How many {thing} does {hero} have?")
     return Problem(" ".join(story), start, steps)

@@ -126,7 +126,7 @@ def _suffix_length(text: str, content: str, offsets: Sequence[tuple[int, int]], 
     return sum(1 for first, _ in offsets if first >= end)
 
 
-def _prefix_length(tokens: Sequence[Sequence[int]], suffix: np.ndarray) -> int:
+def _prefix_length(tokens: Sequence[list[int]], suffix: np.ndarray) -> int:
     """Longest common token prefix that leaves every prompt at least one question token."""
     first, last = min(tokens), max(tokens)  # the extremes in lexicographic order bound all others
     common = next(

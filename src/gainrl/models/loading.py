@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from gainrl.errors import ModelError
+
+transformers_logging.disable_progress_bar()  # logs are files, not terminals
 
 
 def device() -> torch.device:

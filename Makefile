@@ -1,0 +1,51 @@
+# make run: set up .venv and run the default experiment. make test: set up and pass the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell nproc 2>/dev/null || echo 1)
+PRESET ?= config.yaml
+STAMP := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.PHONY: run all setup test test-slow test-slurm lint ui bench clean
+
+run: setup
+	snakemake --cores $(CORES) --configfile $(PRESET) --quiet rules --show-failed-logs --rerun-incomplete
+
+all: setup
+	snakemake --cores $(CORES) --configfile $(PRESET) --quiet rules --show-failed-logs --rerun-incomplete all
+
+setup: $(STAMP)
+
+# torch comes first and exactly: a range would take a newer build with its CUDA packages.
+$(STAMP): envs/local.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' envs/local.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/local.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(STAMP)
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+# Installs and starts a one-node SLURM with pretend GPUs (Debian, root), and stops it again.
+test-slurm: setup
+	$(BIN)/python -m pytest -m slurm tests/slurm
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check workflow rules
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	snakemake --lint --configfile config.yaml
+
+ui: setup
+	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}" --port 5000
+
+clean:
+	rm -rf results .snakemake
