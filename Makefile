@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CORES ?= $(shell nproc 2>/dev/null || echo 1)
 PRESET ?= config.yaml
 STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -11,10 +10,10 @@ export PYTHONUNBUFFERED := 1
 .PHONY: run all setup test test-slow test-slurm lint ui bench clean
 
 run: setup
-	snakemake --cores $(CORES) --configfile $(PRESET) --quiet rules --show-failed-logs --rerun-incomplete
+	snakemake --configfile $(PRESET) --quiet rules
 
 all: setup
-	snakemake --cores $(CORES) --configfile $(PRESET) --quiet rules --show-failed-logs --rerun-incomplete all
+	snakemake all --configfile $(PRESET) --quiet rules
 
 setup: $(STAMP)
 

@@ -1,10 +1,11 @@
 # What the rules share: paths of the whole preset, and functions that name a rule's inputs.
 
+# The resolved preset; written when a run starts (tracking.smk), and no rule's input.
 PRESET = str(layout.home / "preset.json")
-TRACKING = str(layout.home / "tracking.json")
 KEY = planning.RunKey("{model}", "{dataset}", "{method}", "{seed}")
-# Used with --sdm conda only: an existing environment made from envs/local.txt.
-ENVIRONMENT = "gainrl"
+# Used with --sdm conda only. A file and not a name: Snakemake asks conda for what a named
+# environment holds, even where conda is not used.
+ENVIRONMENT = "../envs/local.yaml"
 
 
 def results_of(names):

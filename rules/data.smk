@@ -2,8 +2,6 @@
 
 
 rule data:
-    input:
-        preset=ancient(PRESET),
     output:
         **{split: str(layout.split("{dataset}", split)) for split in ("train", "eval", "warmup")},
     log:
@@ -13,6 +11,7 @@ rule data:
     resources:
         mem_mb=4000,
     params:
+        preset=PRESET,
         slice=lambda w: planning.dataset_slice(preset, w.dataset),
     shell:
-        "gainrl data --preset {input.preset} --dataset {wildcards.dataset} > {log} 2>&1"
+        "gainrl data --preset {params.preset} --dataset {wildcards.dataset} > {log} 2>&1"

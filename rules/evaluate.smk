@@ -3,8 +3,6 @@
 
 rule evaluate:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         model=str(layout.model("{model}") / "gainrl.json"),
         held_out=str(layout.split("{benchmark}", "eval")),
     output:
@@ -19,7 +17,8 @@ rule evaluate:
     resources:
         mem_mb=8000,
     params:
+        preset=PRESET,
         slice=lambda w: planning.evaluation_slice(preset, w.model, w.benchmark),
     shell:
-        "gainrl evaluate --preset {input.preset} --model {wildcards.model}"
+        "gainrl evaluate --preset {params.preset} --model {wildcards.model}"
         " --benchmark {wildcards.benchmark} > {log} 2>&1"

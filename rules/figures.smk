@@ -3,8 +3,6 @@
 
 rule figure:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         runs=lambda w: finished(figures[w.figure]),
     output:
         curves=report(
@@ -25,10 +23,11 @@ rule figure:
     conda:
         ENVIRONMENT
     params:
+        preset=PRESET,
         experiment=lambda w: figures[w.figure],
         slice=lambda w: planning.table_slice(preset, figures[w.figure]),
     shell:
-        "gainrl figures --preset {input.preset} --experiment {params.experiment}"
+        "gainrl figures --preset {params.preset} --experiment {params.experiment}"
         " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
 
 
@@ -36,7 +35,6 @@ rule figure:
 # It is a child process, which must not lock the folder that its parent holds.
 rule report:
     input:
-        preset=ancient(PRESET),
         results=lambda w: results_of(experiments if w.scope else experiments[:1]),
     output:
         "results/report{scope}.html",
@@ -45,7 +43,8 @@ rule report:
     conda:
         ENVIRONMENT
     params:
+        preset=PRESET,
         snakefile=workflow.main_snakefile,
     shell:
-        "snakemake --snakefile {params.snakefile} --configfile {input.preset} --nolock"
+        "snakemake --snakefile {params.snakefile} --configfile {params.preset} --nolock"
         " --cores 1 --report {output} {input.results} > {log} 2>&1"

@@ -3,8 +3,6 @@
 
 rule build_model:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         tables=warmup_tables,
     output:
         str(layout.model("{model}") / "gainrl.json"),
@@ -18,6 +16,7 @@ rule build_model:
     resources:
         mem_mb=8000,
     params:
+        preset=PRESET,
         slice=lambda w: planning.model_slice(preset, w.model),
     shell:
-        "gainrl model --preset {input.preset} --model {wildcards.model} > {log} 2>&1"
+        "gainrl model --preset {params.preset} --model {wildcards.model} > {log} 2>&1"

@@ -3,8 +3,6 @@
 
 rule score:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         model=str(layout.model("{model}") / "gainrl.json"),
         train=str(layout.split("{dataset}", "train")),
     output:
@@ -19,16 +17,15 @@ rule score:
     resources:
         mem_mb=8000,
     params:
+        preset=PRESET,
         slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
     shell:
-        "gainrl score --preset {input.preset} --model {wildcards.model}"
+        "gainrl score --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule difficulty:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         model=str(layout.model("{model}") / "gainrl.json"),
         train=str(layout.split("{dataset}", "train")),
     output:
@@ -43,15 +40,15 @@ rule difficulty:
     resources:
         mem_mb=8000,
     params:
+        preset=PRESET,
         slice=lambda w: planning.difficulty_slice(preset, w.model, w.dataset),
     shell:
-        "gainrl difficulty --preset {input.preset} --model {wildcards.model}"
+        "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule order:
     input:
-        preset=ancient(PRESET),
         scores=str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
     output:
         str(layout.order("{model}", "{dataset}", "{order}")),
@@ -59,6 +56,8 @@ rule order:
         str(layout.home / "logs/order/{model}-{dataset}-{order}.log"),
     conda:
         ENVIRONMENT
+    params:
+        preset=PRESET,
     shell:
-        "gainrl order --preset {input.preset} --model {wildcards.model}"
+        "gainrl order --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --order {wildcards.order} > {log} 2>&1"

@@ -3,8 +3,6 @@
 
 rule table:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         runs=lambda w: finished(w.experiment),
     output:
         csv=report(
@@ -19,7 +17,8 @@ rule table:
     conda:
         ENVIRONMENT
     params:
+        preset=PRESET,
         slice=lambda w: planning.table_slice(preset, w.experiment),
     shell:
-        "gainrl table --preset {input.preset} --experiment {wildcards.experiment}"
+        "gainrl table --preset {params.preset} --experiment {wildcards.experiment}"
         " --out {output.csv} > {log} 2>&1"

@@ -1,34 +1,12 @@
-# The resolved preset and the tracking store; both exist before anything else runs.
+# Before the first job: the resolved preset, which every stage reads, and the tracking store, which
+# one process has to create (a fresh SQLite file does not survive two openers).
+#
+# Neither is a rule. Snakemake does not look at what else has changed below a job that is about to
+# run, and `ancient` would then hide a changed learning rate or a new method until the next call.
 
 
-# Stages read this file, but are rerun only when their own slice (a param) changes.
-rule preset:
-    output:
-        PRESET,
-    log:
-        str(layout.home / "logs/preset.log"),
-    conda:
-        ENVIRONMENT
-    params:
-        preset=preset.model_dump(mode="json"),
-    run:
-        from gainrl.records import write_json
+onstart:
+    from gainrl.records import write_json
 
-        write_json(output[0], params.preset)
-
-
-# One process creates the store: a fresh SQLite file does not survive two openers.
-rule tracking:
-    input:
-        preset=ancient(PRESET),
-    output:
-        TRACKING,
-    log:
-        str(layout.home / "logs/tracking.log"),
-    conda:
-        ENVIRONMENT
-    params:
-        runs=sorted({key.parent for key in planning.runs(preset)}),
-        tracking=preset.tracking.model_dump(mode="json"),
-    shell:
-        "gainrl tracking init --preset {input.preset} > {log} 2>&1"
+    write_json(PRESET, preset.model_dump(mode="json"))
+    shell("gainrl tracking init --preset {PRESET}")

@@ -4,8 +4,6 @@
 
 rule train:
     input:
-        preset=ancient(PRESET),
-        tracking=ancient(TRACKING),
         model=str(layout.model("{model}") / "gainrl.json"),
         train=str(layout.split("{dataset}", "train")),
         walked=walked,
@@ -23,8 +21,9 @@ rule train:
     resources:
         mem_mb=8000,
     params:
+        preset=PRESET,
         slice=lambda w: planning.run_slice(preset, w.model, w.dataset, w.method),
     shell:
-        "gainrl train --preset {input.preset} --model {wildcards.model}"
+        "gainrl train --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
         " > {log} 2>&1"

@@ -119,6 +119,8 @@ class TrackedRun:
         Raises:
             TrackingError: the store cannot be reached, or is not the one of `index`.
         """
+        if not index.exists():
+            raise TrackingError(f"{index}: no such file; run 'gainrl tracking init' first")
         known = read_json(index)
         self.uri = known["uri"]
         wanted = os.environ.get(URI)
@@ -262,6 +264,9 @@ def missing(uri: str, notes: Iterable[tuple[str, Path, int | None]]) -> list[str
         run_id = read_json(note)["run_id"]
         try:
             run = client.get_run(run_id)
+            if run.info.lifecycle_stage == "deleted":
+                problems.append(f"{name}: run {run_id} was deleted")
+                continue
             if run.data.tags.get(COMPLETE) != "yes":
                 problems.append(f"{name}: run {run_id} is not marked complete")
             if steps is not None:

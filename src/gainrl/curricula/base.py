@@ -12,10 +12,11 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gainrl.errors import ConfigError, nearest
 
@@ -94,7 +95,7 @@ def register(name: str) -> Callable[[Policy], Policy]:
 
 
 def check(name: str, parameters: Mapping[str, Any], key: str) -> Any:
-    """Find a policy and check its parameters' names.
+    """Find a policy and check its parameters' names and types.
 
     Args:
         key: where the preset says so, for the error message.
@@ -109,6 +110,15 @@ def check(name: str, parameters: Mapping[str, Any], key: str) -> Any:
         if parameter not in known:
             hint = nearest(parameter, known) or "; it takes no parameters"
             raise ConfigError(f"{key}: curriculum '{name}' has no parameter '{parameter}'{hint}")
+    hints, strict = get_type_hints(REGISTRY[name]), ConfigDict(strict=True, allow_inf_nan=False)
+    for parameter, value in parameters.items():
+        try:
+            TypeAdapter(hints[parameter], config=strict).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(
+                f"{key}: curriculum '{name}': '{parameter}' is {value!r}: {reason}"
+            ) from error
     try:
         REGISTRY[name](**parameters)
     except (TypeError, ValueError) as error:

@@ -16,6 +16,8 @@ import numpy as np
 
 from gainrl.errors import DataError, ModelError
 
+PROBE = "gainrl-probe"
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -84,6 +86,9 @@ def encode(
     """
     if not len(ids):
         raise DataError("no prompts to render")
+    for name, question in zip(ids, questions, strict=True):
+        if not question.strip():
+            raise DataError(f"prompt '{name}': the question is empty")
     texts = [render(tokenizer, question, template, system) for question in questions]
     coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=segments)
     tokens = coded["input_ids"]
@@ -97,9 +102,10 @@ def encode(
     if not segments:
         return Prompts(list(ids), tokens, 0, np.zeros(len(ids), dtype=int))
     contents = [template.replace("{question}", question) for question in questions]
+    tail = render(tokenizer, PROBE, "{question}", system).partition(PROBE)[2]
     suffix = np.array(
         [
-            _suffix_length(text, content, offsets, name)
+            _suffix_length(text, content, tail, offsets, name)
             for text, content, offsets, name in zip(
                 texts, contents, coded["offset_mapping"], ids, strict=True
             )
@@ -114,16 +120,20 @@ def encode(
     return Prompts(list(ids), tokens, n_prefix, suffix)
 
 
-def _suffix_length(text: str, content: str, offsets: Sequence[tuple[int, int]], name: str) -> int:
-    """Tokens that start at or after the end of the user's turn (a straddling one is question)."""
-    start = text.rfind(content)
-    if start < 0:  # templates strip their content
-        content = content.strip()
-        start = text.rfind(content)
-    if start < 0 or not content:
-        raise DataError(f"prompt '{name}': the rendered prompt does not contain its question")
-    end = start + len(content)
-    return sum(1 for first, _ in offsets if first >= end)
+def _suffix_length(
+    text: str, content: str, tail: str, offsets: Sequence[tuple[int, int]], name: str
+) -> int:
+    """Tokens that start at or after the end of the user's turn (a straddling one is question).
+
+    Args:
+        tail: what the template puts after a turn; the content may read like a part of it.
+    """
+    end = len(text) - len(tail) if text.endswith(tail) else len(text)
+    for wanted in (content, content.strip()):  # templates strip their content
+        start = text.rfind(wanted, 0, end)
+        if start >= 0:
+            return sum(1 for first, _ in offsets if first >= start + len(wanted))
+    raise DataError(f"prompt '{name}': the rendered prompt does not contain its question")
 
 
 def _prefix_length(tokens: Sequence[list[int]], suffix: np.ndarray) -> int:

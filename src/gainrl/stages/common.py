@@ -17,7 +17,6 @@ import gainrl
 from gainrl import planning
 from gainrl.config import Preset
 from gainrl.data.prompts import Prompts, encode
-from gainrl.models.loading import context_length
 from gainrl.planning import Layout
 from gainrl.tracking import TrackedRun
 
@@ -131,6 +130,8 @@ def render_prompts(
     Args:
         network: its context is a limit, less `room` tokens for the response.
     """
+    from gainrl.models.loading import context_length  # tables and tracking need no torch
+
     spec = context.preset.datasets[dataset]
     window = context_length(network)
     return encode(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from gainrl import planning
 from gainrl.config import HubModel, LocalModel, Nano, PackagedGguf
@@ -72,8 +73,9 @@ def build_model(context: Context, model: str) -> None:
         )
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
-    except OSError as error:
-        raise ModelError(f"{target}: cannot write the model: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{target}: cannot write the model: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -107,11 +109,10 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
         row = {"step": step.step, "phase": step.phase, "loss": step.loss, "lr": step.lr}
         append_lines(lines, [row])
         run.metrics([{**row, "seconds": step.seconds}], prefix="warmup/")
-        if step.step % 100 == 0 or step.step == total:
-            print(
-                f"warm-up step {step.step}/{total}: loss {step.loss:.3f}, {step.seconds:.0f} s",
-                flush=True,
-            )
+        print(
+            f"warm-up step {step.step}/{total}: loss {step.loss:.3f}, {step.seconds:.0f} s",
+            flush=True,
+        )
 
     train_supervised(network, corpora, spec.warmup, pad=pad_token(tokenizer), report=report)
     network.save_pretrained(folder)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from gainrl import curricula, planning
 from gainrl.config import Preset
 from gainrl.curricula import Setting
 from gainrl.data.prompts import Prompts
-from gainrl.errors import ConfigError, DataError
+from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.evaluation.accuracy import Benchmark, answer, summary
 from gainrl.grading.maths import grade
 from gainrl.models.loading import load_model, load_tokenizer
@@ -327,10 +328,15 @@ class TrainingRun:
         """The trained model as a Hugging Face folder."""
         partial = target.with_name(".model.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        self.network.save_pretrained(partial)
-        self.tokenizer.save_pretrained(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        try:
+            self.network.save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{target}: cannot write the model: {reason}") from error
 
 
 def _rows_of(ids: list[str], wanted: list[str], path: Path) -> np.ndarray:

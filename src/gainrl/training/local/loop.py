@@ -89,6 +89,8 @@ class LocalTrainer:
         mixed = int(np.random.SeedSequence([seed, 21]).generate_state(1)[0])
         self.generator = torch.Generator(device=self.device).manual_seed(mixed)
         self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
+        for parameter in model.parameters():  # AdamW skips what has none, also after a restart
+            parameter.grad = torch.zeros_like(parameter)
 
     def step(self) -> tuple[dict[str, Any], dict[str, float]]:
         """One RL step.
@@ -253,6 +255,7 @@ class LocalTrainer:
     ) -> dict[str, Any]:
         """The step record: everything in it is determined by the configuration."""
         lengths = np.array([len(response) for response in rollouts.responses])
+        truncated = [response[-1] not in self.ends for response in rollouts.responses]
         return {
             "step": self.step_number,
             "accuracy": float(rollouts.rewards.double().mean()),
@@ -261,7 +264,7 @@ class LocalTrainer:
             "zero_variance": float((~rollouts.advantages.any(1)).double().mean()),
             "rollout_tokens": int(lengths.sum()),
             "response_length": float(lengths.mean()),
-            "truncated": float((lengths >= self.settings.max_response).mean()),
+            "truncated": float(np.mean(truncated)),
             **losses,
         }
 

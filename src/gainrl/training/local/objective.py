@@ -12,7 +12,9 @@ def group_advantages(rewards: torch.Tensor) -> torch.Tensor:
     rewards has advantage 0.
     """
     centred = rewards - rewards.mean(1, keepdim=True)
-    return centred / (rewards.std(1, keepdim=True) + 1e-6)
+    advantages = centred / (rewards.std(1, keepdim=True) + 1e-6)
+    equal = (rewards == rewards[:, :1]).all(1, keepdim=True)  # their mean is off by rounding
+    return advantages.masked_fill(equal, 0.0)
 
 
 def policy_loss(

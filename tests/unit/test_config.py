@@ -1,0 +1,497 @@
+"""Presets: what is refused, with which words, and what each stage's result depends on."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gainrl import planning
+from gainrl.config import load_preset
+from gainrl.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PRESETS = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "experiments").glob("*.yaml"))]
+
+BASE = yaml.safe_load(
+    """
+preset: small
+seeds: [0, 1]
+models:
+  nano:
+    source: nano
+    warmup: {phases: [{datasets: [chain], steps: 5}]}
+  other: {source: hub, id: someone/something}
+datasets:
+  chain: {source: generate, task: chain, train: 32, eval: 16, warmup: 64}
+  word: {source: generate, task: word, train: 32, eval: 16}
+  gsm: {source: registry, name: gsm8k}
+training: {steps: 4, prompts: 8, rollouts: 4}
+methods:
+  grpo: {curriculum: uniform}
+  adarft: {curriculum: {name: adarft, eta: 40}, difficulty: measured}
+  gain: {curriculum: {name: gain, alpha: 1.5}, order: angle}
+experiments:
+  table1: {models: [nano], datasets: [chain, word], methods: [grpo, gain]}
+  table2: {models: [nano, other], datasets: [chain], methods: [grpo, adarft],
+           benchmarks: [word, gsm]}
+"""
+)
+
+
+def changed(*path: str | int, to: Any) -> dict[str, Any]:
+    """The base preset with one value set, made or (to is None) removed."""
+    data = copy.deepcopy(BASE)
+    at: Any = data
+    for part in path[:-1]:
+        at = at[part] if isinstance(at, list) else at.setdefault(part, {})
+    if to is None:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = to
+    return data
+
+
+def error_of(data: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        planning.load(data)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "pydantic" not in message
+    return message
+
+
+def test_the_base_of_these_tests_is_a_valid_preset():
+    assert planning.load(BASE).preset == "small"
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_every_preset_of_the_repository_loads_and_names_runs(path):
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there")
+    preset = planning.load(path)
+    assert planning.runs(preset)
+    # What Snakemake writes at the start of a run and the stages read is the same preset again.
+    assert planning.load(preset.model_dump(mode="json")) == preset
+
+
+def test_presets_have_names_of_their_own():
+    names = [load_preset(path).preset for path in PRESETS if path.exists()]
+    assert len(set(names)) == len(names)
+
+
+def test_loading_a_preset_imports_neither_torch_nor_mlflow():
+    code = (
+        "import sys; from gainrl import planning; planning.load(sys.argv[1]); "
+        "print([name for name in ('torch', 'transformers', 'mlflow') if name in sys.modules])"
+    )
+    path = REPOSITORY / "experiments" / "tiny.yaml"
+    command = [sys.executable, "-c", code, str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[]"
+
+
+# --- unknown keys --------------------------------------------------------------------------------
+
+PHASE = ("models", "nano", "warmup", "phases", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        (("trainin",), "training"),
+        (("training", "rolouts"), "rollouts"),
+        (("scoring", "batch_token"), "batch_tokens"),
+        (("evaluation", "sample"), "samples"),
+        (("statistics", "resample"), "resamples"),
+        (("tracking", "url"), "uri"),
+        (("datasets", "chain", "levls"), "levels"),
+        (("datasets", "gsm", "wramup"), "warmup"),
+        (("models", "nano", "hiden"), "hidden"),
+        (("models", "other", "revison"), "revision"),
+        (("models", "nano", "warmup", "row_token"), "row_tokens"),
+        ((*PHASE, "solution"), "solutions"),
+        (("methods", "grpo", "ordr"), "order"),
+        (("experiments", "table1", "method"), "methods"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_an_unknown_key_is_named_with_its_path_and_the_nearest_name(path, near):
+    message = error_of(changed(*path, to=1))
+    key = ".".join(map(str, path))
+    assert f"unknown key '{key}'; did you mean '{near}'?" in message
+
+
+def test_a_key_of_another_source_is_unknown_and_its_hint_is_of_this_source():
+    # 'task' belongs to generated data sets; the registry's entry has no such key.
+    message = error_of(changed("datasets", "gsm", "task", to="chain"))
+    assert "unknown key 'datasets.gsm.task'" in message
+    assert "did you mean 'task'" not in message
+
+
+@pytest.mark.parametrize("owner", ["chain", "nano"])
+def test_an_unknown_key_in_an_override_has_its_whole_path(owner):
+    message = error_of(changed("overrides", owner, "training", to={"stepps": 3}))
+    assert f"overrides.{owner}.training" in message
+    assert "stepps" in message
+    assert "did you mean 'steps'?" in message
+
+
+def test_overrides_are_of_training_or_evaluation():
+    message = error_of(changed("overrides", "chain", "trainin", to={"steps": 3}))
+    assert "overrides.chain.trainin" in message
+    assert "did you mean 'training'?" in message
+
+
+def test_several_problems_come_in_one_line():
+    data = changed("training", "rolouts", to=3)
+    data["evaluation"] = {"evry": 2}
+    message = error_of(data)
+    assert "training.rolouts" in message
+    assert "evaluation.evry" in message
+
+
+# --- unknown names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key", "hint"),
+    [
+        (("models", "nano", "source"), "nan", "models.nano.source", "'nano'"),
+        (("datasets", "chain", "source"), "genrate", "datasets.chain.source", "'generate'"),
+        (("datasets", "chain", "task"), "chian", "datasets.chain.task", "'chain'"),
+        (("datasets", "gsm", "name"), "gsm8", "datasets.gsm.name", "'gsm8k'"),
+        (("methods", "gain", "order"), "angel", "methods.gain.order", "'angle'"),
+        (("methods", "adarft", "difficulty"), "mesured", "methods.adarft.difficulty", "'measured'"),
+        (("methods", "grpo", "algorithm"), "grop", "methods.grpo.algorithm", "'grpo'"),
+        (("training", "backend"), "locl", "training.backend", "'local'"),
+        (("experiments", "table1", "datasets"), ["chian"], "experiments.table1.datasets", "chain"),
+        (("experiments", "table1", "models"), ["nanno"], "experiments.table1.models", "'nano'"),
+        (("experiments", "table1", "methods"), ["grp"], "experiments.table1.methods", "'grpo'"),
+        (("experiments", "table1", "benchmarks"), ["wrd"], "experiments.table1.benchmarks", "word"),
+        (("experiments", "table1", "baseline"), "gian", "experiments.table1.baseline", "'gain'"),
+        ((*PHASE, "datasets"), ["chan"], "models.nano.warmup.phases", "'chain'"),
+        (("overrides", "chian"), {"training": {"steps": 3}}, "overrides", "'chain'"),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_an_unknown_name_is_named_with_its_key_and_the_nearest_one(path, value, key, hint):
+    message = error_of(changed(*path, to=value))
+    assert key in message
+    wrong = value[0] if isinstance(value, list) else value if isinstance(value, str) else path[-1]
+    assert f"'{wrong}'" in message
+    assert "did you mean" in message
+    assert hint in message
+
+
+def test_a_baseline_must_be_one_of_the_experiments_methods():
+    message = error_of(changed("experiments", "table1", "baseline", to="adarft"))
+    assert "experiments.table1.baseline: unknown name 'adarft'" in message
+
+
+@pytest.mark.parametrize("written", ["gian", {"name": "gian"}])
+def test_an_unknown_curriculum(written):
+    message = error_of(changed("methods", "gain", "curriculum", to=written))
+    assert message.startswith("methods.gain.curriculum: unknown curriculum 'gian'; did you mean 'g")
+
+
+@pytest.mark.parametrize(
+    ("method", "parameter", "hint"),
+    [
+        ("gain", "alfa", "'alpha'"),
+        ("adarft", "etta", "'eta'"),
+        ("grpo", "alpha", "takes no parameters"),
+    ],
+)
+def test_an_unknown_curriculum_parameter(method, parameter, hint):
+    policy = BASE["methods"][method]["curriculum"]
+    name = policy if isinstance(policy, str) else policy["name"]
+    message = error_of(changed("methods", method, "curriculum", to={"name": name, parameter: 1.0}))
+    assert f"methods.{method}.curriculum" in message
+    assert f"'{name}' has no parameter '{parameter}'" in message
+    assert hint in message
+
+
+@pytest.mark.parametrize("value", ["much", -1.0])
+def test_a_curriculum_parameter_of_a_wrong_value_is_refused(value):
+    parameters = {"name": "gain", "sigma": value}
+    message = error_of(changed("methods", "gain", "curriculum", to=parameters))
+    assert "methods.gain.curriculum" in message
+    assert "sigma" in message or "gain" in message
+
+
+@pytest.mark.parametrize(("method", "need"), [("gain", "order"), ("adarft", "difficulty")])
+def test_a_method_that_lacks_what_its_curriculum_walks(method, need):
+    message = error_of(changed("methods", method, need, to=None))
+    assert message == f"methods.{method}: curriculum '{method}' needs the key '{need}'"
+
+
+# --- wrong values --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("training", "mini_batch"), 3, ("training", "mini_batch 3", "prompts 8")),
+        (("seeds",), [0, 1, 0], ("seeds", "distinct")),
+        (("seeds",), [], ("seeds",)),
+        (("seeds",), [-1], ("seeds",)),
+        (("training", "lr"), "fast", ("training.lr",)),
+        (("training", "steps"), 0, ("training.steps",)),
+        (("training", "rollouts"), 1, ("training.rollouts",)),
+        (("evaluation", "top_p"), 1.5, ("evaluation.top_p",)),
+        (("preset",), "a/b", ("preset",)),
+        (("preset",), "..", ("preset",)),
+        (("datasets", "chain", "prompt"), "no place", ("datasets.chain.prompt", "{question}")),
+        (("models", "nano", "heads"), 3, ("models.nano", "hidden")),
+        (("methods",), None, ("methods",)),
+        (("overrides", "chain", "training"), {"lr": 2}, ("overrides.chain.training", "lr")),
+        (("overrides", "nano", "training"), {"mini_batch": 5}, ("overrides.nano", "mini_batch 5")),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_named_with_its_key(path, value, words):
+    message = error_of(changed(*path, to=value))
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", ".hidden", ""])
+def test_a_name_that_is_no_path_is_refused(name):
+    data = copy.deepcopy(BASE)
+    data["datasets"][name] = {"source": "generate", "task": "chain"}
+    assert "datasets" in error_of(data)
+
+
+def test_a_warm_up_needs_worked_solutions():
+    message = error_of(changed("datasets", "chain", "warmup", to=0))
+    assert "models.nano.warmup" in message
+    assert "'chain'" in message
+
+
+def test_two_keys_of_one_override_are_checked_together():
+    # mini_batch 3 does not divide the 8 prompts of the section, but it does divide the override's.
+    data = changed("overrides", "chain", "training", to={"mini_batch": 3, "prompts": 6})
+    assert planning.load(data).training_for("chain", "nano").mini_batch == 3
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_missing_file(tmp_path):
+    path = tmp_path / "none.yaml"
+    assert error_of(path) == f"{path}: cannot read the preset: No such file or directory"
+
+
+def test_a_folder_instead_of_a_file(tmp_path):
+    assert str(tmp_path) in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["training: {steps: 3", "a: b: c", "\tx: 1"])
+def test_broken_yaml_names_file_and_line(tmp_path, text):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    message = error_of(path)
+    assert message.startswith(f"{path}: not valid YAML")
+    assert "line 1" in message or "line 2" in message
+
+
+def test_broken_json_names_the_file(tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text('{"preset": ')
+    assert error_of(path).startswith(f"{path}: not valid")
+
+
+def test_bytes_that_are_not_text(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"preset: \xff\xfe\n")
+    assert error_of(path) == f"{path}: not UTF-8 text (byte 8)"
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "just words"])
+def test_a_file_that_holds_no_mapping(tmp_path, text):
+    path = tmp_path / "list.yaml"
+    path.write_text(text)
+    assert error_of(path).startswith(f"{path}: a preset is a mapping of keys")
+
+
+def test_yaml_json_and_a_mapping_give_the_same_preset(tmp_path):
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(BASE))
+    (tmp_path / "a.json").write_text(json.dumps(BASE))
+    expected = planning.load(BASE)
+    assert planning.load(tmp_path / "a.yaml") == expected
+    assert planning.load(tmp_path / "a.json") == expected
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path):
+    path = tmp_path / "typo.yaml"
+    path.write_text(yaml.safe_dump(changed("trainin", to={})))
+    assert error_of(path).startswith(f"{path}: unknown key 'trainin'")
+
+
+# --- overrides, runs, benchmarks -----------------------------------------------------------------
+
+
+def test_overrides_by_model_and_by_data_set_the_data_set_wins():
+    data = changed(
+        "overrides",
+        to={
+            "nano": {"training": {"max_response": 50, "lr": 0.01}},
+            "chain": {"training": {"max_response": 70}, "evaluation": {"samples": 4}},
+        },
+    )
+    preset = planning.load(data)
+    both = preset.training_for("chain", "nano")
+    assert (both.max_response, both.lr, both.steps) == (70, 0.01, 4)
+    assert preset.training_for("word", "nano").max_response == 50
+    assert preset.training_for("chain", "other").lr == preset.training.lr
+    assert preset.training_for("word", "other") == preset.training
+    assert preset.evaluation_for("chain", "nano").samples == 4
+    assert preset.evaluation_for("word", "nano") == preset.evaluation
+
+
+def test_each_run_is_named_once_in_the_presets_order():
+    preset = planning.load(BASE)
+    keys = planning.runs(preset)
+    assert len(keys) == len(set(keys)) == 14
+    assert [f"{key.parent}/{key.seed}" for key in keys[:3]] == [
+        "nano/chain/grpo/0",
+        "nano/chain/grpo/1",
+        "nano/chain/gain/0",
+    ]
+    assert len(planning.runs(preset, ["table1"])) == 8
+    assert len(planning.runs(preset, ["table2"])) == 8
+
+
+def test_benchmarks_are_all_that_a_runs_experiments_ask_for():
+    preset = planning.load(BASE)
+    assert planning.benchmarks_of(preset, "nano", "chain", "gain") == ["chain"]
+    assert planning.benchmarks_of(preset, "nano", "chain", "grpo") == ["chain", "word", "gsm"]
+    assert planning.benchmarks_of(preset, "other", "chain", "adarft") == ["word", "gsm"]
+    assert planning.experiments_of(preset, "nano", "chain", "grpo") == ["table1", "table2"]
+
+
+def test_no_two_files_share_a_path():
+    preset, layout = planning.load(BASE), planning.Layout("small", Path("out"))
+    paths = [layout.run(key) for key in planning.runs(preset)]
+    paths += [layout.model(name) for name in preset.models]
+    paths += [layout.split(d, s) for d in preset.datasets for s in ("train", "eval", "warmup")]
+    paths += [layout.order("nano", d, o) for d in preset.datasets for o in planning.ORDERS]
+    paths += [layout.start(m, d) for m in preset.models for d in preset.datasets]
+    assert len(set(paths)) == len(paths)
+    assert all(path.is_relative_to("out/small") for path in paths)
+
+
+# --- slices --------------------------------------------------------------------------------------
+
+GRPO, GAIN = ("nano", "chain", "grpo"), ("nano", "chain", "gain")
+
+
+def slices(data: dict[str, Any]) -> dict[str, str]:
+    preset = planning.load(data)
+    found = {
+        "data chain": planning.dataset_slice(preset, "chain"),
+        "data word": planning.dataset_slice(preset, "word"),
+        "model nano": planning.model_slice(preset, "nano"),
+        "model other": planning.model_slice(preset, "other"),
+        "score chain": planning.score_slice(preset, "nano", "chain"),
+        "score word": planning.score_slice(preset, "nano", "word"),
+        "difficulty chain": planning.difficulty_slice(preset, "nano", "chain"),
+        "evaluate chain": planning.evaluation_slice(preset, "nano", "chain"),
+        "evaluate word": planning.evaluation_slice(preset, "nano", "word"),
+        "run chain grpo": planning.run_slice(preset, *GRPO),
+        "run chain gain": planning.run_slice(preset, *GAIN),
+        "run word gain": planning.run_slice(preset, "nano", "word", "gain"),
+        "run other": planning.run_slice(preset, "other", "chain", "adarft"),
+        "table1": planning.table_slice(preset, "table1"),
+        "table2": planning.table_slice(preset, "table2"),
+    }
+    return {name: planning.digest(value) for name, value in found.items()}
+
+
+RUNS = {"run chain grpo", "run chain gain", "run word gain", "run other"}
+CHAIN_TESTS = {"evaluate chain", "run chain grpo", "run chain gain"}
+WORD_TESTS = {"evaluate word", "run word gain", "run chain grpo", "run other"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("training", "lr"), 1e-3, RUNS),
+        (("training", "steps"), 5, RUNS),
+        (("statistics", "resamples"), 50, {"table1", "table2"}),
+        (("experiments", "table1", "caption"), "New", {"table1"}),
+        (("methods", "gain", "label"), "GAIN", {"table1"}),
+        (("methods", "gain", "curriculum"), "gain", {"run chain gain", "run word gain"}),
+        (("methods", "gain", "order"), "length", {"run chain gain", "run word gain"}),
+        (("scoring", "batch_tokens"), 64, {"score chain", "score word", "difficulty chain"}),
+        (("models", "nano", "hidden"), 64, {"model nano"}),
+        (("models", "other", "revision"), "v2", {"model other"}),
+        (("datasets", "word", "train"), 64, {"data word"}),
+        # The prompts of the warm-up are part of the model.
+        (("datasets", "chain", "train"), 64, {"data chain", "model nano"}),
+        (
+            ("datasets", "word", "prompt"),
+            "Q: {question}",
+            {"data word", "score word", *WORD_TESTS},
+        ),
+        (("evaluation", "samples"), 2, {"evaluate chain", "evaluate word", *RUNS}),
+        (
+            ("overrides", "chain", "evaluation"),
+            {"samples": 2},
+            {*CHAIN_TESTS, "run other"},
+        ),
+        (("tracking", "experiment"), "elsewhere", set()),
+        (("seeds",), [0, 1, 2], set()),
+        (("methods", "new"), {"curriculum": "uniform"}, set()),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_other(path, value, expected):
+    before, after = slices(BASE), slices(changed(*path, to=value))
+    assert {name for name in before if before[name] != after[name]} == expected
+
+
+def test_every_training_key_but_none_of_the_paths_reaches_a_runs_slice():
+    preset = planning.load(BASE)
+    assert set(planning.run_slice(preset, *GAIN)["training"]) == set(
+        type(preset.training).model_fields
+    )
+
+
+# --- names on the command line -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "near"),
+    [
+        ("model", "nanno", "nano"),
+        ("dataset", "chian", "chain"),
+        ("benchmark", "wrd", "word"),
+        ("method", "gian", "gain"),
+        ("experiment", "tabel1", "table1"),
+        ("order", "angel", "angle"),
+    ],
+)
+def test_a_name_that_the_preset_lacks(kind, wrong, near):
+    preset = planning.load(BASE)
+    planning.check_names(preset, {kind: near})
+    with pytest.raises(ConfigError) as caught:
+        planning.check_names(preset, {kind: wrong})
+    assert str(caught.value) == f"preset 'small' has no {kind} '{wrong}'; did you mean '{near}'?"
+
+
+def test_the_data_folder_must_exist(monkeypatch, tmp_path):
+    monkeypatch.delenv(planning.DATA_DIR, raising=False)
+    assert planning.data_dir() is None
+    monkeypatch.setenv(planning.DATA_DIR, str(tmp_path))
+    assert planning.data_dir() == tmp_path
+    monkeypatch.setenv(planning.DATA_DIR, str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=f"{planning.DATA_DIR}: no such folder: "):
+        planning.data_dir()

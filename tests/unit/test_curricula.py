@@ -1,0 +1,374 @@
+"""The curricula: what they draw, how they move, and that they continue exactly."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from gainrl.curricula import REGISTRY, Outcome, Setting, base, build, check
+from gainrl.errors import ConfigError
+
+SIZE, BATCH = 40, 6
+ORDER = np.random.default_rng(5).permutation(SIZE)
+DIFFICULTY = np.random.default_rng(6).integers(0, 9, SIZE) * 12.5
+
+
+def setting(size=SIZE, batch=BATCH, seed=0, order=None, difficulty=None):
+    order = np.arange(size) if order is None else order
+    difficulty = np.linspace(0, 100, size) if difficulty is None else difficulty
+    return Setting(size, batch, seed, np.asarray(order), np.asarray(difficulty, dtype=float))
+
+
+def outcome(rows, accuracy, signal=0.0):
+    accuracy = np.broadcast_to(np.asarray(accuracy, dtype=float), len(rows))
+    signal = np.broadcast_to(np.asarray(signal, dtype=float), len(rows))
+    zeros = np.zeros(len(rows))
+    return Outcome(np.asarray(rows), accuracy, signal, zeros, zeros.astype(np.int64))
+
+
+def moved(policy, accuracy, signal=0.0):
+    """mu after one batch with this outcome."""
+    policy.observe(outcome(policy.next_batch(), accuracy, signal))
+    return policy.metrics()["mu"]
+
+
+# --- uniform -------------------------------------------------------------------------------------
+
+
+def test_uniform_shows_every_prompt_once_an_epoch_when_batches_divide_it():
+    policy = build("uniform", {}, setting(size=12, batch=4))
+    epochs = []
+    for epoch in range(3):
+        rows = []
+        for _ in range(3):
+            rows += policy.next_batch().tolist()
+            assert policy.metrics() == {"epoch": epoch}
+        assert sorted(rows) == list(range(12))
+        epochs.append(rows)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert list(range(12)) not in epochs
+
+
+@pytest.mark.parametrize(("size", "batch"), [(10, 4), (7, 5), (5, 5), (9, 2)])
+def test_uniform_across_the_end_of_an_epoch_repeats_nothing_within_a_batch(size, batch):
+    policy = build("uniform", {}, setting(size=size, batch=batch))
+    drawn = []
+    for _ in range(4 * size):  # 4 * batch epochs
+        rows = policy.next_batch().tolist()
+        assert len(set(rows)) == batch
+        drawn += rows
+        counts = np.bincount(drawn, minlength=size)
+        assert counts.max() - counts.min() <= 2  # nobody waits longer than one epoch more
+    assert set(np.bincount(drawn)) == {4 * batch}
+
+
+def test_uniform_depends_on_the_seed_alone():
+    first, same, other = (
+        build("uniform", {}, setting(seed=seed)).next_batch().tolist() for seed in (3, 3, 4)
+    )
+    assert first == same != other
+
+
+# --- gain: draws (Eq. 8) -------------------------------------------------------------------------
+
+
+def gaussian(size, mu, sigma):
+    """P(i) of Eq. 8, written out."""
+    weights = [math.exp(-((i - mu) ** 2) / (2 * sigma**2)) for i in range(size)]
+    return np.array(weights) / sum(weights)
+
+
+@pytest.mark.parametrize(("mu", "sigma"), [(0.0, 3.0), (7.3, 2.0), (19.0, 8.0)])
+def test_the_first_draw_of_gain_follows_the_gaussian(mu, sigma):
+    size, draws = 20, 20_000
+    policy = build("gain", {"sigma": sigma / size}, setting(size=size, batch=3, seed=17))
+    policy.mu = mu
+    counts = np.bincount([policy.next_batch()[0] for _ in range(draws)], minlength=size)
+    expected = draws * gaussian(size, mu, sigma)
+    common = expected >= 5
+    assert counts[~common].sum() <= 5 * expected[~common].sum() + 5
+    got = np.append(counts[common], counts[~common].sum())
+    want = np.append(expected[common], expected[~common].sum())
+    if want[-1] == 0:
+        got, want = got[:-1], want[:-1]
+    assert chisquare(got, want).pvalue > 0.01
+
+
+def test_the_second_draw_of_gain_is_without_replacement():
+    """P(j second | i first) = P(j) / (1 - P(i)), summed over i."""
+    size, draws, mu, sigma = 6, 20_000, 1.0, 1.5
+    policy = build("gain", {"sigma": sigma / size}, setting(size=size, batch=2, seed=3))
+    policy.mu = mu
+    counts = np.bincount([policy.next_batch()[1] for _ in range(draws)], minlength=size)
+    p = gaussian(size, mu, sigma)
+    second = [sum(p[i] * p[j] / (1 - p[i]) for i in range(size) if i != j) for j in range(size)]
+    assert chisquare(counts, draws * np.array(second)).pvalue > 0.01
+
+
+def test_gain_walks_ranks_of_the_order_not_rows():
+    policy = build("gain", {"sigma": 0.02}, setting(order=ORDER))
+    policy.mu = 10.0
+    batch = policy.next_batch()
+    assert len(set(batch.tolist())) == BATCH
+    ranks = np.argsort(ORDER)[batch]
+    assert abs(ranks - 10).max() <= 5
+
+
+def test_a_whole_table_as_batch_is_a_permutation_of_it():
+    rows = build("gain", {}, setting(size=6, batch=6)).next_batch()
+    assert sorted(rows.tolist()) == list(range(6))
+
+
+@pytest.mark.parametrize("mu", [0.0, 20_000.0, 39_999.0])
+def test_gain_does_not_underflow_far_from_mu(mu):
+    """With sigma 1 of N = 40,000 most of the batch's weights are below the smallest float."""
+    size = 40_000
+    policy = build("gain", {"sigma": 1 / size}, setting(size=size, batch=64))
+    policy.mu = mu
+    batch = policy.next_batch()
+    assert len(set(batch.tolist())) == 64
+    assert abs(batch - mu).max() <= 70  # the nearest 64 ranks or all but; no stray draws
+
+
+# --- gain: mu (Eq. 10) ---------------------------------------------------------------------------
+
+
+def test_mu_moves_as_in_a_hand_worked_example():
+    """N = 40, n = 6: h = 3; Acc = .75, C = 1.2: 3 tanh(.5) + 3 tanh(.6) = 1.38635 + 1.61115."""
+    policy = build("gain", {}, setting())
+    rows = policy.next_batch()
+    accuracy, signal = [1, 1, 1, 0.5, 0.5, 0.5], [1.0, 1.1, 1.2, 1.2, 1.3, 1.4]
+    policy.observe(outcome(rows, accuracy, signal))
+    assert policy.metrics()["mu"] == pytest.approx(2.99750, abs=1e-5)
+    assert policy.metrics()["mu_share"] == pytest.approx(2.99750 / 39, abs=1e-6)
+    assert moved(policy, 0.25, -0.4) == pytest.approx(  # 3 tanh(-.5) + 3 tanh(-.2)
+        2.99750 - 1.38635 - 0.59213, abs=1e-5
+    )
+
+
+def test_the_parameters_of_the_update_are_used():
+    policy = build("gain", {"alpha": 1.0, "beta": 0.2, "gamma": 2.0}, setting())
+    expected = 3 * math.tanh(0.6) + 3 * math.tanh(1.0)
+    assert moved(policy, 0.8, 0.5) == pytest.approx(expected)
+
+
+def test_mu_stays_between_the_first_and_the_last_rank():
+    policy = build("gain", {"step": 0.4}, setting())
+    assert moved(policy, 0.0, 0.0) == 0.0
+    seen = [moved(policy, 1.0, 2.0) for _ in range(4)]
+    assert seen[0] < 39
+    assert seen[-1] == 39.0
+    assert policy.metrics()["mu_share"] == 1.0
+    assert moved(policy, 0.0, 0.0) == pytest.approx(39 - 16 * math.tanh(1))
+
+
+def test_step_and_sigma_are_fractions_of_the_table():
+    metrics = build("gain", {"step": 0.25, "sigma": 0.125}, setting()).metrics()
+    assert (metrics["step"], metrics["sigma"]) == (10.0, 5.0)
+    metrics = build("gain", {}, setting()).metrics()
+    assert (metrics["step"], metrics["sigma"]) == (BATCH / 2, BATCH)
+
+
+@pytest.mark.parametrize(
+    ("accuracy_on", "signal_on", "expected"),
+    [(True, False, 3 * math.tanh(1)), (False, True, 3 * math.tanh(0.5)), (False, False, 0.0)],
+)
+def test_each_term_of_the_update_can_be_left_out(accuracy_on, signal_on, expected):
+    policy = build("gain", {"use_accuracy": accuracy_on, "use_signal": signal_on}, setting())
+    assert moved(policy, 1.0, 1.0) == pytest.approx(expected)
+
+
+# --- gain: released variant ----------------------------------------------------------------------
+
+
+def released(size=5000, batch=50, **extra):
+    return build("gain", {"variant": "released", **extra}, setting(size=size, batch=batch))
+
+
+def test_released_has_its_own_constants_and_sorts_the_batch_by_rank():
+    order = np.random.default_rng(1).permutation(5000)
+    policy = build("gain", {"variant": "released"}, setting(size=5000, batch=50, order=order))
+    assert policy.metrics()["sigma"] == 1000.0
+    assert policy.metrics()["step"] == 500.0
+    ranks = np.argsort(order)[policy.next_batch()]
+    assert (np.diff(ranks) > 0).all()
+    with pytest.raises(ConfigError, match="constants of the variant 'released'"):
+        released(sigma=0.1)
+
+
+def test_released_halves_the_accuracy_and_takes_two_for_gamma():
+    """Acc .8, C .3: 500 tanh(2 (.4 - .5)) + 500 tanh(.6) = -98.6877 + 268.5248."""
+    assert moved(released(), 0.8, 0.3) == pytest.approx(169.8371, abs=1e-3)
+
+
+def test_released_never_moves_back_and_never_more_than_a_thousand():
+    policy = released()
+    policy.mu = 700.0
+    assert moved(policy, 0.0, 0.1) == 700.0  # 500 tanh(-1) + 500 tanh(.2) < 0
+    assert moved(policy, 1.0, 9.0) == pytest.approx(1200.0)  # 500 tanh(0) + 500
+    generous = released(alpha=100.0, beta=0.0)
+    assert moved(generous, 1.0, 9.0) == pytest.approx(1000.0)
+    policy.mu = 4900.0
+    assert moved(policy, 1.0, 9.0) == 4999.0
+
+
+# --- ADARFT --------------------------------------------------------------------------------------
+
+
+def test_adarft_takes_the_nearest_in_stable_order_and_repeats_while_the_target_stands():
+    policy = build("adarft", {}, setting(size=6, batch=3, difficulty=[50, 0, 25, 0, 25, 100]))
+    assert policy.next_batch().tolist() == [1, 3, 2]  # ties by row
+    assert policy.next_batch().tolist() == [1, 3, 2]
+    policy.observe(outcome([1, 3, 2], 0.5))  # tanh(0): the target stands
+    assert policy.next_batch().tolist() == [1, 3, 2]
+    policy.observe(outcome([1, 3, 2], [1, 1, 0.25]))  # 50 tanh(2 * .25) = 23.1059
+    assert policy.metrics()["target"] == pytest.approx(23.1059, abs=1e-4)
+    assert policy.next_batch().tolist() == [2, 4, 1]
+
+
+def test_adarft_keeps_its_target_between_0_and_100():
+    policy = build("adarft", {"target": 90.0}, setting())
+    policy.observe(outcome(policy.next_batch(), 1.0))
+    assert policy.metrics()["target"] == 100.0
+    policy.observe(outcome(policy.next_batch(), 0.0))
+    assert policy.metrics()["target"] == pytest.approx(100 - 50 * math.tanh(1))
+    for _ in range(3):
+        policy.observe(outcome(policy.next_batch(), 0.0))
+    assert policy.metrics()["target"] == 0.0
+
+
+def test_adarft_parameters_are_used():
+    policy = build("adarft", {"eta": 10.0, "alpha": 1.0, "beta": 0.2, "target": 30.0}, setting())
+    policy.observe(outcome(policy.next_batch(), 1.0))
+    assert policy.metrics()["target"] == pytest.approx(30 + 10 * math.tanh(0.8))
+
+
+# --- state ---------------------------------------------------------------------------------------
+
+
+def play(policy, steps):
+    """Batches and metrics over some steps with outcomes that vary by batch."""
+    seen = []
+    for step in range(steps):
+        rows = policy.next_batch()
+        policy.observe(outcome(rows, (rows + step) % 5 > 1, (rows % 3) / 2))
+        seen.append((rows.tolist(), policy.metrics()))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("uniform", {}),
+        ("gain", {"step": 0.1, "sigma": 0.2}),
+        ("gain", {"variant": "released"}),
+        ("adarft", {"eta": 20.0}),
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 5])
+def test_state_through_json_continues_exactly(name, parameters, steps):
+    where = setting(order=ORDER, difficulty=DIFFICULTY)
+    policy = build(name, parameters, where)
+    play(policy, steps)
+    state = json.loads(json.dumps(policy.state_dict()))
+    expected = play(policy, 20)
+    again = build(name, parameters, where)
+    play(again, 3)  # whatever it did before must not matter
+    again.load_state_dict(state)
+    assert play(again, 20) == expected
+    assert len({str(rows) for rows, _ in expected}) > 3
+
+
+# --- registry ------------------------------------------------------------------------------------
+
+
+def test_the_three_policies_are_registered():
+    assert {"uniform", "gain", "adarft"} <= set(REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("gian", {}, r"methods\.x: unknown curriculum 'gian'; did you mean 'gain'\?"),
+        ("gain", {"sgima": 1}, r"methods\.x: .*no parameter 'sgima'; did you mean 'sigma'\?"),
+        ("gain", {"mu": 1}, r"no parameter 'mu'"),
+        ("gain", {"needs": 1}, r"no parameter 'needs'"),
+        ("uniform", {"sigma": 1}, r"no parameter 'sigma'; it takes no parameters"),
+        ("gain", {"sigma": 0.0}, "sigma must be above 0"),
+        ("gain", {"step": -1.0}, "step must be above 0"),
+        ("gain", {"variant": "relesed"}, "'relesed'"),
+        ("gain", {"gamma": "5e-1"}, r"methods\.x: .*'gamma'.*number"),
+        ("gain", {"alpha": None}, "'alpha'"),
+        ("gain", {"use_signal": "no"}, "'use_signal'"),
+        ("adarft", {"eta": float("nan")}, "'eta'.*finite"),
+    ],
+)
+def test_a_mistake_in_a_curriculum_is_named(name, parameters, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        check(name, parameters, "methods.x")
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_are_numbers():
+    assert build("gain", {"alpha": 2, "sigma": None}, setting()).alpha == 2
+
+
+@pytest.mark.parametrize(("name", "need"), [("gain", "order"), ("adarft", "difficulty")])
+def test_a_missing_order_or_difficulty_is_named(name, need):
+    with pytest.raises(ConfigError, match=f"curriculum '{name}' needs the method's key '{need}'"):
+        build(name, {}, Setting(SIZE, BATCH, 0))
+
+
+@pytest.mark.parametrize("name", ["uniform", "gain", "adarft"])
+def test_a_batch_larger_than_the_table_is_refused(name):
+    with pytest.raises(ConfigError, match=r"training\.prompts is 7, but .* has 6 prompts"):
+        build(name, {}, setting(size=6, batch=7))
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """The registry, put back afterwards."""
+    monkeypatch.setattr(base, "REGISTRY", dict(REGISTRY))
+    return base.REGISTRY
+
+
+def test_a_new_policy_takes_ten_lines(registry):
+    @base.register("stride")
+    @dataclass
+    class Stride:
+        every: int = 2
+        needs: ClassVar[frozenset[str]] = frozenset()
+
+        def start(self, setting):
+            self.setting, self.now = setting, 0
+
+        def next_batch(self):
+            return (self.now + self.every * np.arange(self.setting.batch)) % self.setting.size
+
+        def observe(self, outcome):
+            self.now += 1
+
+        def metrics(self):
+            return {"now": float(self.now)}
+
+        def state_dict(self):
+            return {"now": self.now}
+
+        def load_state_dict(self, state):
+            self.now = state["now"]
+
+    policy = base.build("stride", {"every": 3}, setting(size=20, batch=4))
+    assert [rows for rows, _ in play(policy, 2)] == [[0, 3, 6, 9], [1, 4, 7, 10]]
+    with pytest.raises(ConfigError, match="did you mean 'every'"):
+        base.check("stride", {"evry": 3}, "key")
+    with pytest.raises(ConfigError, match="did you mean 'stride'"):
+        base.check("strid", {}, "key")
+
+
+def test_a_name_is_registered_once(registry):
+    with pytest.raises(ValueError, match="registered twice"):
+        base.register("gain")(object)

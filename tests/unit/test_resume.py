@@ -1,0 +1,302 @@
+"""A training run that is killed, wherever that happens, ends as if it had not been.
+
+The commands are those of the command line; they run in forks of one process that has imported
+everything, since imports take longer than the runs do. One run goes through the installed script.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gainrl import cli
+from gainrl.records import append_lines, read_json, read_lines
+from gainrl.training.local import checkpoint
+
+TINY = Path(__file__).parents[2] / "experiments" / "tiny.yaml"
+RUN = Path("tiny/runs/nano/chain/gain/seed0")
+NAMED = ["--model", "nano", "--dataset", "chain"]
+TRAIN = ["train", *NAMED, "--method", "gain", "--seed", "0"]
+STEPS = 5
+RESULTS = [
+    "steps.jsonl",
+    "eval.jsonl",
+    "done.json",
+    "run.json",
+    "model/model.safetensors",
+    "samples/chain.parquet",
+]
+
+
+def preset():
+    """The tiny preset with short answers that are right often enough for groups to vary."""
+    changed = yaml.safe_load(TINY.read_text(encoding="utf-8"))
+    changed["models"]["nano"]["warmup"]["phases"][0].update(solutions="noisy", steps=120)
+    changed["datasets"]["chain"].update(levels=[1], direct=1.0)
+    changed["training"].update(
+        steps=STEPS, prompts=8, rollouts=8, max_response=4, lr=3e-3, kl=0.01, save_every=2
+    )
+    changed["evaluation"]["every"] = 1
+    return changed
+
+
+# --- in the child --------------------------------------------------------------------------------
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(moment):
+    """Have this process kill itself at a moment."""
+    from gainrl.stages import train
+
+    kind, _, number = moment.partition(" ")
+    if kind == "line":  # right after a line of steps.jsonl is on the disk
+
+        def append(path, rows):
+            append_lines(path, rows)
+            if Path(path).name == "steps.jsonl" and list(rows)[-1]["step"] == int(number):
+                die()
+
+        train.append_lines = append
+    elif kind == "writing":  # half of a checkpoint is on the disk
+        import torch
+
+        save = torch.save
+
+        def half(state, file):
+            if state["step"] != int(number):
+                return save(state, file)
+            save(state, file)
+            file.flush()
+            os.truncate(file.name, os.path.getsize(file.name) // 2)
+            die()
+
+        torch.save = half
+    elif kind == "renaming":  # a checkpoint is written but not yet named
+        replace = os.replace
+
+        def never(source, target):
+            if Path(target).name == f"step-{int(number):06d}":
+                die()
+            replace(source, target)
+
+        checkpoint.os.replace = never
+    elif kind == "exporting":  # all steps are done, the trained model is written half
+        train.TrainingRun._export = lambda run, target: (target.mkdir(), die())
+    else:
+        raise ValueError(moment)
+
+
+def command(argv, log, moment):
+    """The command line in a process of its own."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with open(log, "wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if moment:
+        arm(moment)
+    sys.exit(cli.main(argv))
+
+
+# --- in the test ---------------------------------------------------------------------------------
+
+
+class Runner:
+    """Runs commands of a preset below a root."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(
+            ["gainrl.stages.train", "gainrl.stages.prepare", "gainrl.stages.results", "mlflow"]
+        )
+        self.preset = self.write_preset("preset.json", preset())
+        self.log = folder / "log"
+
+    def write_preset(self, name, content):
+        path = self.folder / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def start(self, root, *argv, moment=None, preset=None):
+        full = [*argv, "--preset", str(preset or self.preset), "--root", str(root)]
+        process = self.processes.Process(target=command, args=(full, self.log, moment))
+        process.start()
+        return process
+
+    def __call__(self, root, *argv, **options):
+        """The exit code; what was printed is in `said`."""
+        process = self.start(root, *argv, **options)
+        process.join(60)
+        assert process.exitcode is not None
+        return process.exitcode
+
+    @property
+    def said(self):
+        return self.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory):
+    return Runner(tmp_path_factory.mktemp("resume"))
+
+
+@pytest.fixture(scope="session")
+def prepared(runner):
+    """A root with everything that a training run reads."""
+    root = runner.folder / "prepared"
+    for argv in (
+        ["tracking", "init"],
+        ["data", "--dataset", "chain"],
+        ["model", "--model", "nano"],
+        ["score", *NAMED],
+        ["order", *NAMED, "--order", "angle"],
+        ["evaluate", "--model", "nano", "--benchmark", "chain"],
+    ):
+        assert runner(root, *argv) == 0, runner.said
+    return root
+
+
+@pytest.fixture
+def new_root(prepared, tmp_path):
+    """A copy of the prepared root; both record into the same store."""
+    return Path(shutil.copytree(prepared, tmp_path / "root"))
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(runner, prepared):
+    """The results of a run that nothing disturbed."""
+    root = shutil.copytree(prepared, runner.folder / "uninterrupted")
+    assert runner(root, *TRAIN) == 0, runner.said
+    return root
+
+
+def assert_same_results(root, uninterrupted):
+    for name in RESULTS:
+        same = (root / RUN / name).read_bytes() == (uninterrupted / RUN / name).read_bytes()
+        assert same, f"{name} differs"
+    left = {path.name for path in (root / RUN).iterdir()}
+    assert left == {path.name for path in (uninterrupted / RUN).iterdir()}
+
+
+def assert_tracked_once(root, monkeypatch):
+    """The run that the folder names is complete and has each point once, with the file's value."""
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = MlflowClient(tracking_uri=read_json(root / "tiny" / "tracking.json")["uri"])
+    run = client.get_run(read_json(root / RUN / "tracking.json")["run_id"])
+    assert run.data.tags["gainrl.complete"] == "yes"
+    assert run.info.status == "FINISHED"
+    steps, tests = read_lines(root / RUN / "steps.jsonl"), read_lines(root / RUN / "eval.jsonl")
+    for key, rows, field in (
+        ("accuracy", steps, "accuracy"),
+        ("signal", steps, "signal"),
+        ("curriculum/mu", steps, "curriculum/mu"),
+        ("eval/chain/accuracy", tests, "accuracy"),
+    ):
+        points = client.get_metric_history(run.info.run_id, key)
+        got = sorted((point.step, point.value) for point in points)
+        assert got == [(row["step"], pytest.approx(row[field])) for row in rows], key
+
+
+def test_the_uninterrupted_run_learns_and_records_every_step(uninterrupted, monkeypatch):
+    """Otherwise equality with it would prove little."""
+    folder = uninterrupted / RUN
+    steps = read_lines(folder / "steps.jsonl")
+    assert [row["step"] for row in steps] == list(range(1, STEPS + 1))
+    assert sum(row["grad_norm"] > 0 for row in steps) >= 3
+    assert len({row["curriculum/mu"] for row in steps}) > 1
+    tests = read_lines(folder / "eval.jsonl")
+    assert [row["step"] for row in tests] == list(range(STEPS + 1))
+    start = uninterrupted / "tiny/models/nano/model.safetensors"
+    assert (folder / "model/model.safetensors").read_bytes() != start.read_bytes()
+    assert not (folder / "checkpoints").exists()
+    assert_tracked_once(uninterrupted, monkeypatch)
+
+
+def test_a_run_killed_again_and_again_ends_like_the_uninterrupted_one(
+    runner, new_root, uninterrupted, monkeypatch
+):
+    """Before the first checkpoint, while one is written, between two, and at the very end."""
+    for moment in ("line 1", "renaming 2", "line 3", "writing 4", "exporting"):
+        assert runner(new_root, *TRAIN, moment=moment) == -signal.SIGKILL, runner.said
+        assert not (new_root / RUN / "done.json").exists()
+    assert runner(new_root, *TRAIN) == 0, runner.said
+    assert_same_results(new_root, uninterrupted)
+    assert_tracked_once(new_root, monkeypatch)
+
+
+def test_the_installed_script_killed_from_outside(runner, new_root, uninterrupted, monkeypatch):
+    """Whatever it is doing when the first line is seen, it goes on from there or starts anew."""
+    argv = [*TRAIN, "--preset", str(runner.preset), "--root", str(new_root)]
+    script = Path(sys.executable).parent / "gainrl"
+    lines = new_root / RUN / "steps.jsonl"
+    with subprocess.Popen(
+        [script, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        ends = time.monotonic() + 90
+        while not lines.exists() and process.poll() is None and time.monotonic() < ends:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(read_lines(lines)) < STEPS
+    assert runner(new_root, *TRAIN) == 0, runner.said
+    assert_same_results(new_root, uninterrupted)
+    assert_tracked_once(new_root, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def half_done(runner, prepared):
+    """A root whose run was killed after step 3, one step after a checkpoint."""
+    root = Path(shutil.copytree(prepared, runner.folder / "half"))
+    assert runner(root, *TRAIN, moment="line 3") == -signal.SIGKILL, runner.said
+    folder = root / RUN
+    assert len(read_lines(folder / "steps.jsonl")) == 3
+    assert [path.name for path in checkpoint.complete(folder / "checkpoints")] == ["step-000002"]
+    return root
+
+
+def test_a_torn_last_line_is_dropped(runner, half_done, uninterrupted, tmp_path):
+    root = Path(shutil.copytree(half_done, tmp_path / "root"))
+    for name in ("steps.jsonl", "timing.jsonl", "eval.jsonl"):
+        with open(root / RUN / name, "ab") as file:
+            file.write(b'{"accuracy": 0.25, "st')
+    assert runner(root, *TRAIN) == 0, runner.said
+    assert "going on from step 2" in runner.said
+    assert_same_results(root, uninterrupted)
+    timing = read_lines(root / RUN / "timing.jsonl")
+    assert [row["step"] for row in timing] == list(range(1, STEPS + 1))
+
+
+def test_another_learning_rate_does_not_go_on_from_the_checkpoint(runner, half_done, tmp_path):
+    root = Path(shutil.copytree(half_done, tmp_path / "root"))
+    changed = preset()
+    changed["training"]["lr"] = 1e-3
+    before = {p: p.read_bytes() for p in (root / RUN).rglob("*") if p.is_file()}
+    path = runner.write_preset("changed.json", changed)
+    assert runner(root, *TRAIN, preset=path) == 2
+    said = runner.said.strip()
+    assert said.startswith("gainrl: ")
+    assert "\n" not in said
+    assert "step-000002: written under another configuration" in said
+    assert {p: p.read_bytes() for p in (root / RUN).rglob("*") if p.is_file()} == before
+
+
+def test_a_damaged_checkpoint_is_an_error_of_one_line(runner, half_done, tmp_path):
+    root = Path(shutil.copytree(half_done, tmp_path / "root"))
+    file = root / RUN / "checkpoints" / "step-000002" / checkpoint.FILE
+    file.write_bytes(file.read_bytes()[:-100])
+    assert runner(root, *TRAIN) == 2
+    assert runner.said.strip().endswith("step-000002: damaged checkpoint; delete it to go on")
+    assert "\n" not in runner.said.strip()

@@ -1,0 +1,484 @@
+"""The local trainer against plain, unpacked GRPO, and its exact continuation."""
+
+import copy
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from gainrl.config import Nano, Training
+from gainrl.config_data import Generated
+from gainrl.curricula import Setting, build
+from gainrl.data.generate import generate_splits
+from gainrl.data.prompts import encode
+from gainrl.errors import ModelError
+from gainrl.models.nano import build_model, build_tokenizer
+from gainrl.signals import prefill
+from gainrl.training.local.loop import LocalTrainer, Rollouts
+from gainrl.training.packing import (
+    Branch,
+    check_packable,
+    log_probabilities,
+    micro_batches,
+    pack,
+    split_rows,
+)
+
+PAD, END = 0, 1
+ENDS = frozenset({END, *range(100, 130)})  # so that a random model's answers differ in length
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def table():
+    spec = Generated(source="generate", task="chain", train=12, eval=1)
+    return generate_splits(spec, "chain")["train"]
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer, table):
+    return encode(tokenizer, list(table["id"]), list(table["question"]))
+
+
+def network(tokenizer):
+    spec = Nano(source="nano", hidden=32, layers=2, heads=2, feed_forward=64)
+    return build_model(spec, len(tokenizer)).eval()
+
+
+def settings(**changes):
+    base = {"steps": 6, "prompts": 4, "rollouts": 4, "lr": 1e-2, "max_response": 12}
+    return Training(**{**base, "row_tokens": 70, "micro_batch_tokens": 220, **changes})
+
+
+def odd(response, gold):
+    """A reward that a random model earns in about half of its answers."""
+    return float(sum(map(ord, response)) % 2)
+
+
+def trainer_for(tokenizer, prompts, table, *, seed=5, reward=odd, curriculum=None, **changes):
+    chosen = settings(**changes)
+    size = len(prompts.ids)
+    policy = curriculum or build(
+        "gain",
+        {"step": 0.2, "sigma": 0.3},
+        Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy()),
+    )
+    trainer = LocalTrainer(
+        network(tokenizer), tokenizer, prompts, list(table["answer"]), policy, chosen, seed, reward
+    )
+    trainer.ends = ENDS
+    return trainer
+
+
+@pytest.fixture
+def make(tokenizer, prompts, table):
+    return lambda **options: trainer_for(tokenizer, prompts, table, **options)
+
+
+class Fixed:
+    """A curriculum that shows given batches."""
+
+    needs = frozenset()
+
+    def __init__(self, batches):
+        self.batches, self.now = [np.array(batch) for batch in batches], 0
+
+    def next_batch(self):
+        return self.batches[self.now]
+
+    def observe(self, outcome):
+        self.now += 1
+        self.outcome = outcome
+
+    def metrics(self):
+        return {}
+
+    def state_dict(self):
+        return {"now": self.now}
+
+    def load_state_dict(self, state):
+        self.now = state["now"]
+
+
+def weights(trainer):
+    return {key: value.detach().clone() for key, value in trainer.model.named_parameters()}
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def plain_log_probabilities(model, prompt, response, temperature):
+    """One sequence alone, without packing, cache or padding."""
+    ids = torch.tensor([[*prompt, *response]])
+    scores = torch.log_softmax(model(input_ids=ids).logits[0].float() / temperature, -1)
+    picked = scores[:-1].gather(1, ids[0, 1:, None]).squeeze(1)
+    entropy = -(scores[:-1].exp() * scores[:-1]).sum(1)
+    return picked[len(prompt) - 1 :], entropy[len(prompt) - 1 :]
+
+
+# --- packing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("row_tokens", "counts"), [(1, [12]), (70, range(4, 12)), (512, [3])])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_packed_log_probabilities_equal_plain_ones(
+    tokenizer, prompts, row_tokens, counts, temperature
+):
+    model, rng = network(tokenizer), np.random.default_rng(0)
+    responses = [rng.integers(2, 200, size).tolist() for size in (1, 12, 7, 20) * 3]
+    rows = []
+    for i in range(3):
+        branches = [Branch(k, responses[k]) for k in range(4 * i, 4 * i + 4)]
+        rows += split_rows(prompts.tokens[i], branches, row_tokens, i)
+    assert len(rows) in counts
+    seen = set()
+    with torch.no_grad():
+        for batch in micro_batches(rows, 400):
+            packed = pack(batch, PAD)
+            picked, entropy, _ = log_probabilities(model, packed, temperature)
+            for k in sorted(set(packed.branch.tolist())):
+                alone, spread = plain_log_probabilities(
+                    model, prompts.tokens[k // 4], responses[k], temperature
+                )
+                mine = packed.branch == k
+                torch.testing.assert_close(picked[mine], alone, atol=1e-5, rtol=0)
+                torch.testing.assert_close(entropy[mine], spread, atol=1e-4, rtol=0)
+                seen.add(k)
+    assert seen == set(range(12))
+
+
+def test_micro_batches_keep_to_the_budget_and_lose_nothing(prompts):
+    rows = [
+        row
+        for i, size in enumerate((3, 30, 12, 5, 80))
+        for row in split_rows(prompts.tokens[i], [Branch(i, [7] * size)], 50, i)
+    ]
+    batches = list(micro_batches(rows, 120))
+    assert sorted(row.index for batch in batches for row in batch) == list(range(5))
+    for batch in batches:
+        assert len(batch) == 1 or max(row.length for row in batch) * len(batch) <= 120
+    assert 1 < len(batches) < 5
+
+
+@pytest.mark.parametrize("key", ["final_logit_softcapping", "logit_scale", "use_sliding_window"])
+def test_models_that_packing_would_get_wrong_are_refused(tokenizer, key):
+    model = network(tokenizer)
+    setattr(model.config, key, 30.0)
+    with pytest.raises(ModelError, match="model type 'llama'"):
+        check_packable(model)
+
+
+# --- the update ----------------------------------------------------------------------------------
+
+
+def reference_update(model, start, prompts, rollouts, chosen, options):
+    """Gradient and mean KL of GRPO on some prompts, one sequence at a time."""
+    group = options.rollouts
+    members = [(i, i * group + j) for i in chosen for j in range(group)]
+    tokens = sum(len(rollouts.responses[k]) for _, k in members)
+    loss, divergence = torch.zeros(()), 0.0
+    for i, k in members:
+        prompt, response = prompts.tokens[rollouts.rows[i]], rollouts.responses[k]
+        now, _ = plain_log_probabilities(model, prompt, response, options.temperature)
+        ratio = torch.exp(now - now.detach())
+        advantage = rollouts.advantages[i, k % group]
+        loss = loss - (ratio * advantage).sum() / tokens
+        if options.kl:
+            with torch.no_grad():
+                before, _ = plain_log_probabilities(start, prompt, response, options.temperature)
+            k3 = (before - now).exp() - (before - now) - 1
+            loss = loss + options.kl * k3.sum() / tokens
+            divergence += k3.sum().item() / tokens
+    model.zero_grad()
+    loss.backward()
+    return {key: value.grad.clone() for key, value in model.named_parameters()}, divergence
+
+
+def nudge(model):
+    """Move the weights a little, so that the policy differs from the reference."""
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+
+
+@pytest.fixture
+def gradients(monkeypatch):
+    """Gradients as they are when the optimiser would be called, before clipping."""
+    seen = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, limit):
+        kept = list(parameters)
+        seen.append([None if p.grad is None else p.grad.detach().clone() for p in kept])
+        return clip(kept, limit)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    return seen
+
+
+@pytest.mark.parametrize("changes", [{}, {"kl": 0.3}, {"temperature": 0.6}, {"row_tokens": 1}])
+def test_the_gradient_equals_that_of_unpacked_grpo(make, prompts, gradients, changes):
+    trainer = make(**changes)
+    start = copy.deepcopy(trainer.model)
+    nudge(trainer.model)
+    plain = copy.deepcopy(trainer.model)
+    rollouts = trainer._roll_out()
+    assert rollouts.advantages.any()
+    _, losses = trainer._update(rollouts)
+    expected, divergence = reference_update(
+        plain, start, prompts, rollouts, range(4), trainer.settings
+    )
+    names = [name for name, _ in trainer.model.named_parameters()]
+    assert len(gradients) == 1
+    for name, grad in zip(names, gradients[0], strict=True):
+        torch.testing.assert_close(grad, expected[name], atol=2e-6, rtol=1e-4, msg=name)
+    norm = torch.stack([grad.norm() for grad in expected.values()]).norm()
+    assert losses["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
+    assert losses["kl"] == pytest.approx(divergence, rel=1e-3, abs=1e-7)
+
+
+def test_the_optimiser_takes_the_clipped_step_of_adamw(make):
+    trainer = make(weight_decay=0.1, max_grad_norm=0.01)
+    plain = copy.deepcopy(trainer.model)
+    rollouts = trainer._roll_out()
+    trainer._update(rollouts)
+    expected, _ = reference_update(
+        plain, None, trainer.prompts, rollouts, range(4), trainer.settings
+    )
+    norm = torch.stack([grad.norm() for grad in expected.values()]).norm()
+    assert norm > 0.01
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=0.1, eps=1e-8)
+    for name, weight in plain.named_parameters():
+        weight.grad = expected[name] * 0.01 / (norm + 1e-6)
+    optimizer.step()
+    wanted = dict(plain.named_parameters())
+    for name, weight in trainer.model.named_parameters():
+        close = (weight - wanted[name]).abs() < 1e-4  # Adam divides tiny gradients by themselves
+        assert close.double().mean() > 0.99, name
+
+
+def test_the_signal_costs_no_forward_pass_and_equals_the_prefill_score(
+    make, prompts, tokenizer, monkeypatch
+):
+    trainer = make(micro_batch_tokens=120)
+    nudge(trainer.model)
+    frame = prefill.score(trainer.model, prompts, 500)
+    rollouts = trainer._roll_out()
+    packs = list(trainer._packs(trainer._rows_of(rollouts, range(4)), rollouts))
+    assert len(packs) > 2
+    decoder, calls = trainer.model.get_decoder(), []
+    plain = decoder.forward
+
+    def counted(*args, **kwargs):
+        calls.append(kwargs["input_ids"].shape)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(decoder, "forward", counted)
+    signal, _ = trainer._update(rollouts)
+    assert calls == [packed.inputs.shape for packed in packs]
+    wanted = (frame["c_intra"] + frame["c_inter"]).to_numpy()[rollouts.rows]
+    np.testing.assert_allclose(signal, wanted, atol=1e-5, rtol=0)
+    assert np.ptp(wanted) > 1e-3
+
+
+def test_the_recorded_signal_is_that_of_the_weights_before_the_update(make, prompts):
+    trainer = make()
+    for _ in range(2):
+        scores = prefill.score(trainer.model, prompts, 500)
+        rows = copy.deepcopy(trainer.curriculum).next_batch()
+        record, _ = trainer.step()
+        wanted = (scores["c_intra"] + scores["c_inter"]).to_numpy()[rows].mean()
+        assert record["signal"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_several_updates_a_step_start_from_the_same_old_policy(make, prompts, gradients):
+    """The first is plain GRPO on its part; later ones use ratios to the policy before the step."""
+    trainer, whole = make(mini_batch=2, lr=0.05), make(lr=0.05)
+    plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()
+    expected, _ = reference_update(plain, None, prompts, rollouts, range(2), trainer.settings)
+    signal, _ = trainer._update(rollouts)
+    assert len(gradients) == 2
+    names = [name for name, _ in plain.named_parameters()]
+    for name, grad in zip(names, gradients[0], strict=True):
+        torch.testing.assert_close(grad, expected[name], atol=2e-6, rtol=1e-4, msg=name)
+
+    # the second update, by hand: weights after the first, ratios to the weights before it
+    middle = make(mini_batch=2, lr=0.05)
+    first = Rollouts(
+        rollouts.rows[:2], rollouts.responses[:8], rollouts.rewards[:2], rollouts.advantages[:2]
+    )
+    middle._update(first)
+    model, total = middle.model, 0
+    model.zero_grad()
+    tokens = sum(len(rollouts.responses[k]) for k in range(8, 16))
+    outside = 0
+    for k in range(8, 16):
+        prompt = prompts.tokens[rollouts.rows[k // 4]]
+        now, _ = plain_log_probabilities(model, prompt, rollouts.responses[k], 1.0)
+        with torch.no_grad():
+            old, _ = plain_log_probabilities(plain, prompt, rollouts.responses[k], 1.0)
+        ratio, advantage = (now - old).exp(), rollouts.advantages[k // 4, k % 4]
+        outside += int(((ratio - 1).abs() > 0.2).sum())
+        bound = ratio.clamp(0.8, 1.2) * advantage
+        total = total - torch.minimum(ratio * advantage, bound).sum() / tokens
+    total.backward()
+    assert outside > 5
+    for (name, weight), grad in zip(model.named_parameters(), gradients[1], strict=True):
+        torch.testing.assert_close(grad, weight.grad, atol=1e-5, rtol=1e-3, msg=name)
+
+    # the signal is that of one update
+    once = whole._update(whole._roll_out())[0]
+    np.testing.assert_allclose(signal, once, atol=1e-6, rtol=0)
+
+
+# --- groups without variance ---------------------------------------------------------------------
+
+
+def good_prompts(table, rows):
+    """1 for odd answers to some prompts, 1 always for the rest: those groups have no variance."""
+    golds = {table["answer"][row] for row in rows}
+    return lambda response, gold: odd(response, gold) if gold in golds else 1.0
+
+
+def test_groups_without_variance_get_no_gradient_and_are_counted(make, table, prompts, gradients):
+    assert table["answer"].is_unique or len(set(table["answer"][:4])) == 4
+    reward = good_prompts(table, [0, 2])
+    trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
+    alone = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
+    rollouts = trainer._roll_out()
+    assert rollouts.advantages.any(1).tolist() == [True, False, True, False]
+    trainer._update(rollouts)
+    expected, _ = reference_update(alone.model, None, prompts, rollouts, range(4), trainer.settings)
+    for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
+        torch.testing.assert_close(grad, expected[name], atol=2e-6, rtol=1e-4, msg=name)
+    record, _ = alone.step()
+    assert record["zero_variance"] == 0.5
+    assert record["accuracy"] > 0.5
+
+
+def test_groups_without_variance_are_run_without_a_graph(make, table, monkeypatch):
+    trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=good_prompts(table, [0, 2]))
+    rollouts = trainer._roll_out()
+    idle = sum(len(row.branches) for row in trainer._rows_of(rollouts, [1, 3]))
+    assert idle == 8
+    decoder, graph = trainer.model.get_decoder(), []
+    plain = decoder.forward
+    monkeypatch.setattr(
+        decoder, "forward", lambda **kw: graph.append(torch.is_grad_enabled()) or plain(**kw)
+    )
+    signal, _ = trainer._update(rollouts)
+    assert set(graph) == {True, False}
+    assert np.isfinite(signal).all()
+
+
+def test_a_step_in_which_no_group_varies_changes_nothing_at_first(make):
+    trainer = make(reward=lambda response, gold: 0.0)
+    before = weights(trainer)
+    record, _ = trainer.step()
+    assert same(before, weights(trainer))
+    assert (record["zero_variance"], record["grad_norm"], record["loss"]) == (1.0, 0.0, 0.0)
+    assert record["signal"] > 0
+
+
+# --- records -------------------------------------------------------------------------------------
+
+
+def test_the_record_and_the_outcome_say_what_happened(make, tokenizer, table):
+    policy = Fixed([[3, 1, 0, 7]])
+    trainer = make(curriculum=policy)
+    twin = make(curriculum=Fixed([[3, 1, 0, 7]]))
+    rollouts = twin._roll_out()
+    record, seconds = trainer.step()
+    lengths = np.array([len(response) for response in rollouts.responses]).reshape(4, 4)
+    cut = np.array([response[-1] not in ENDS for response in rollouts.responses])
+    assert 0 < cut.mean() < 1
+    assert record["step"] == 1
+    assert record["accuracy"] == record["reward"] == rollouts.rewards.double().mean().item()
+    assert record["rollout_tokens"] == lengths.sum()
+    assert record["response_length"] == lengths.mean()
+    assert record["truncated"] == cut.mean()
+    outcome = policy.outcome
+    assert outcome.rows.tolist() == [3, 1, 0, 7]
+    assert outcome.tokens.tolist() == lengths.sum(1).tolist()
+    np.testing.assert_array_equal(outcome.accuracy, rollouts.rewards.double().mean(1))
+    np.testing.assert_allclose(outcome.advantage, rollouts.advantages.abs().mean(1), rtol=1e-6)
+    assert outcome.signal.mean() == pytest.approx(record["signal"])
+    assert all(re.fullmatch(r"seconds_(rollout|train|step)", key) for key in seconds)
+    assert all(isinstance(value, int | float) for value in record.values())
+
+
+def test_an_answer_that_ends_at_the_limit_is_not_truncated(make):
+    trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), max_response=3)
+    rollouts = trainer._roll_out()
+    rollouts.responses = [[5, 6, END], [5, 6, 7], [5, END], [5, 6, 8]] * 4
+    record = trainer._record(rollouts, np.zeros(4), {})
+    assert record["truncated"] == 0.5
+
+
+# --- determinism and continuation ----------------------------------------------------------------
+
+
+def through_a_file(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def test_the_seed_decides_everything(make):
+    first, second, other = make(), make(), make(seed=6)
+    records = [[trainer.step()[0] for _ in range(3)] for trainer in (first, second, other)]
+    assert records[0] == records[1] != records[2]
+    assert same(weights(first), weights(second))
+    assert not same(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("changes", [{}, {"mini_batch": 2}, {"kl": 0.05, "temperature": 0.8}])
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_state_in_the_middle_continues_bit_for_bit(make, changes, at):
+    trainer = make(**changes)
+    for _ in range(at):
+        trainer.step()
+    state = through_a_file(trainer.state_dict())
+    expected = [trainer.step()[0] for _ in range(3)]
+    again = make(**changes)  # the reference policy is the start model, as in a restarted run
+    again.load_state_dict(state)
+    assert [again.step()[0] for _ in range(3)] == expected
+    assert [record["step"] for record in expected] == [at + 1, at + 2, at + 3]
+    assert same(weights(trainer), weights(again))
+
+
+def test_a_step_without_gradient_after_a_restart_is_the_same_step(make, table):
+    """AdamW moves on by its momentum with zero gradients, but skips missing ones."""
+    batches = [[0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3]]
+    varied = {table["answer"][row] for row in range(4)}
+    assert not varied & {table["answer"][row] for row in range(4, 8)}
+
+    def new():
+        return make(curriculum=Fixed(batches), reward=good_prompts(table, range(4)))
+
+    trainer = new()
+    trainer.step()
+    state = through_a_file(trainer.state_dict())
+    expected = [trainer.step()[0], trainer.step()[0]]
+    assert expected[0]["zero_variance"] == 1.0
+    again = new()
+    again.load_state_dict(state)
+    assert [again.step()[0], again.step()[0]] == expected
+    assert same(weights(trainer), weights(again))

@@ -1,0 +1,354 @@
+"""The workflow, run for real on the tiny preset in a folder of its own.
+
+One run serves all tests; those that change something put it back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from gainrl import planning
+from gainrl.records import read_json, read_lines
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COPIED = ("workflow", "rules", "experiments", "envs")
+PRESETS = [
+    "config.yaml",
+    *sorted(
+        f"experiments/{p.name}"
+        for p in REPOSITORY.glob("*/*.yaml")
+        if p.parent.name == "experiments"
+    ),
+]
+TINY = "experiments/tiny.yaml"
+METHODS, SEEDS = ("grpo", "adarft", "gain"), (0, 1)
+VIEWS = {"table": 1, "figure": 1, "report": 1, "default": 1}
+Edit = Callable[[dict[str, Any]], Any]
+
+
+@dataclass
+class Project:
+    """A copy of what a user has: the workflow and the presets."""
+
+    folder: Path
+
+    def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of this environment in the project's folder."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "GAINRL_"))}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+        variables = {**kept, "PATH": path, "OMP_NUM_THREADS": "1", **environment}
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+
+    def snakemake(
+        self, *arguments: str, preset: str = TINY, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake."""
+        command = ("snakemake", *arguments, "--configfile", preset, "--cores", "2")
+        return self.call(*command, **environment)
+
+    def gainrl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line on the tiny preset."""
+        return self.call("gainrl", *arguments, "--preset", TINY)
+
+    def edited(self, edit: Edit) -> str:
+        """The tiny preset with a change, as a file."""
+        data = yaml.safe_load((self.folder / TINY).read_text())
+        edit(data)
+        (self.folder / "edited.yaml").write_text(yaml.safe_dump(data))
+        return "edited.yaml"
+
+    def planned(self, edit: Edit, *targets: str) -> dict[str, int]:
+        """How many jobs of each rule a call would run after a change to the preset."""
+        done = self.snakemake(*targets, "--dry-run", "--quiet", "rules", preset=self.edited(edit))
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        return jobs_in(output)
+
+    def run(self, method: str = "gain", seed: int = 0) -> Path:
+        """A run's folder."""
+        return self.folder / f"results/tiny/runs/nano/chain/{method}/seed{seed}"
+
+    def state(self) -> dict[str, tuple[int, int]]:
+        """Size and time of everything that was made."""
+        files = (path for path in (self.folder / "results").rglob("*") if path.is_file())
+        return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
+
+
+def jobs_in(output: str) -> dict[str, int]:
+    """Snakemake's job table without its total."""
+    if "Nothing to be done" in output:
+        return {}
+    table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", output, re.DOTALL)
+    assert table, output
+    return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, folder / name)
+    if (REPOSITORY / "config.yaml").exists():
+        shutil.copy(REPOSITORY / "config.yaml", folder)
+    made = Project(folder)
+    done = made.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+# --- what a run leaves ---------------------------------------------------------------------------
+
+
+def test_everything_is_there(project):
+    results = project.folder / "results"
+    expected = [
+        *("preset.json", "tracking.json", "evals/nano/chain.json", "models/nano/gainrl.json"),
+        *(f"data/chain/{split}.parquet" for split in ("train", "eval", "warmup")),
+        *("signals/nano/chain/scores.parquet", "signals/nano/chain/difficulty.parquet"),
+        "signals/nano/chain/order/angle.parquet",
+    ]
+    views = ["table1.csv", "table1.md", "report.html", "mlflow.db"]
+    views += [
+        f"figures/figure7{part}.{kind}" for part in ("", "_curriculum") for kind in ("png", "pdf")
+    ]
+    for path in [*(results / "tiny" / name for name in expected), *map(results.joinpath, views)]:
+        assert path.stat().st_size > 0, path
+    for method in METHODS:
+        for seed in SEEDS:
+            folder = project.run(method, seed)
+            assert read_json(folder / "done.json")["steps"] == 4
+            assert [row["step"] for row in read_lines(folder / "steps.jsonl")] == [1, 2, 3, 4]
+            assert [row["step"] for row in read_lines(folder / "eval.jsonl")] == [0, 2, 4]
+            assert (folder / "model" / "model.safetensors").exists()
+            assert not (folder / "checkpoints").exists()
+    hidden = [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
+    assert hidden == []  # no temporary or partial file is left
+
+
+def test_the_preset_that_the_stages_read_is_the_one_that_was_given(project):
+    written = planning.load(project.folder / "results/tiny/preset.json")
+    assert written == planning.load(project.folder / TINY)
+
+
+def test_the_table_has_a_row_for_each_method(project):
+    table = pd.read_csv(project.folder / "results/table1.csv")
+    final = table[table["metric"] == "final_accuracy"].set_index("method")
+    assert list(final.index) == list(METHODS)
+    for method in METHODS:
+        runs = [read_json(project.run(method, seed) / "done.json") for seed in SEEDS]
+        mean = sum(run["final"]["chain"] for run in runs) / len(runs)
+        assert final.loc[method, "mean"] == pytest.approx(mean)
+    assert (final["n"] == len(SEEDS)).all()
+
+
+def test_the_report_holds_the_table_and_the_figures(project):
+    text = (project.folder / "results/report.html").read_text()
+    for name in ("table1.csv", "figure7.png", "figure7_curriculum.png"):
+        assert name in text
+    assert "data:image/png;base64," in text
+
+
+def test_the_preset_alone_decides_the_order_of_the_prompts(project):
+    scores = pd.read_parquet(project.folder / "results/tiny/signals/nano/chain/scores.parquet")
+    order = pd.read_parquet(project.folder / "results/tiny/signals/nano/chain/order/angle.parquet")
+    train = pd.read_parquet(project.folder / "results/tiny/data/chain/train.parquet")
+    assert set(order["id"]) == set(scores["id"]) == set(train["id"])
+    combined = scores.set_index("id")[["c_intra", "c_inter"]].sum(axis=1)
+    assert (combined[order["id"]].diff().dropna() <= 0).all()
+
+
+def test_a_second_run_does_nothing(project):
+    before = project.state()
+    done = project.snakemake()
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert project.state() == before
+
+
+# --- what a change reruns ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_resolves(project, preset):
+    if not (project.folder / preset).exists():
+        pytest.skip(f"{preset} is not there")
+    before = project.state()
+    done = project.snakemake("default", "all", "--dry-run", "--quiet", "rules", preset=preset)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    if preset != TINY:
+        wanted = len(planning.runs(planning.load(project.folder / preset)))
+        assert jobs_in(output)["train"] == wanted
+    assert project.state() == before  # a dry run writes nothing
+
+
+EDITS: list[tuple[str, Edit, dict[str, int]]] = [
+    ("statistics", lambda p: p.update(statistics={"resamples": 100}), VIEWS),
+    ("caption", lambda p: p["experiments"]["table1"].update(caption="New"), VIEWS),
+    ("lr", lambda p: p["training"].update(lr=2e-4), {"train": 6, **VIEWS}),
+    ("override", lambda p: p.update(overrides={"chain": {"training": {"kl": 0.1}}}),
+     {"train": 6, **VIEWS}),
+    ("one method", lambda p: p["methods"]["gain"]["curriculum"].update(step=0.5),
+     {"train": 2, **VIEWS}),
+    ("a third seed", lambda p: p["seeds"].append(2), {"train": 3, **VIEWS}),
+    ("a new method", lambda p: (
+        p["methods"].update(length={"curriculum": "gain", "order": "length"}),
+        p["experiments"]["table1"]["methods"].append("length"),
+    ), {"order": 1, "train": 2, **VIEWS}),
+    ("scoring", lambda p: p.update(scoring={"batch_tokens": 512}),
+     {"score": 1, "difficulty": 1, "order": 1, "train": 4, **VIEWS}),
+    ("data", lambda p: p["datasets"]["chain"].update(seed=1),
+     {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
+      "train": 6, **VIEWS}),
+    ("tracking", lambda p: p.update(tracking={"experiment": "other"}), {}),
+    ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), {}),
+    ("another name", lambda p: p.update(preset="renamed"),
+     {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
+      "train": 6, **VIEWS}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "expected"), [e[1:] for e in EDITS], ids=[e[0] for e in EDITS])
+def test_a_change_reruns_what_depends_on_it_and_nothing_else(project, edit, expected):
+    assert project.planned(edit) == expected
+
+
+def test_a_changed_preset_is_what_the_rerun_stages_read(project):
+    edited = project.edited(lambda p: p["experiments"]["table1"].update(caption="Another title"))
+    target = "results/table1.csv"
+    done = project.snakemake(target, preset=edited)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs_in(done.stdout + done.stderr) == {"table": 1}
+    table = project.folder / "results/table1.md"
+    assert table.read_text().startswith("Another title\n")
+    back = project.snakemake(target)
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert "Another title" not in table.read_text()
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+DYING = """#!{python}
+import os, signal, sys
+from gainrl import cli
+from gainrl.training.local.loop import LocalTrainer
+
+step = LocalTrainer.step
+
+
+def dying(self):
+    if self.step_number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self)
+
+
+LocalTrainer.step = dying
+sys.exit(cli.main())
+"""
+
+
+def test_a_killed_run_is_not_done_and_a_rerun_goes_on_to_the_same_result(project):
+    folder = project.run()
+    names = ("steps.jsonl", "eval.jsonl", "done.json", "model/model.safetensors")
+    whole = {name: (folder / name).read_bytes() for name in names}
+    shutil.rmtree(folder)
+    programs = project.folder / "dying"
+    programs.mkdir()
+    program = programs / "gainrl"
+    program.write_text(DYING.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    target = str((folder / "done.json").relative_to(project.folder))
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    killed = project.snakemake(target, PATH=path)
+    assert killed.returncode != 0
+    assert jobs_in(killed.stdout + killed.stderr) == {"train": 1}
+    assert not (folder / "done.json").exists()
+    assert [item.name for item in (folder / "checkpoints").iterdir()] == ["step-000002"]
+    assert len(read_lines(folder / "steps.jsonl")) == 3
+    note = read_json(folder / "tracking.json")
+
+    again = project.snakemake(target)
+    assert again.returncode == 0, again.stdout + again.stderr
+    log = (project.folder / "results/tiny/logs/train/nano-chain-gain-seed0.log").read_text()
+    assert "going on from step 2" in log
+    assert read_json(folder / "tracking.json") == note
+    assert {name: (folder / name).read_bytes() for name in names} == whole
+    # The same done.json: nothing below it has to be made again.
+    assert project.planned(lambda _: None) == {}
+
+
+def test_the_tracking_store_is_checked_and_says_what_is_missing(project):
+    clean = project.gainrl("tracking", "check")
+    assert (clean.returncode, clean.stderr) == (0, "")
+    assert "0 unfinished runs" in clean.stdout
+    note = project.run("adarft", 1) / "tracking.json"
+    kept = note.read_bytes()
+    note.unlink()
+    try:
+        broken = project.gainrl("tracking", "check")
+    finally:
+        note.write_bytes(kept)
+    assert broken.returncode == 2
+    line = "gainrl: nano/chain/adarft/seed1: never tracked ("
+    assert broken.stderr.startswith(line)
+    assert broken.stderr.count("\n") == 1
+    assert project.gainrl("tracking", "check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda p: p.update(trainin={}), "unknown key 'trainin'; did you mean 'training'?"),
+        (lambda p: p["methods"]["gain"].pop("order"), "curriculum 'gain' needs the key 'order'"),
+    ],
+    ids=["key", "method"],
+)
+def test_a_preset_that_cannot_be_run_is_one_line_and_an_error(project, edit, message):
+    done = project.snakemake("--dry-run", preset=project.edited(edit))
+    assert done.returncode != 0
+    output = (done.stdout + done.stderr).strip()
+    assert output.startswith("gainrl: ")
+    assert output.endswith(message)
+    assert "\n" not in output
+
+
+def test_a_store_that_cannot_be_reached_stops_the_run_before_its_first_job(project):
+    edited = project.edited(lambda p: p["experiments"]["table1"].update(caption="New"))
+    before = (project.folder / "results/table1.csv").stat().st_mtime_ns
+    done = project.snakemake(
+        "results/table1.csv",
+        preset=edited,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "gainrl: tracking store http://127.0.0.1:9: " in output
+    assert "Traceback" not in output
+    assert (project.folder / "results/table1.csv").stat().st_mtime_ns == before
+    assert json.loads((project.folder / "results/tiny/tracking.json").read_text())[
+        "uri"
+    ].startswith("sqlite")
