@@ -137,7 +137,7 @@ class Runner:
     def __call__(self, root, *argv, **options):
         """The exit code; what was printed is in `said`."""
         process = self.start(root, *argv, **options)
-        process.join(60)
+        process.join(300)
         assert process.exitcode is not None
         return process.exitcode
 
@@ -245,7 +245,7 @@ def test_the_installed_script_killed_from_outside(runner, new_root, uninterrupte
     with subprocess.Popen(
         [script, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        ends = time.monotonic() + 90
+        ends = time.monotonic() + 300
         while not lines.exists() and process.poll() is None and time.monotonic() < ends:
             time.sleep(0.01)
         process.kill()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from gainrl.config import Nano
 from gainrl.models.nano import build_model, build_tokenizer
@@ -72,6 +73,18 @@ def test_greedy_answers_equal_those_of_transformers(model, ends):
     assert sample(model, PROMPTS, 1, GREEDY, ends=ends) == expected
     twice = sample(model, PROMPTS, 2, GREEDY, ends=ends)
     assert twice == [row for row in expected for _ in range(2)]
+
+
+def test_greedy_answers_with_learned_positions_equal_those_of_transformers():
+    """Rotary positions forgive an offset by the padding; learned ones do not."""
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=80, vocab_size=100)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = GPT2LMHeadModel(config).eval()
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=0.4)
+    none = frozenset({99})
+    assert sample(network, PROMPTS, 1, GREEDY, ends=none) == by_transformers(network, PROMPTS, none)
 
 
 def test_several_end_tokens_end_an_answer(model, ends):

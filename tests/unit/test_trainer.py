@@ -372,6 +372,18 @@ def test_groups_without_variance_get_no_gradient_and_are_counted(make, table, pr
     assert record["accuracy"] > 0.5
 
 
+def test_groups_without_variance_still_feel_the_kl_loss(make, table, prompts, gradients):
+    trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=good_prompts(table, [2]), kl=0.5)
+    start = copy.deepcopy(trainer.model)
+    nudge(trainer.model)
+    plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()
+    assert rollouts.advantages.any(1).tolist() == [False, False, True, False]
+    trainer._update(rollouts)
+    expected, _ = reference_update(plain, start, prompts, rollouts, range(4), trainer.settings)
+    for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
+        torch.testing.assert_close(grad, expected[name], atol=2e-6, rtol=1e-4, msg=name)
+
+
 def test_groups_without_variance_are_run_without_a_graph(make, table, monkeypatch):
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=good_prompts(table, [0, 2]))
     rollouts = trainer._roll_out()

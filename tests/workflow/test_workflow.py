@@ -24,6 +24,8 @@ import yaml
 from gainrl import planning
 from gainrl.records import read_json, read_lines
 
+pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("workflow", "rules", "experiments", "envs")
 PRESETS = [
@@ -57,7 +59,7 @@ class Project:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=900,
             check=False,
         )
 

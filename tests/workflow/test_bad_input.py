@@ -1,0 +1,470 @@
+"""What a user gets wrong: one line that names it, exit code 2, and nothing half-written.
+
+The same checks run in this process where a stage imports torch, and in a process of its own where
+it does not; `test_in_a_process_of_its_own` does one of the former as a user would.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gainrl import cli
+from gainrl.config import Nano
+from gainrl.models import nano
+from gainrl.records import read_lines
+
+PRESET = yaml.safe_load(
+    """
+preset: bad
+seeds: [0]
+models:
+  nano: {source: nano, hidden: 16, layers: 1, heads: 2, feed_forward: 32, context: 96}
+datasets:
+  chain: {source: generate, task: chain, train: 8, eval: 4, levels: [1]}
+training: {steps: 2, prompts: 4, rollouts: 2, max_response: 8, save_every: 1}
+evaluation: {every: 2}
+methods:
+  grpo: {curriculum: uniform}
+experiments:
+  table1: {models: [nano], datasets: [chain], methods: [grpo]}
+"""
+)
+CHAIN = ("--dataset", "chain")
+NANO = ("--model", "nano")
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """The one line of a user's error."""
+        assert self.code == 2, self.err
+        assert self.err.endswith("\n"), self.err
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.startswith("gainrl: "), self.err
+        return self.err.removeprefix("gainrl: ").rstrip("\n")
+
+
+@dataclass
+class Place:
+    """A folder with a preset, and the command line in it."""
+
+    folder: Path
+    capture: Any
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "bad"
+
+    def preset(self, **changes: Any) -> Path:
+        path = self.folder / "preset.yaml"
+        path.write_text(yaml.safe_dump({**copy.deepcopy(PRESET), **changes}))
+        return path
+
+    def gainrl(self, *arguments: str, **changes: Any) -> Outcome:
+        """Run a stage in this process."""
+        self.capture.readouterr()
+        preset = str(self.preset(**changes))
+        code = cli.main([*arguments, "--preset", preset, "--root", str(self.root)])
+        out, err = self.capture.readouterr()
+        return Outcome(code, out, err)
+
+    def process(self, *arguments: str, **changes: Any) -> Outcome:
+        """Run a stage in a process of its own."""
+        preset = str(self.preset(**changes))
+        command = [sys.executable, "-m", "gainrl.cli", *arguments, "--preset", preset]
+        done = subprocess.run(
+            [*command, "--root", str(self.root)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def succeed(self, *arguments: str, **changes: Any) -> None:
+        outcome = self.gainrl(*arguments, **changes)
+        assert outcome.code == 0, outcome.err
+
+    def files(self) -> list[str]:
+        """Everything below the root but the tracking store."""
+        found = (path for path in self.root.rglob("*") if not path.is_dir())
+        names = sorted(str(path.relative_to(self.root)) for path in found)
+        return [name for name in names if not name.startswith("ml")]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    for name in ("GAINRL_DATA_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def place(tmp_path, capfd):
+    return Place(tmp_path, capfd)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A root with data, model and tracking store, made once; tests take copies."""
+    folder = tmp_path_factory.mktemp("made")
+    preset = folder / "preset.yaml"
+    preset.write_text(yaml.safe_dump(PRESET))
+    common = ["--preset", str(preset), "--root", str(folder / "results")]
+    for stage in (["tracking", "init"], ["data", *CHAIN], ["model", *NANO]):
+        assert cli.main([*stage, *common]) == 0
+    return folder
+
+
+@pytest.fixture
+def ready(made, place):
+    """A place where everything is there but what needs signals or training."""
+    shutil.copytree(made / "results", place.root)
+    index = place.home / "tracking.json"
+    index.write_text(index.read_text().replace(str(made), str(place.folder)))
+    return place
+
+
+@pytest.fixture
+def small_disk(place):
+    """The root on a file system of 96 KiB."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    place.root.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(place.root)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small file system: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place.root)], check=True)
+
+
+def from_file(path: Path, **more: Any) -> dict[str, Any]:
+    return {**PRESET["datasets"], "mine": {"source": "file", "train_file": str(path), **more}}
+
+
+# --- names and presets ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("model", "--model", "nanno"), "no model 'nanno'; did you mean 'nano'?"),
+        (("data", "--dataset", "chian"), "no dataset 'chian'; did you mean 'chain'?"),
+        (
+            ("train", *NANO, *CHAIN, "--method", "grop", "--seed", "0"),
+            "no method 'grop'; did you mean 'grpo'?",
+        ),
+        (("table", "--experiment", "tabel1", "--out", "t.csv"), "no experiment 'tabel1'; did you"),
+        (("evaluate", *NANO, "--benchmark", "word"), "no benchmark 'word'; known: chain"),
+        (("order", *NANO, *CHAIN, "--order", "angel"), "no order 'angel'; did you mean 'angle'?"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_name_that_the_preset_lacks(place, arguments, message):
+    assert f"preset 'bad' has {message}" in place.gainrl(*arguments).message
+    assert place.files() == []
+
+
+def test_a_preset_that_is_missing_or_broken(place):
+    preset = place.folder / "none.yaml"
+    command = [sys.executable, "-m", "gainrl.cli", "check", "--preset", str(preset)]
+    for text, words in (
+        (None, "No such file"),
+        ("a: [", "not valid YAML"),
+        ("x: 1", "unknown key"),
+    ):
+        if text is not None:
+            preset.write_text(text)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        message = Outcome(done.returncode, done.stdout, done.stderr).message
+        assert message.startswith(f"{preset}: ")
+        assert words in message
+
+
+def test_in_a_process_of_its_own(place):
+    path = place.folder / "mine.jsonl"
+    outcome = place.process("data", "--dataset", "mine", datasets=from_file(path))
+    assert outcome.message == f"{path}: no such file"
+    assert place.files() == []
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file"),
+        ('{"question": "1", "answer": 2}\n{"question": \n', "line 2: not valid JSON"),
+        ('{"question": "1", "answer": 2}\n{"question": "2"}\n', "row 1 has no answer in 'answer'"),
+        ('{"question": "1", "answer": 2}\n{"question": "2", "answer": null}\n', "row 1 has no"),
+        ('{"question": " ", "answer": 2}\n', "row 0: the question in 'question' is empty"),
+        ('{"problem": "1", "answer": 2}\n', "no column 'question' for the question"),
+        ("[1]\n", "row 0 is a list, not a record"),
+        ("", "holds no rows"),
+    ],
+)
+def test_a_file_that_cannot_be_used(place, text, message):
+    path = place.folder / "mine.jsonl"
+    if text is not None:
+        path.write_text(text)
+    outcome = place.gainrl("data", "--dataset", "mine", datasets=from_file(path))
+    assert outcome.message.startswith(f"{path}: {message}")
+    assert place.files() == []
+
+
+def test_more_rows_than_there_are(place):
+    path = place.folder / "mine.jsonl"
+    path.write_text('{"question": "1", "answer": 2}\n')
+    message = place.gainrl("data", "--dataset", "mine", datasets=from_file(path, train=5)).message
+    assert "mine" in message
+    assert "5" in message
+    assert place.files() == []
+
+
+def test_a_folder_of_local_copies_that_does_not_exist(place, monkeypatch):
+    monkeypatch.setenv("GAINRL_DATA_DIR", str(place.folder / "none"))
+    message = place.gainrl("data", *CHAIN).message
+    assert message == f"GAINRL_DATA_DIR: no such folder: {place.folder / 'none'}"
+
+
+def test_a_registered_data_set_without_its_local_copy(place, monkeypatch):
+    monkeypatch.setenv("GAINRL_DATA_DIR", str(place.folder))
+    datasets = {**PRESET["datasets"], "gsm": {"source": "registry", "name": "gsm8k"}}
+    message = place.gainrl("data", "--dataset", "gsm", datasets=datasets).message
+    assert message.startswith(f"{place.folder / 'gsm8k_train.parquet'}: no local copy")
+    assert place.files() == []
+
+
+# --- prompts -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_prompt(ready):
+    """A second data set whose second prompt does not fit into the model's context."""
+    path = ready.folder / "mine.jsonl"
+    rows = [{"question": f"{row} + 1 = ?", "answer": row + 1} for row in range(6)]
+    rows[1]["question"] = "1" + " + 1" * 60 + " = ?"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    datasets = from_file(path, eval_file=str(path))
+    experiments = {"table1": {**PRESET["experiments"]["table1"], "datasets": ["mine"]}}
+    changes = {"datasets": datasets, "experiments": experiments}
+    ready.succeed("tracking", "init", **changes)
+    ready.succeed("data", "--dataset", "mine", **changes)
+    return ready, changes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [
+        (("score", *NANO, "--dataset", "mine"), "train"),
+        (("difficulty", *NANO, "--dataset", "mine"), "train"),
+        (("evaluate", *NANO, "--benchmark", "mine"), "eval"),
+        (("train", *NANO, "--dataset", "mine", "--method", "grpo", "--seed", "0"), "train"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_prompt_that_does_not_fit_is_named_before_any_work(long_prompt, arguments, split):
+    place, changes = long_prompt
+    outcome = place.gainrl(*arguments, **changes)
+    assert outcome.message.startswith(f"prompt 'mine/{split}/0001' has ")
+    assert "the model's context" in outcome.message
+    assert "step" not in outcome.out
+    assert not (place.home / "signals").exists()
+    assert not (place.home / "evals").exists()
+    assert not list(place.home.rglob("steps.jsonl"))
+    assert not list(place.home.rglob("done.json"))
+
+
+def local_model(folder: Path, template: str | None) -> dict[str, Any]:
+    """A model folder whose chat template is another."""
+    tokenizer = nano.build_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    spec = Nano(source="nano", hidden=16, layers=1, heads=2, feed_forward=32, context=96)
+    nano.build_model(spec, len(tokenizer)).save_pretrained(folder)
+    return {"models": {"nano": {"source": "local", "path": str(folder)}}}
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ messages[-1]['content'] }} <|assistant|>", "the prompts share no prefix"),
+        ("{% for m in messages %}<|user|>{% endfor %}", "does not contain its question"),
+        (None, "the tokenizer has no chat template"),
+    ],
+    ids=["prefix", "question", "none"],
+)
+def test_a_chat_template_that_cannot_be_used(ready, template, message):
+    changes = local_model(ready.folder / "given", template)
+    shutil.rmtree(ready.home / "models")
+    ready.succeed("model", *NANO, **changes)
+    assert message in ready.gainrl("score", *NANO, *CHAIN, **changes).message
+    assert not (ready.home / "signals").exists()
+
+
+# --- models and records --------------------------------------------------------------------------
+
+
+def test_a_model_folder_without_a_configuration(place):
+    given = place.folder / "given"
+    given.mkdir()
+    models = {"nano": {"source": "local", "path": str(given)}}
+    message = place.gainrl("model", *NANO, models=models).message
+    assert message == f"{given}: not a Hugging Face model folder (no config.json)"
+    assert place.files() == []
+    assert not (place.home / "models" / "nano").exists()
+
+
+@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_model_folder(ready, damage):
+    folder = ready.home / "models" / "nano"
+    (folder / damage).write_bytes(b"{")
+    message = ready.gainrl("score", *NANO, *CHAIN).message
+    assert message.startswith(f"{folder}: cannot load the model: ")
+    assert not (ready.home / "signals").exists()
+
+
+def test_a_stage_before_its_inputs_are_there(place):
+    place.succeed("tracking", "init")
+    assert "models/nano" in place.gainrl("score", *NANO, *CHAIN).message
+    assert (
+        "no such file"
+        in place.gainrl("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0").message
+    )
+    table = ("table", "--experiment", "table1", "--out", str(place.root / "table1.csv"))
+    assert "the run is not finished" in place.gainrl(*table).message
+    assert not (place.root / "table1.csv").exists()
+
+
+def test_a_damaged_table(ready):
+    path = ready.home / "data" / "chain" / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    message = ready.gainrl("score", *NANO, *CHAIN).message
+    assert message.startswith(f"{path}: not a readable Parquet file")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0"),
+        ("evaluate", *NANO, "--benchmark", "chain"),
+        ("tracking", "check"),
+    ],
+    ids=lambda value: value[0],
+)
+def test_without_the_tracking_index(ready, arguments):
+    index = ready.home / "tracking.json"
+    index.unlink()
+    message = ready.gainrl(*arguments).message
+    assert message.startswith(f"{index}: no such file")
+    assert not list(ready.home.rglob("done.json"))
+    assert not (ready.home / "evals" / "nano" / "chain.json").exists()
+
+
+def test_a_backend_that_is_not_here(ready):
+    training = {**PRESET["training"], "backend": "verl"}
+    train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
+    assert "training.backend: 'verl'" in ready.gainrl(*train, training=training).message
+
+
+def test_more_prompts_a_step_than_there_are(ready):
+    training = {**PRESET["training"], "prompts": 9}
+    train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
+    message = ready.gainrl(*train, training=training).message
+    assert message == "training.prompts is 9, but the data set has 8 prompts"
+    assert not list(ready.home.rglob("steps.jsonl"))
+
+
+def test_a_checkpoint_of_another_configuration(ready, monkeypatch):
+    train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
+    ready.succeed("evaluate", *NANO, "--benchmark", "chain")
+    from gainrl.stages.train import TrainingRun
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingRun, "_finish", lambda _: None)  # killed just before its end
+        ready.succeed(*train)
+    (folder,) = ready.home.glob("runs/nano/chain/grpo/seed0")
+    before = (folder / "steps.jsonl").read_bytes()
+    message = ready.gainrl(*train, training={**PRESET["training"], "lr": 0.01}).message
+    assert "written under another configuration" in message
+    assert "checkpoints" in message
+    assert (folder / "steps.jsonl").read_bytes() == before
+    assert not (folder / "done.json").exists()
+    ready.succeed(*train)
+    assert (folder / "done.json").exists()
+    assert len(read_lines(folder / "steps.jsonl")) == 2
+
+
+# --- full disks ----------------------------------------------------------------------------------
+
+
+def test_a_full_disk_while_writing_data(small_disk):
+    path = small_disk.folder / "mine.jsonl"
+    rows = [{"question": f"{row} " + os.urandom(64).hex(), "answer": row} for row in range(4000)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    message = small_disk.gainrl("data", "--dataset", "mine", datasets=from_file(path)).message
+    target = small_disk.home / "data" / "mine" / "train.parquet"
+    assert message == f"{target}: cannot write: No space left on device"
+    assert small_disk.files() == []
+
+
+def test_a_full_disk_while_writing_a_model(small_disk):
+    models = {"nano": {"source": "nano"}}  # two megabytes
+    message = small_disk.gainrl("model", *NANO, models=models).message
+    target = small_disk.home / "models" / "nano"
+    assert message.startswith(f"{target}: cannot write the model: ")
+    assert "No space left on device" in message
+    assert small_disk.files() == []
+    assert list((small_disk.home / "models").iterdir()) == []
+
+
+def test_a_full_disk_while_making_the_tracking_store(small_disk):
+    message = small_disk.gainrl("tracking", "init").message
+    assert message.startswith("tracking store sqlite:///")
+    assert not (small_disk.home / "tracking.json").exists()
+
+
+def test_a_full_disk_while_keeping_the_trained_model(ready, monkeypatch):
+    from safetensors import SafetensorError
+    from transformers import PreTrainedModel
+
+    ready.succeed("evaluate", *NANO, "--benchmark", "chain")
+
+    def full(_self, folder, **_options):
+        Path(folder).mkdir()
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
+    with monkeypatch.context() as patched:
+        patched.setattr(PreTrainedModel, "save_pretrained", full)
+        message = ready.gainrl(*train).message
+    (folder,) = ready.home.glob("runs/nano/chain/grpo/seed0")
+    assert message.startswith(f"{folder / 'model'}: cannot write the model: ")
+    assert not (folder / "done.json").exists()
+    assert not list(folder.glob("*model*"))
+    again = ready.gainrl(*train)  # only what was missing
+    assert again.code == 0
+    assert "going on from step 2" in again.out
+    assert (folder / "model" / "model.safetensors").exists()
