@@ -40,8 +40,9 @@ def _client(uri: str) -> Any:
 
 def _failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # MLflow lets those of a store's making through
 
-    return (MlflowException, OSError)
+    return (MlflowException, SQLAlchemyError, OSError)
 
 
 def initialise(

@@ -155,7 +155,8 @@ def small_disk(place):
     if done.returncode:
         pytest.skip(f"cannot mount a small file system: {done.stderr.strip()}")
     yield place
-    subprocess.run(["umount", str(place.root)], check=True)
+    # Lazily: MLflow may still hold the store's file open.
+    subprocess.run(["umount", "--lazy", str(place.root)], check=True)
 
 
 def from_file(path: Path, **more: Any) -> dict[str, Any]:
@@ -336,10 +337,16 @@ def test_a_model_folder_without_a_configuration(place):
     assert not (place.home / "models" / "nano").exists()
 
 
-@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "damage", ["config.json", "model.safetensors", "tokenizer.json", "another size"]
+)
 def test_a_damaged_model_folder(ready, damage):
     folder = ready.home / "models" / "nano"
-    (folder / damage).write_bytes(b"{")
+    if damage == "another size":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))
+    else:
+        (folder / damage).write_bytes(b"{")
     message = ready.gainrl("score", *NANO, *CHAIN).message
     assert message.startswith(f"{folder}: cannot load the model: ")
     assert not (ready.home / "signals").exists()
@@ -442,6 +449,7 @@ def test_a_full_disk_while_writing_a_model(small_disk):
 def test_a_full_disk_while_making_the_tracking_store(small_disk):
     message = small_disk.gainrl("tracking", "init").message
     assert message.startswith("tracking store sqlite:///")
+    assert "disk is full" in message
     assert not (small_disk.home / "tracking.json").exists()
 
 
