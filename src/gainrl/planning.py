@@ -166,7 +166,7 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
 
 def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
     """What a data set's tables depend on."""
-    return preset.datasets[dataset].model_dump(mode="json")
+    return _sorted(preset.datasets[dataset].model_dump(mode="json"))
 
 
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
@@ -235,12 +235,17 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
     return {
         "training": preset.training_for(dataset, model).model_dump(mode="json"),
         "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
-        "method": preset.methods[method].model_dump(mode="json", exclude={"label"}),
+        "method": _sorted(preset.methods[method].model_dump(mode="json", exclude={"label"})),
         "prompt": spec.prompt,
         "system": spec.system,
         "threads": preset.threads,
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
     }
+
+
+def _sorted(value: Any) -> Any:
+    """The same value with sorted keys: the order of a preset's lines must not rerun anything."""
+    return json.loads(json.dumps(value, sort_keys=True))
 
 
 def digest(value: Any) -> str:

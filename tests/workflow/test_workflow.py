@@ -169,7 +169,7 @@ def test_the_report_holds_the_table_and_the_figures(project):
     text = (project.folder / "results/report.html").read_text()
     for name in ("table1.csv", "figure7.png", "figure7_curriculum.png"):
         assert name in text
-    assert "data:image/png;base64," in text
+    assert "data:image/png;charset=utf8;filename=figure7.png;base64," in text
 
 
 def test_the_preset_alone_decides_the_order_of_the_prompts(project):
@@ -331,10 +331,10 @@ def test_the_tracking_store_is_checked_and_says_what_is_missing(project):
 def test_a_preset_that_cannot_be_run_is_one_line_and_an_error(project, edit, message):
     done = project.snakemake("--dry-run", preset=project.edited(edit))
     assert done.returncode != 0
-    output = (done.stdout + done.stderr).strip()
+    profile, output = (done.stdout + done.stderr).strip().split("\n")
+    assert profile.startswith("Using workflow specific profile")
     assert output.startswith("gainrl: ")
     assert output.endswith(message)
-    assert "\n" not in output
 
 
 def test_a_store_that_cannot_be_reached_stops_the_run_before_its_first_job(project):
