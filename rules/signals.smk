@@ -1,27 +1,75 @@
 # What is measured before training: angle scores, difficulties, and the orders made of them.
 
 
-rule score:
-    input:
-        model=str(layout.model("{model}") / "gainrl.json"),
-        train=str(layout.split("{dataset}", "train")),
-    output:
-        str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
-    log:
-        str(layout.home / "logs/score/{model}-{dataset}.log"),
-    benchmark:
-        str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        mem_mb=8000,
-    params:
-        preset=PRESET,
-        slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
-    shell:
-        "gainrl score --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
+# One job, or with scoring.shards one a shard: cluster jobs or GPUs that share the prompts.
+if preset.scoring.shards == 1:
+
+    rule score:
+        input:
+            model=str(layout.model("{model}") / "gainrl.json"),
+            train=str(layout.split("{dataset}", "train")),
+        output:
+            str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+        log:
+            str(layout.home / "logs/score/{model}-{dataset}.log"),
+        benchmark:
+            str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
+        conda:
+            ENVIRONMENT
+        threads: preset.threads
+        resources:
+            mem_mb=8000,
+        params:
+            preset=PRESET,
+            slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
+        shell:
+            "gainrl score --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} > {log} 2>&1"
+
+else:
+
+    rule score_shard:
+        input:
+            model=str(layout.model("{model}") / "gainrl.json"),
+            train=str(layout.split("{dataset}", "train")),
+        output:
+            temp(str(layout.shard("{model}", "{dataset}", "{shard}", preset.scoring.shards))),
+        log:
+            str(layout.home / "logs/score/{model}-{dataset}-{shard}.log"),
+        benchmark:
+            str(layout.home / "benchmarks/score/{model}-{dataset}-{shard}.tsv")
+        conda:
+            ENVIRONMENT
+        threads: preset.threads
+        resources:
+            mem_mb=8000,
+        params:
+            preset=PRESET,
+            slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
+        shell:
+            "gainrl score --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --shard {wildcards.shard} > {log} 2>&1"
+
+    rule gather_scores:
+        input:
+            shards=[
+                str(layout.shard("{model}", "{dataset}", shard, preset.scoring.shards))
+                for shard in range(preset.scoring.shards)
+            ],
+            model=str(layout.model("{model}") / "gainrl.json"),
+            train=str(layout.split("{dataset}", "train")),
+        output:
+            str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+        log:
+            str(layout.home / "logs/score/{model}-{dataset}.log"),
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            preset=PRESET,
+        shell:
+            "gainrl gather --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule difficulty:

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     add("check", "check a preset and list its runs")
     add("data", "write a data set's prompt tables", "dataset")
     add("model", "fetch or build a model, warm-up included", "model")
-    add("score", "prefill-score the training prompts (Eq. 5)", "model", "dataset")
+    score = add("score", "prefill-score the training prompts (Eq. 5)", "model", "dataset")
+    score.add_argument("--shard", type=int, help="one of scoring.shards jobs, from 0")
+    add("gather", "put the shards of a score together", "model", "dataset")
     add("difficulty", "measure difficulties with rollouts", "model", "dataset")
     add("order", "sort prompts by a signal", "model", "dataset", "order")
     add("evaluate", "test the model as it is before RL", "model", "benchmark")
@@ -81,13 +83,21 @@ def _run(arguments: argparse.Namespace) -> None:
             prepare.prepare_data(context, arguments.dataset)
         else:
             prepare.build_model(context, arguments.model)
-    elif arguments.command in ("score", "difficulty", "order"):
+    elif arguments.command in ("score", "gather"):
+        from gainrl.stages import score
+
+        where = (context, arguments.model, arguments.dataset)
+        if arguments.command == "gather":
+            score.gather_scores(*where)
+        elif arguments.shard is None:
+            score.score_prompts(*where)
+        else:
+            score.score_shard(*where, arguments.shard)
+    elif arguments.command in ("difficulty", "order"):
         from gainrl.stages import signals
 
         where = (context, arguments.model, arguments.dataset)
-        if arguments.command == "score":
-            signals.score_prompts(*where)
-        elif arguments.command == "difficulty":
+        if arguments.command == "difficulty":
             signals.measure_difficulty(*where)
         else:
             signals.make_order(*where, arguments.order)

@@ -102,11 +102,37 @@ Model = Annotated[Nano | HubModel | LocalModel | PackagedGguf, Field(discriminat
 # --- stages --------------------------------------------------------------------------------------
 
 
-class Scoring(Section):
-    """Prefill scoring (Eq. 5) and the rollouts that measure difficulty."""
+Tap = Literal["post_norm", "pre_norm", "up_proj_input"]
 
-    batch_tokens: Positive = 8192
+
+class Scoring(Section):
+    """Prefill scoring (Eq. 5) and the rollouts that measure difficulty.
+
+    variant: what the order `angle` sorts by: C of Eq. 5 and 7; without its diagonal (i = j); or the
+    released script's value, which has its own tap and weight. tap: where states are read.
+    inter_weight: c in C = C_intra + c * C_inter. also: further columns of the score table.
+    dtype: 'auto' is the fastest whose order agrees with fp32's. batch_tokens: 'auto' goes by the
+    device's memory. shards: jobs (or GPUs) that share the prompts.
+    """
+
+    variant: Literal["paper", "offdiagonal", "released"] = "paper"
+    tap: Tap = "post_norm"
+    inter_weight: float = Field(default=1.0, ge=0)
+    also: tuple[Literal["released", "post_norm", "pre_norm", "up_proj_input"], ...] = ()
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_tokens: Positive | Literal["auto"] = "auto"
+    shards: Positive = 1
     difficulty_samples: Positive = 8
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """Every tap that is read, the one of C first."""
+        return tuple(dict.fromkeys([self.tap, *(name for name in self.also if name != "released")]))
+
+    @property
+    def with_released(self) -> bool:
+        """Whether the released script's value is measured."""
+        return self.variant == "released" or "released" in self.also
 
 
 class Training(Section):
@@ -151,7 +177,7 @@ class Evaluation(Section):
     seed: int = 1234
 
 
-Order = Literal["angle", "length", "reversed", "shuffled"]
+Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
 
 
 class Curriculum(Section):

@@ -63,6 +63,10 @@ class Layout:
         """Scores, difficulties and orders of a data set under a model."""
         return self.home / "signals" / model / dataset
 
+    def shard(self, model: str, dataset: str, shard: int | str, shards: int) -> Path:
+        """One scoring job's part of the scores."""
+        return self.signals(model, dataset) / "shards" / f"{shard}-of-{shards}.npz"
+
     def order(self, model: str, dataset: str, order: str) -> Path:
         """An order table."""
         return self.signals(model, dataset) / "order" / f"{order}.parquet"
@@ -177,27 +181,31 @@ def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     return {"model": spec.model_dump(mode="json"), "warmup_data": data}
 
 
-def score_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
-    """What scores and difficulties depend on beside their input files."""
+def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the rendered training prompts depend on beside their input files."""
     spec = preset.datasets[dataset]
     return {
-        "scoring": preset.scoring.model_dump(mode="json"),
         "prompt": spec.prompt,
         "system": spec.system,
-        "dtype": preset.models[model].dtype,
         "max_prompt": preset.training_for(dataset, model).max_prompt,
         "threads": preset.threads,
     }
 
 
+def score_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What scores depend on beside their input files; they are the same for every shard count."""
+    scoring = preset.scoring.model_dump(mode="json", exclude={"shards", "difficulty_samples"})
+    return {"scoring": scoring, **_prompt_slice(preset, model, dataset)}
+
+
 def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What measured difficulties depend on beside their input files."""
-    training, evaluation = (
-        preset.training_for(dataset, model),
-        preset.evaluation_for(dataset, model),
-    )
+    training = preset.training_for(dataset, model)
+    evaluation = preset.evaluation_for(dataset, model)
     return {
-        **score_slice(preset, model, dataset),
+        **_prompt_slice(preset, model, dataset),
+        "samples": preset.scoring.difficulty_samples,
+        "dtype": preset.models[model].dtype,
         "sampling": [training.temperature, training.top_p, training.max_response],
         "seed": evaluation.seed,
         "batch": evaluation.batch,

@@ -41,11 +41,22 @@ PROMPTS = Schema(
 SCORES = Schema(
     "score table",
     {"id": "str", "n_prefix": "int", "n_question": "int", "c_intra": "float", "c_inter": "float"},
-    {"c_intra_offdiagonal": "float"},
+    {
+        "c_intra_offdiagonal": "float",
+        "c": "float",
+        "c_released": "float",
+        "c_post_norm": "float",
+        "c_pre_norm": "float",
+        "c_up_proj_input": "float",
+    },
 )
-"""One row a prompt: segment lengths in tokens and the angle signal of Eq. 5 (dimensionless)."""
+"""One row a prompt: segment lengths in tokens and the angle signal of Eq. 5 (dimensionless).
 
-ORDER = Schema("order table", {"rank": "int", "id": "str", "value": "float"}, {})
+c: what the order `angle` sorts by; c_<tap>: C at another tap; both NaN where the released script's
+value is.
+"""
+
+ORDER = Schema("order table", {"rank": "int", "id": "str"}, {"value": "float"})
 """rank 0 first; value: what the prompts were sorted by. Provenance is in the file's metadata."""
 
 DIFFICULTY = Schema(

@@ -120,11 +120,19 @@ def test_prefill_scores_do_not_depend_on_the_order_of_the_prompts(model, prompts
 
 def test_prefill_batches_keep_to_the_budget():
     lengths = np.array([5, 3, 9, 3, 7, 40, 4])
-    batches = list(prefill._batches(lengths, 16))
-    assert sorted(np.concatenate(batches).tolist()) == list(range(7))
-    for rows in batches:
-        assert len(rows) == 1 or lengths[rows].max() * len(rows) <= 16
-    assert len(batches) == 4  # (3, 3, 4), (5, 7), 9, 40
+    found = list(prefill.batches(lengths, 16))
+    assert np.concatenate(found).tolist() == [1, 3, 6, 0, 4, 2, 5]  # by length, ties by place
+    for rows in found:
+        assert len(rows) == 1 or lengths[rows].sum() <= 16
+    assert len(found) == 4  # (3, 3, 4, 5), (7, 9), 40 and none that could join another
+
+
+def test_prefill_batches_are_of_nearly_equal_size():
+    lengths = np.random.default_rng(0).integers(10, 100, size=500)
+    sums = [int(lengths[rows].sum()) for rows in prefill.batches(lengths, 4000)]
+    assert len(sums) == -(-int(lengths.sum()) // 4000)
+    assert max(sums) <= 4000
+    assert min(sums) > 0.85 * max(sums)
 
 
 def test_from_states_equals_the_cosine_matrix_and_ignores_what_follows_the_question():

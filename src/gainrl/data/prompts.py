@@ -8,15 +8,27 @@ turn (the generation prompt), which belongs to neither segment.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+from jinja2 import TemplateError
+from tokenizers import processors
 
 from gainrl.errors import DataError, ModelError
 
 PROBE = "gainrl-probe"
+TODAY = datetime(2024, 7, 26)
+"""The date in every prompt of a template that prints one: Llama 3's own where there is no clock.
+
+With the real date, the scores and the runs of two days would be of different prompts.
+"""
+NO_PREFIX = (
+    "the prompts share no prefix, so C_inter is undefined: give the data set a 'system' prompt or "
+    "use a chat template that has one"
+)
 
 
 @dataclass(frozen=True)
@@ -49,17 +61,111 @@ def conversation(question: str, template: str, system: str | None) -> list[dict[
     return [*messages, {"role": "user", "content": template.replace("{question}", question)}]
 
 
-def render(tokenizer: Any, question: str, template: str, system: str | None) -> str:
-    """The text that the model continues.
+def render(
+    tokenizer: Any, question: str, template: str, system: str | None, now: datetime = TODAY
+) -> str:
+    """The text that the model continues; `now` is the date that a template may print.
 
     Raises:
-        ModelError: the tokenizer has no chat template.
+        ModelError: the tokenizer has no chat template, or its template refuses the messages.
     """
     if not tokenizer.chat_template:
         raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no chat template")
-    return tokenizer.apply_chat_template(
-        conversation(question, template, system), tokenize=False, add_generation_prompt=True
-    )
+    messages = conversation(question, template, system)
+    try:
+        return tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, strftime_now=now.strftime
+        )
+    except TemplateError as error:
+        given = "a system and a user message" if system else "a user message"
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the chat template refuses {given}: {error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rendered prompts of a data set, from row `start` on, before the prefix is known.
+
+    tokens: token ids, unpadded; n_suffix: tokens after the user's turn, by prompt.
+    """
+
+    start: int
+    tokens: list[list[int]]
+    n_suffix: np.ndarray
+
+    def common(self, prefix: Sequence[int] | None = None) -> int:
+        """Length of the longest common prefix, of `prefix` too where there is one.
+
+        It leaves every prompt at least one question token.
+        """
+        first, last = min(self.tokens), max(self.tokens)  # lexicographic extremes bound all others
+        shared = _agreement(first, last)
+        if prefix is not None:
+            shared = min(shared, _agreement(first, prefix))
+        room = min(len(row) - int(n) for row, n in zip(self.tokens, self.n_suffix, strict=True))
+        return max(min(shared, room - 1), 0)
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Renders and tokenises prompts of one data set.
+
+    template: what surrounds the question in the user's turn; max_length: longest prompt allowed,
+    in tokens; context: the model's context, in tokens.
+    """
+
+    tokenizer: Any
+    template: str = "{question}"
+    system: str | None = None
+    max_length: int | None = None
+    context: int | None = None
+    now: datetime = TODAY
+
+    def _render(self, question: str, template: str) -> str:
+        return render(self.tokenizer, question, template, self.system, self.now)
+
+    def tokens(
+        self, ids: Sequence[str], questions: Sequence[str], segments: bool = True
+    ) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids of each prompt and its (N,) suffix lengths (zeros without `segments`).
+
+        Raises:
+            DataError: no prompts, an empty question or a prompt that is too long; its id is named.
+        """
+        if not len(ids):
+            raise DataError("no prompts to render")
+        for name, question in zip(ids, questions, strict=True):
+            if not question.strip():
+                raise DataError(f"prompt '{name}': the question is empty")
+        texts = [self._render(question, self.template) for question in questions]
+        coded = _code(self.tokenizer, texts)
+        self._check(ids, coded["input_ids"])
+        if not segments:
+            return coded["input_ids"], np.zeros(len(ids), dtype=int)
+        contents = [self.template.replace("{question}", question) for question in questions]
+        tail = self._render(PROBE, "{question}").rpartition(PROBE)[2]
+        rows = zip(texts, contents, coded["offset_mapping"], ids, strict=True)
+        suffix = [
+            _suffix_length(text, content, tail, offsets, name)
+            for text, content, offsets, name in rows
+        ]
+        return coded["input_ids"], np.array(suffix)
+
+    def _check(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
+        limits = [limit for limit in (self.max_length, self.context) if limit is not None]
+        for name, row in zip(ids, tokens, strict=True):
+            if limits and len(row) > min(limits):
+                kind = "max_prompt" if min(limits) == self.max_length else "the model's context"
+                raise DataError(
+                    f"prompt '{name}' has {len(row)} tokens, more than {min(limits)} ({kind})"
+                )
+
+    def chunks(self, ids: Sequence[str], questions: Sequence[str], size: int) -> Iterator[Chunk]:
+        """The data set in chunks of `size` prompts (raises as `tokens`, `size` prompts later)."""
+        for start in range(0, max(len(ids), 1), size):
+            part = slice(start, start + size)
+            yield Chunk(start, *self.tokens(ids[part], questions[part]))
 
 
 def encode(
@@ -76,48 +182,33 @@ def encode(
     """Render and tokenise prompts and find their segments.
 
     Args:
-        max_length: longest prompt allowed, in tokens.
-        context: the model's context, in tokens; a longer prompt is an error as well.
-        segments: find prefix and suffix; evaluation does not need them.
+        segments: find prefix and suffix; evaluation does not need them. The rest as `Renderer`.
 
     Raises:
         DataError: no prompts, a prompt that is too long (its id is named), no shared prefix, or a
             prompt whose question is empty.
     """
-    if not len(ids):
-        raise DataError("no prompts to render")
-    for name, question in zip(ids, questions, strict=True):
-        if not question.strip():
-            raise DataError(f"prompt '{name}': the question is empty")
-    texts = [render(tokenizer, question, template, system) for question in questions]
-    coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=segments)
-    tokens = coded["input_ids"]
-    limits = [limit for limit in (max_length, context) if limit is not None]
-    for name, row in zip(ids, tokens, strict=True):
-        if limits and len(row) > min(limits):
-            kind = "max_prompt" if min(limits) == max_length else "the model's context"
-            raise DataError(
-                f"prompt '{name}' has {len(row)} tokens, more than {min(limits)} ({kind})"
-            )
+    renderer = Renderer(tokenizer, template, system, max_length, context)
+    tokens, suffix = renderer.tokens(ids, questions, segments)
     if not segments:
-        return Prompts(list(ids), tokens, 0, np.zeros(len(ids), dtype=int))
-    contents = [template.replace("{question}", question) for question in questions]
-    tail = render(tokenizer, PROBE, "{question}", system).partition(PROBE)[2]
-    suffix = np.array(
-        [
-            _suffix_length(text, content, tail, offsets, name)
-            for text, content, offsets, name in zip(
-                texts, contents, coded["offset_mapping"], ids, strict=True
-            )
-        ]
-    )
-    n_prefix = _prefix_length(tokens, suffix)
+        return Prompts(list(ids), tokens, 0, suffix)
+    n_prefix = Chunk(0, tokens, suffix).common()
     if n_prefix == 0:
-        raise DataError(
-            "the prompts share no prefix, so C_inter is undefined: give the data set a 'system' "
-            "prompt or use a chat template that has one"
-        )
+        raise DataError(NO_PREFIX)
     return Prompts(list(ids), tokens, n_prefix, suffix)
+
+
+def _code(tokenizer: Any, texts: list[str]) -> Any:
+    """Token ids and offsets; a post-processor would cut spaces off the offsets (trim_offsets)."""
+    core = tokenizer.backend_tokenizer
+    processor = core.post_processor
+    if processor is not None:
+        core.post_processor = processors.Sequence([])
+    try:
+        return tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    finally:
+        if processor is not None:
+            core.post_processor = processor
 
 
 def _suffix_length(
@@ -128,23 +219,20 @@ def _suffix_length(
     Args:
         tail: what the template puts after a turn; the content may read like a part of it.
     """
-    end = len(text) - len(tail) if text.endswith(tail) else len(text)
+    end = len(text) - len(tail)
+    if text.endswith(tail) and text[:end].rstrip().endswith(content.strip()):
+        return sum(1 for first, _ in offsets if first >= end)
     for wanted in (content, content.strip()):  # templates strip their content
-        start = text.rfind(wanted, 0, end)
+        start = text.rfind(wanted)
         if start >= 0:
             return sum(1 for first, _ in offsets if first >= start + len(wanted))
     raise DataError(f"prompt '{name}': the rendered prompt does not contain its question")
 
 
-def _prefix_length(tokens: Sequence[list[int]], suffix: np.ndarray) -> int:
-    """Longest common token prefix that leaves every prompt at least one question token."""
-    first, last = min(tokens), max(tokens)  # the extremes in lexicographic order bound all others
-    common = next(
-        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
-        min(len(first), len(last)),
-    )
-    room = min(len(row) - int(n) for row, n in zip(tokens, suffix, strict=True)) - 1
-    return max(min(common, room), 0)
+def _agreement(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their start."""
+    shorter = min(len(one), len(other))
+    return next((i for i in range(shorter) if one[i] != other[i]), shorter)
 
 
 def template_hash(tokenizer: Any) -> str:

@@ -1,10 +1,9 @@
-"""Scores, measured difficulties and orders of a data set under a start model."""
+"""Measured difficulties and orders of a data set under a start model."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,64 +11,21 @@ import torch
 
 from gainrl import planning
 from gainrl.config import Evaluation
-from gainrl.data.prompts import template_hash
 from gainrl.errors import DataError
 from gainrl.evaluation.accuracy import Benchmark, answer
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import (
     DIFFICULTY,
     ORDER,
-    PROMPTS,
     SCORES,
-    read_json,
     read_metadata,
     read_table,
     write_table,
 )
-from gainrl.signals.prefill import score
 from gainrl.stages.common import Context, render_prompts
+from gainrl.stages.score import track, train_table
 
 SHUFFLE_SEED = 0
-
-
-def _train_table(context: Context, dataset: str) -> pd.DataFrame:
-    path = context.layout.split(dataset, "train")
-    frame = read_table(path, PROMPTS)
-    if frame.empty:
-        raise DataError(f"{path}: no training prompts (datasets.{dataset}.train is 0)")
-    return frame
-
-
-def score_prompts(context: Context, model: str, dataset: str) -> None:
-    """One prefill per training prompt: C_intra and C_inter (Eq. 5) under the start model."""
-    torch.set_num_threads(context.preset.threads)
-    folder = context.layout.model(model)
-    network = load_model(folder, dtype=context.preset.models[model].dtype)
-    tokenizer = load_tokenizer(folder)
-    prompts = render_prompts(
-        context, tokenizer, model, dataset, _train_table(context, dataset), network
-    )
-    began = time.perf_counter()
-    frame = score(network, prompts, context.preset.scoring.batch_tokens)
-    seconds = time.perf_counter() - began
-    target = context.layout.signals(model, dataset) / "scores.parquet"
-    metadata = {
-        "model": read_json(folder / "gainrl.json")["weights"],
-        "template": template_hash(tokenizer),
-        "dtype": str(network.dtype).removeprefix("torch."),
-        "seconds": seconds,
-    }
-    write_table(target, frame, SCORES, metadata)
-    tokens = int(prompts.n_question.sum()) + prompts.n_prefix
-    measures = {
-        "prompts": len(frame),
-        "seconds": seconds,
-        "prompts_per_second": len(frame) / seconds,
-        "tokens_per_second": tokens / seconds,
-        "c_mean": float((frame["c_intra"] + frame["c_inter"]).mean()),
-    }
-    _track(context, "score", model, dataset, target, measures)
-    print(f"{len(frame)} prompts in {seconds:.2f} s; shared prefix {prompts.n_prefix} tokens")
 
 
 def measure_difficulty(context: Context, model: str, dataset: str) -> None:
@@ -77,7 +33,10 @@ def measure_difficulty(context: Context, model: str, dataset: str) -> None:
     torch.set_num_threads(context.preset.threads)
     folder, training = context.layout.model(model), context.preset.training_for(dataset, model)
     network = load_model(folder, dtype=context.preset.models[model].dtype)
-    tokenizer, table = load_tokenizer(folder), _train_table(context, dataset)
+    tokenizer, table = (
+        load_tokenizer(folder),
+        train_table(context.layout.split(dataset, "train"), dataset),
+    )
     room = training.max_response
     prompts = render_prompts(
         context, tokenizer, model, dataset, table, network, segments=False, room=room
@@ -110,52 +69,38 @@ def measure_difficulty(context: Context, model: str, dataset: str) -> None:
         "pass_rate": float(frame["pass_rate"].mean()),
         "zero_variance": float(frame["pass_rate"].isin([0.0, 1.0]).mean()),
     }
-    _track(context, "difficulty", model, dataset, target, measures, planning.difficulty_slice)
+    track(context, "difficulty", model, dataset, target, measures, planning.difficulty_slice)
     print(f"{len(frame)} prompts x {settings.samples} rollouts in {seconds:.1f} s; {measures}")
-
-
-def _track(
-    context: Context,
-    stage: str,
-    model: str,
-    dataset: str,
-    target: Path,
-    measures: dict[str, Any],
-    slice_of: Any = planning.score_slice,
-) -> None:
-    """Record a signal stage as an MLflow run."""
-    run = context.track(
-        stage,
-        f"{stage} {model}/{dataset}",
-        target.parent / f"{stage}.tracking.json",
-        slice_of(context.preset, model, dataset),
-        tags={"gainrl.model": model, "gainrl.dataset": dataset},
-    )
-    path = context.layout.split(dataset, "train")
-    run.dataset(dataset, planning.file_digest(path), path, len(read_table(path, PROMPTS)))
-    run.metrics([{"step": 0, **measures}])
-    run.artifact(target)
-    run.finish()
 
 
 def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     """Sort the prompts; ties go by id. The file names the scores it came from.
 
-    angle: C descending (Algorithm 1); reversed: C ascending; length: shortest question first (the
-    published orders are that, at a rank correlation of .96 to .99); shuffled: random but fixed.
+    angle: C descending (Algorithm 1), as `scoring` defines C; offdiagonal: C without i = j, which
+    alone puts 1 / length into it; residual: the rank of C less what the rank of the length
+    predicts; released: the authors' script's value, prompts without one (NaN) first, as its argsort
+    puts them; reversed: C ascending; length: shortest question first (the published orders are
+    that, at a rank correlation of .96 to .99); shuffled: random but fixed.
     """
     source = context.layout.signals(model, dataset) / "scores.parquet"
     scores = read_table(source, SCORES)
-    combined = scores["c_intra"] + scores["c_inter"]
-    keys = {
-        "angle": (combined, False),
-        "reversed": (combined, True),
-        "length": (scores["n_question"].astype(float), True),
-        "shuffled": (_random_keys(scores["id"]), True),
-    }
-    value, ascending = keys[order]
+    length = scores["n_question"].astype(float)
+    if order in ("angle", "reversed"):
+        value = _column(scores, "c", source)
+    elif order == "offdiagonal":
+        weight = context.preset.scoring.inter_weight
+        value = _column(scores, "c_intra_offdiagonal", source) + weight * scores["c_inter"]
+    elif order == "residual":
+        value = _residual(_column(scores, "c", source), length)
+    elif order == "released":
+        value = _column(scores, "c_released", source)
+    else:
+        value = length if order == "length" else _random_keys(scores["id"])
+    ascending = order in ("reversed", "length", "shuffled")
     frame = pd.DataFrame({"id": scores["id"], "value": value})
-    frame = frame.sort_values(["value", "id"], ascending=[ascending, True], kind="stable")
+    frame = frame.sort_values("id", kind="stable").sort_values(
+        "value", ascending=ascending, kind="stable", na_position="first"
+    )
     frame.insert(0, "rank", np.arange(len(frame)))
     metadata = {
         "scores": planning.file_digest(source),
@@ -163,9 +108,24 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
         "order": order,
         "scoring": read_metadata(source),
     }
-    write_table(
-        context.layout.order(model, dataset, order), frame.reset_index(drop=True), ORDER, metadata
-    )
+    target = context.layout.order(model, dataset, order)
+    write_table(target, frame.reset_index(drop=True), ORDER, metadata)
+
+
+def _column(scores: pd.DataFrame, name: str, source: Path) -> pd.Series:
+    if name not in scores:
+        raise DataError(
+            f"{source}: no column '{name}'; add it with the key scoring.also or scoring.variant"
+        )
+    return scores[name]
+
+
+def _residual(value: pd.Series, length: pd.Series) -> pd.Series:
+    """Rank of `value` less its linear regression on the rank of `length`."""
+    ranks, given = value.rank(), length.rank()
+    spread = given.var()
+    slope = ranks.cov(given) / spread if spread else 0.0
+    return (ranks - ranks.mean()) - slope * (given - given.mean())
 
 
 def _random_keys(ids: pd.Series) -> pd.Series:

@@ -1,0 +1,52 @@
+"""What the machine offers to scoring: its fastest exact-enough dtype and a token budget."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gainrl.models.loading import device
+
+CPU_TOKENS = 2048
+GPU_TOKENS = 65536
+"""More tokens a batch gain nothing: a CPU's caches are full, a GPU's matrix units are busy."""
+GPU_SHARE = 0.3
+"""Of the GPU's memory for activations; weights, the prefix's cache and fragmentation need room."""
+SMALL = 512
+"""Hidden sizes below this are scored in fp32: bf16 gains nothing there and blurs the order."""
+
+
+def scoring_dtype(setting: str, folder: Path) -> str:
+    """The dtype's name; 'auto' is bf16 where the hardware multiplies it faster, else fp32.
+
+    bf16 keeps the order of SmolLM2-135M on GSM8K at a rank correlation above .997 with fp32
+    (benchmarks/score.py prints it).
+    """
+    if setting != "auto":
+        return setting
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    if config.get("hidden_size", 0) < SMALL:
+        return "float32"
+    if device().type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    features = torch.cpu.get_capabilities()
+    return "bfloat16" if features.get("avx512_bf16") or features.get("amx_bf16") else "float32"
+
+
+def token_budget(setting: int | str, model: Any) -> int:
+    """Question tokens a batch; 'auto' goes by the device's whole memory, not by what is free now.
+
+    So that a job that is repeated on the same kind of machine makes the same batches.
+    """
+    if isinstance(setting, int):
+        return setting
+    parameter = next(model.parameters())
+    if parameter.device.type != "cuda":
+        return CPU_TOKENS
+    config = model.config
+    wide = 12 * config.hidden_size + 3 * getattr(config, "intermediate_size", config.hidden_size)
+    total = torch.cuda.get_device_properties(parameter.device).total_memory
+    return max(1024, min(GPU_TOKENS, int(GPU_SHARE * total / (wide * parameter.element_size()))))
