@@ -46,5 +46,9 @@ lint: setup
 ui: setup
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}" --port 5000
 
+# Prefill scoring against the released way, on SmolLM2-135M-Instruct and GSM8K.
+bench: setup
+	$(BIN)/python benchmarks/score.py
+
 clean:
 	rm -rf results .snakemake

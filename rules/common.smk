@@ -36,6 +36,47 @@ def benchmarks_of(wildcards):
     return planning.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
 
 
+def pairs_of(part):
+    """Models and data sets that a part of the studies looks at."""
+    studies = planning.need_studies(preset, part)
+    models = studies.answers.models if part == "answers" else studies.models
+    return [(model, dataset) for model in models for dataset in studies.datasets]
+
+
+def signal_inputs(wildcards):
+    """Everything that the signal table sets against each other."""
+    needed = ["scores.parquet", "difficulty.parquet"]
+    if preset.studies.signal.gradient_prompts:
+        needed.append("studies/gradients.parquet")
+    return [str(layout.signals(*pair) / name) for pair in pairs_of("signal") for name in needed]
+
+
+def study_inputs(wildcards):
+    """What a figure about the signal is drawn from."""
+    part = planning.STUDY_FIGURES[wildcards.study]
+    if part == "dynamics":
+        runs = planning.probed(preset)
+        return [str(layout.probe(key)) for key in runs]
+    stored = "maps" if wildcards.study == "figure3" else part
+    return [str(layout.study(*pair, stored)) for pair in pairs_of(part)]
+
+
+def signal_table():
+    """The signal table, if the preset asks for it."""
+    return ["results/signal.csv"] if preset.studies and preset.studies.signal else []
+
+
+def studied():
+    """Figures about the signal that the preset asks for."""
+    return [f"results/figures/{name}.png" for name in planning.study_figures(preset)]
+
+
+def reported(everything):
+    """What a report holds: the default target's results, or those of all targets."""
+    results = results_of(experiments if everything else experiments[:1]) + signal_table()
+    return results + studied() if everything else results
+
+
 def finished(experiment):
     """done.json of every run of an experiment."""
     return [str(layout.run(key) / "done.json") for key in planning.runs(preset, [experiment])]

@@ -35,7 +35,7 @@ rule figure:
 # It is a child process, which must not lock the folder that its parent holds.
 rule report:
     input:
-        results=lambda w: results_of(experiments if w.scope else experiments[:1]),
+        results=lambda w: reported(everything=w.scope),
     output:
         "results/report{scope}.html",
     log:

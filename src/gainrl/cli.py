@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     add("order", "sort prompts by a signal", "model", "dataset", "order")
     add("evaluate", "test the model as it is before RL", "model", "benchmark")
     add("train", "one training run", "model", "dataset", "method", "seed")
+    for name, help_ in _STUDIES.items():
+        add(name, help_, "model", "dataset")
+    add("probe", "look into a run's snapshots", "model", "dataset", "method", "seed")
+    add("signal", "the table of what C goes with", "out")
+    study = add("study", "a figure about the signal", "out")
+    study.add_argument("figure", choices=list(planning.STUDY_FIGURES))
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
     tracking = add("tracking", "set up the tracking store, or check it against the run folders")
@@ -62,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_STUDIES = {
+    "layers": "C by layer and cosine maps",
+    "answers": "several answers to each of the first prompts",
+    "gradients": "gradient norms of single prompts",
+}
 _TYPES = {"seed": int, "out": Path, "curriculum": Path}
 
 
@@ -111,6 +122,24 @@ def _run(arguments: argparse.Namespace) -> None:
                 arguments.model, arguments.dataset, arguments.method, arguments.seed
             )
             train.TrainingRun(context, key).execute()
+    elif arguments.command in (*_STUDIES, "probe"):
+        from gainrl.stages import studies
+
+        if arguments.command == "probe":
+            key = planning.RunKey(
+                arguments.model, arguments.dataset, arguments.method, arguments.seed
+            )
+            studies.probe_run(context, key)
+        else:
+            stage = getattr(studies, f"study_{arguments.command}")
+            stage(context, arguments.model, arguments.dataset)
+    elif arguments.command in ("signal", "study"):
+        from gainrl.stages import study_results
+
+        if arguments.command == "signal":
+            study_results.make_signal_table(context, arguments.out)
+        else:
+            study_results.make_study_figure(context, arguments.figure, arguments.out)
     else:
         from gainrl.stages import results
 

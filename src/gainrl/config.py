@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from gainrl.config_data import Count, Dataset, Name, Positive, Rate, Section, Share
 from gainrl.config_errors import explain
+from gainrl.config_studies import Studies
 from gainrl.errors import ConfigError, nearest
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -253,6 +254,7 @@ class Preset(Section):
     experiments: dict[Name, Experiment]
     statistics: Statistics = Statistics()
     tracking: Tracking = Tracking()
+    studies: Studies | None = None
     overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
         default_factory=dict
     )
@@ -276,6 +278,8 @@ class Preset(Section):
                 for name in getattr(experiment, field) or ():
                     _known(f"experiments.{key}.{field}", name, known)
             _known(f"experiments.{key}.baseline", experiment.baseline, experiment.methods)
+        if self.studies:
+            self._study_references(self.studies)
         for key, model in self.models.items():
             for phase in model.warmup.phases if model.warmup else ():
                 for name in phase.datasets:
@@ -290,6 +294,18 @@ class Preset(Section):
             self.training_for(name, name)
             self.evaluation_for(name, name)
         return self
+
+    def _study_references(self, studies: Studies) -> None:
+        for name in (*studies.models, *(studies.answers.models if studies.answers else ())):
+            _known("studies.models", name, self.models)
+        for name in studies.datasets:
+            _known("studies.datasets", name, self.datasets)
+        if studies.dynamics:
+            _known("studies.dynamics.method", studies.dynamics.method, self.methods)
+            if studies.dynamics.seed not in self.seeds:
+                raise ValueError(
+                    f"studies.dynamics.seed: {studies.dynamics.seed} is not one of the seeds"
+                )
 
     def training_for(self, dataset: str, model: str) -> Training:
         """The training section with the overrides of the model, then of the data set."""

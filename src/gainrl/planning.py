@@ -17,6 +17,7 @@ from typing import Any, get_args
 from gainrl import curricula
 from gainrl.config import Order, Preset, load_preset
 from gainrl.config_data import Generated, Registered
+from gainrl.config_studies import Studies
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
 
@@ -67,9 +68,22 @@ class Layout:
         """One scoring job's part of the scores."""
         return self.signals(model, dataset) / "shards" / f"{shard}-of-{shards}.npz"
 
+    def study(self, model: str, dataset: str, name: str) -> Path:
+        """What a study measured: layers, answers, gradients (tables) or maps (.npz)."""
+        suffix = "npz" if name == "maps" else "parquet"
+        return self.signals(model, dataset) / "studies" / f"{name}.{suffix}"
+
+    def probe(self, key: RunKey, name: str = "probe.parquet") -> Path:
+        """What the probe of a run's snapshots measured; neurons.npz beside the table."""
+        return self.run(key) / name
+
     def order(self, model: str, dataset: str, order: str) -> Path:
         """An order table."""
         return self.signals(model, dataset) / "order" / f"{order}.parquet"
+
+    def snapshot(self, key: RunKey, step: int) -> Path:
+        """A run's weights after some step, as a Hugging Face folder."""
+        return self.run(key) / "snapshots" / f"step{step:06d}"
 
     def start(self, model: str, benchmark: str) -> Path:
         """Accuracy of the model before RL."""
@@ -165,6 +179,61 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
     return list(found)
 
 
+STUDY_FIGURES = {
+    "figure2": "answers",
+    "figure3": "layers",
+    "layers": "layers",
+    "figure4": "dynamics",
+    "figure5": "dynamics",
+    "figure6": "dynamics",
+}
+"""Figures about the signal, and the part of `studies` that each is drawn from."""
+
+
+def study_figures(preset: Preset) -> list[str]:
+    """The figures about the signal that a preset asks for."""
+    return [
+        name
+        for name, part in STUDY_FIGURES.items()
+        if getattr(preset.studies, part, None) is not None
+    ]
+
+
+def need_studies(preset: Preset, part: str) -> Studies:
+    """The preset's studies.
+
+    Raises:
+        ConfigError: it has none, or not this part.
+    """
+    if preset.studies is None or getattr(preset.studies, part) is None:
+        raise ConfigError(f"preset '{preset.preset}' has no key 'studies.{part}'")
+    return preset.studies
+
+
+def probed(preset: Preset) -> list[RunKey]:
+    """The runs whose snapshots the studies look at."""
+    studies = preset.studies
+    if not studies or not studies.dynamics:
+        return []
+    how = studies.dynamics
+    return [
+        RunKey(model, dataset, how.method, how.seed)
+        for model in studies.models
+        for dataset in studies.datasets
+    ]
+
+
+def snapshots(preset: Preset, model: str, dataset: str, method: str) -> tuple[int, ...]:
+    """RL steps at which a run keeps its weights, for the studies that look at it."""
+    studies = preset.studies
+    if not studies or not studies.dynamics or method != studies.dynamics.method:
+        return ()
+    if model not in studies.models or dataset not in studies.datasets:
+        return ()
+    steps = preset.training_for(dataset, model).steps
+    return tuple(range(studies.dynamics.every, steps, studies.dynamics.every))
+
+
 # --- slices: what the result of a stage depends on ---------------------------------------------
 
 
@@ -222,6 +291,43 @@ def table_slice(preset: Preset, experiment: str) -> dict[str, Any]:
     }
 
 
+def layers_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What layer profiles and cosine maps depend on beside their input files."""
+    return {**_study(preset, "layers"), **_prompt_slice(preset, model, dataset)}
+
+
+def answers_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the answers behind Figure 2 depend on beside their input files."""
+    sampled = difficulty_slice(preset, model, dataset)
+    return {**_study(preset, "answers"), **{k: v for k, v in sampled.items() if k != "samples"}}
+
+
+def gradients_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What per-prompt gradient norms depend on beside their input files."""
+    training = preset.training_for(dataset, model)
+    return {
+        **_study(preset, "signal"),
+        **_prompt_slice(preset, model, dataset),
+        "sampling": [training.temperature, training.top_p, training.max_response],
+        "seed": preset.evaluation_for(dataset, model).seed,
+    }
+
+
+def probe_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the probe of a run's snapshots depends on beside the run."""
+    sampled = difficulty_slice(preset, model, dataset)
+    return {
+        **_study(preset, "dynamics"),
+        **score_slice(preset, model, dataset),
+        **{k: v for k, v in sampled.items() if k != "samples"},
+    }
+
+
+def _study(preset: Preset, part: str) -> dict[str, Any]:
+    studies = need_studies(preset, part)
+    return {part: getattr(studies, part).model_dump(mode="json")}
+
+
 def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, Any]:
     """What the start model's accuracy depends on beside its input files."""
     spec = preset.datasets[benchmark]
@@ -248,6 +354,8 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "system": spec.system,
         "threads": preset.threads,
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
+        "signal": [preset.scoring.variant, preset.scoring.tap, preset.scoring.inter_weight],
+        "snapshots": list(snapshots(preset, model, dataset, method)),
     }
 
 

@@ -75,6 +75,38 @@ SAMPLES = Schema(
 """One row a generated answer; tokens: response length."""
 
 
+LAYERS = Schema(
+    "layer table",
+    {"id": "str", "layer": "int", "c_intra": "float", "c_inter": "float"},
+    {},
+    unique=None,
+)
+"""One row a prompt and layer; layer 0 is the embeddings, the last is after the final norm."""
+
+GRADIENTS = Schema(
+    "gradient table",
+    {"id": "str", "gradient_norm": "float", "pass_rate": "float", "rollouts": "int"},
+    {},
+)
+"""One row a prompt: norm of the gradient of its own GRPO loss, and the pass rate of its group."""
+
+PROBE = Schema(
+    "probe table",
+    {
+        "step": "int",
+        "id": "str",
+        "c_intra": "float",
+        "c_inter": "float",
+        "c": "float",
+        "correct": "int",
+        "samples": "int",
+    },
+    {},
+    unique=None,
+)
+"""One row a snapshot and prompt: the signal and the right answers of the policy of that step."""
+
+
 def _is_text(column: pd.Series) -> bool:
     if pd.api.types.is_string_dtype(column):
         return True

@@ -144,7 +144,8 @@ class TrainingRun:
         if state is None:
             for path in (self.steps, self.timing, self.tests):
                 path.unlink(missing_ok=True)
-            shutil.rmtree(self.folder / "samples", ignore_errors=True)
+            for name in ("samples", "snapshots"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
             self._test_start()
         else:
             self.trainer.load_state_dict(state)
@@ -228,6 +229,7 @@ class TrainingRun:
             self.settings,
             key.seed,
             lambda response, gold: float(grade(response, gold).correct),
+            self.context.preset.scoring,
         )
 
     def _curriculum(self, prompts: Prompts) -> curricula.Curriculum:
@@ -288,6 +290,8 @@ class TrainingRun:
                 flush=True,
             )
             last = step == settings.steps
+            if step in self.slice["snapshots"]:
+                self._export(self.context.layout.snapshot(self.key, step))
             if step % self.evaluation.every == 0 or last:
                 self._test(last)
             if step % settings.save_every == 0 or last:
@@ -326,9 +330,10 @@ class TrainingRun:
 
     def _export(self, target: Path) -> None:
         """The trained model as a Hugging Face folder."""
-        partial = target.with_name(".model.partial")
+        partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             self.network.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             shutil.rmtree(target, ignore_errors=True)

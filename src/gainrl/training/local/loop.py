@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainrl.config import Training
+from gainrl.config import Scoring, Training
 from gainrl.curricula import Curriculum, Outcome
 from gainrl.data.prompts import Prompts
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.signals.angle import from_states
+from gainrl.signals.taps import tapped
 from gainrl.training.local.objective import group_advantages, policy_loss
 from gainrl.training.packing import (
     Branch,
@@ -32,6 +33,7 @@ from gainrl.training.packing import (
 )
 
 Reward = Callable[[str, str], float]
+DEFAULT_SCORING = Scoring()
 
 
 @dataclass
@@ -71,11 +73,13 @@ class LocalTrainer:
         settings: Training,
         seed: int,
         reward: Reward,
+        scoring: Scoring = DEFAULT_SCORING,
     ) -> None:
         check_packable(model)
         self.model, self.tokenizer = model, tokenizer
         self.prompts, self.answers = prompts, answers
         self.curriculum, self.settings, self.reward = curriculum, settings, reward
+        self.scoring = scoring
         self.device = next(model.parameters()).device
         self.step_number = 0
         self.ends, self.pad = end_tokens(model, tokenizer), pad_token(tokenizer)
@@ -181,7 +185,7 @@ class LocalTrainer:
         advantage = rollouts.advantages.flatten().to(self.device)[owner]
         has_gradient = self.settings.kl > 0 or bool(advantage.any())
         with torch.set_grad_enabled(has_gradient), self._autocast():
-            now, entropy, states = log_probabilities(self.model, packed, temperature)
+            now, entropy, states = self._log_probabilities(packed)
         if old is None:
             self._read_signal(packed, states, rollouts, signal)
             before = now.detach()
@@ -212,12 +216,18 @@ class LocalTrainer:
         old: dict[int, torch.Tensor] = {}
         for packed in self._packs(self._rows_of(rollouts, range(len(rollouts.rows))), rollouts):
             with torch.no_grad(), self._autocast():
-                picked, _, states = log_probabilities(self.model, packed, self.settings.temperature)
+                picked, _, states = self._log_probabilities(packed)
             self._read_signal(packed, states, rollouts, signal)
             branches = [branch for row in packed.rows for branch in row.branches]
             parts = picked.split([len(branch.tokens) for branch in branches])
             old.update({branch.index: part for branch, part in zip(branches, parts, strict=True)})
         return old
+
+    def _log_probabilities(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `log_probabilities`, with the states of the tap that C is read at."""
+        with tapped(self.model, [self.scoring.tap]) as states:
+            now, entropy, _ = log_probabilities(self.model, packed, self.settings.temperature)
+        return now, entropy, states[self.scoring.tap]
 
     def _read_signal(
         self, packed: Packed, states: torch.Tensor, rollouts: Rollouts, signal: np.ndarray
@@ -227,7 +237,7 @@ class LocalTrainer:
         with torch.no_grad():
             found = from_states(
                 states, self.prompts.n_prefix, torch.tensor(lengths, device=self.device)
-            ).combined()
+            ).combined(self.scoring.inter_weight, self.scoring.variant == "offdiagonal")
         for row, value in zip(packed.rows, found.tolist(), strict=True):
             signal[row.index] = value
 

@@ -1,0 +1,138 @@
+# What the signal is worth: measurements of the start model and of a run's snapshots, and the table
+# and figures made of them. `snakemake figures` draws all that the preset asks for.
+
+
+rule study_layers:
+    input:
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+        difficulty=str(layout.signals("{model}", "{dataset}") / "difficulty.parquet"),
+    output:
+        table=str(layout.study("{model}", "{dataset}", "layers")),
+        maps=str(layout.study("{model}", "{dataset}", "maps")),
+    log:
+        str(layout.home / "logs/layers/{model}-{dataset}.log"),
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=lambda w: planning.layers_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl layers --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule study_answers:
+    input:
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+    output:
+        str(layout.study("{model}", "{dataset}", "answers")),
+    log:
+        str(layout.home / "logs/answers/{model}-{dataset}.log"),
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=lambda w: planning.answers_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl answers --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule study_gradients:
+    input:
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+    output:
+        str(layout.study("{model}", "{dataset}", "gradients")),
+    log:
+        str(layout.home / "logs/gradients/{model}-{dataset}.log"),
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=lambda w: planning.gradients_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl gradients --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule probe:
+    input:
+        str(layout.run(KEY) / "done.json"),
+    output:
+        table=str(layout.probe(KEY)),
+        neurons=str(layout.probe(KEY, "neurons.npz")),
+    log:
+        str(layout.home / "logs/probe/{model}-{dataset}-{method}-seed{seed}.log"),
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=lambda w: planning.probe_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl probe --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
+        " > {log} 2>&1"
+
+
+rule signal_table:
+    input:
+        signal_inputs,
+    output:
+        csv=report(
+            "results/signal.csv",
+            caption="../workflow/report/signal.rst",
+            category="Tables",
+            labels={"experiment": "signal"},
+        ),
+        markdown=report(
+            "results/signal.md",
+            caption="../workflow/report/signal.rst",
+            category="Tables",
+            labels={"experiment": "signal, in words"},
+        ),
+    log:
+        "results/logs/signal.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+    shell:
+        "gainrl signal --preset {params.preset} --out {output.csv} > {log} 2>&1"
+
+
+rule study_figure:
+    input:
+        study_inputs,
+    output:
+        png=report(
+            "results/figures/{study}.png",
+            caption="../workflow/report/study.rst",
+            category="Figures",
+            labels={"figure": "{study}"},
+        ),
+        pdf="results/figures/{study}.pdf",
+    log:
+        "results/logs/{study}.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+    shell:
+        "gainrl study {wildcards.study} --preset {params.preset} --out {output.png} > {log} 2>&1"

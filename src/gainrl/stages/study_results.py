@@ -1,0 +1,196 @@
+"""The table and the figures about the signal, from what the studies stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gainrl import planning
+from gainrl.analysis import signal_figures
+from gainrl.analysis.signal_figures import AngleMap, NeuronPanel
+from gainrl.analysis.signal_table import signal_table, write_signal
+from gainrl.planning import RunKey
+from gainrl.records import (
+    DIFFICULTY,
+    GRADIENTS,
+    LAYERS,
+    PROBE,
+    PROMPTS,
+    SAMPLES,
+    SCORES,
+    read_table,
+)
+from gainrl.stages.common import PREPARATION, Context
+
+
+def make_signal_table(context: Context, path: Path) -> None:
+    """Write results/signal.csv, Markdown beside it, and record both."""
+    studies = planning.need_studies(context.preset, "signal")
+    frames = {
+        (model, dataset): _signal_frame(context, model, dataset)
+        for model in studies.models
+        for dataset in studies.datasets
+    }
+    statistics, study = context.preset.statistics, studies.signal
+    assert study is not None
+    table = signal_table(frames, study.resamples, statistics.confidence, statistics.seed)
+    write_signal(table, path, f"What C goes with, preset {context.preset.preset}")
+    _record(context, "signal", [path, path.with_suffix(".md")])
+    print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
+    """One row a prompt: signals, and whatever was measured of it."""
+    layout = context.layout
+    folder = layout.signals(model, dataset)
+    scores = read_table(folder / "scores.parquet", SCORES).drop(columns="n_prefix")
+    frame = scores.rename(columns={"n_question": "tokens"})
+    train = read_table(layout.split(dataset, "train"), PROMPTS)
+    if "difficulty" in train and train["difficulty"].notna().any():
+        frame = frame.merge(train[["id", "difficulty"]], on="id")
+    rates = read_table(folder / "difficulty.parquet", DIFFICULTY)
+    frame = frame.merge(rates[["id", "pass_rate"]], on="id")
+    gradients = layout.study(model, dataset, "gradients")
+    if gradients.exists():
+        norms = read_table(gradients, GRADIENTS)
+        frame = frame.merge(norms[["id", "gradient_norm"]], on="id", how="left")
+    return frame
+
+
+def make_study_figure(context: Context, name: str, path: Path) -> None:
+    """Draw one of planning.STUDY_FIGURES as PNG with PDF beside it, and record both."""
+    statistics = context.preset.statistics
+    out = (path, path.with_suffix(".pdf"))
+    panels: Any = _PANELS[name](context)
+    if name == "figure3":
+        signal_figures.figure_maps(panels, *out)
+    elif name == "layers":
+        signal_figures.figure_layers(panels, *out, statistics.confidence)
+    elif name == "figure2":
+        signal_figures.figure_answers(panels, *out)
+    elif name == "figure4":
+        signal_figures.figure_epochs(
+            panels,
+            *out,
+            confidence=statistics.confidence,
+            resamples=statistics.resamples,
+            seed=statistics.seed,
+        )
+    elif name == "figure5":
+        signal_figures.figure_bins(panels, *out)
+    else:
+        signal_figures.figure_neurons(panels, *out)
+    _record(context, name, list(out))
+
+
+def _places(context: Context, part: str) -> list[tuple[str, str]]:
+    studies = planning.need_studies(context.preset, part)
+    return [(model, dataset) for model in studies.models for dataset in studies.datasets]
+
+
+def _maps(context: Context) -> list[AngleMap]:
+    found = []
+    for model, dataset in _places(context, "layers"):
+        with np.load(context.layout.study(model, dataset, "maps")) as stored:
+            for number, about in enumerate(json.loads(str(stored["about"]))):
+                cosines = stored[f"map{number}"].astype(np.float32)
+                found.append(
+                    AngleMap(
+                        prompt=about["id"],
+                        cosines=cosines,
+                        layers=range(len(cosines)),
+                        n_prefix=about["n_prefix"],
+                        n_question=about["n_question"],
+                        n_suffix=about["n_suffix"],
+                        correct=about["correct"],
+                        samples=about["samples"],
+                        caption=f"{model}, {dataset}",
+                    )
+                )
+    return found
+
+
+def _layers(context: Context) -> dict[str, pd.DataFrame]:
+    return {
+        f"{model}, {dataset}": read_table(context.layout.study(model, dataset, "layers"), LAYERS)
+        for model, dataset in _places(context, "layers")
+    }
+
+
+def _answers(context: Context) -> dict[str, pd.DataFrame]:
+    studies = planning.need_studies(context.preset, "answers")
+    assert studies.answers is not None
+    panels = {}
+    for dataset in studies.datasets:
+        parts = []
+        for model in studies.answers.models:
+            samples = read_table(context.layout.study(model, dataset, "answers"), SAMPLES)
+            counts = samples.groupby("id")["correct"].agg(correct="sum", samples="size")
+            parts.append(counts.reset_index().assign(model=model))
+        panels[dataset] = pd.concat(parts, ignore_index=True)
+    return panels
+
+
+def _probed(context: Context) -> dict[str, RunKey]:
+    studies = planning.need_studies(context.preset, "dynamics")
+    assert studies.dynamics is not None
+    how = studies.dynamics
+    return {
+        f"{model}, {dataset}": RunKey(model, dataset, how.method, how.seed)
+        for model, dataset in _places(context, "dynamics")
+    }
+
+
+def _epochs(context: Context) -> dict[str, pd.DataFrame]:
+    return {
+        title: read_table(context.layout.probe(key), PROBE)
+        for title, key in _probed(context).items()
+    }
+
+
+def _bins(context: Context) -> dict[str, pd.DataFrame]:
+    panels = {}
+    for title, frame in _epochs(context).items():
+        start = frame[frame["step"] == 0].set_index("id")["c"]
+        panels[title] = frame.assign(start_c=frame["id"].map(start))[
+            ["step", "id", "correct", "samples", "start_c"]
+        ]
+    return panels
+
+
+def _neurons(context: Context) -> dict[str, NeuronPanel]:
+    panels = {}
+    for title, key in _probed(context).items():
+        table = read_table(context.layout.probe(key), PROBE)
+        share = (table["correct"] / table["samples"]).rename("accuracy")
+        with np.load(context.layout.probe(key, "neurons.npz")) as stored:
+            steps = stored["steps"].tolist()
+            vectors = np.unpackbits(stored["cores"], axis=2, count=int(stored["neurons"]))
+        accuracy = np.stack([share[table["step"] == step].to_numpy() for step in steps])
+        panels[title] = NeuronPanel(steps=steps, vectors=vectors.astype(bool), accuracy=accuracy)
+    return panels
+
+
+_PANELS: dict[str, Any] = {
+    "figure2": _answers,
+    "figure3": _maps,
+    "figure4": _epochs,
+    "figure5": _bins,
+    "figure6": _neurons,
+    "layers": _layers,
+}
+
+
+def _record(context: Context, name: str, paths: list[Path]) -> None:
+    note = context.layout.home / "tables" / f"{name}.tracking.json"
+    studies = context.preset.studies
+    assert studies is not None
+    slice_ = {"studies": studies.model_dump(mode="json"), "output": name}
+    run = context.track("figures", name, note, slice_, experiment=PREPARATION)
+    for path in paths:
+        run.artifact(path)
+    run.finish()

@@ -1,0 +1,84 @@
+"""Per-prompt gradient norms of the GRPO loss: what Eq. 4 says the angles stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+
+from gainrl.config import Training
+from gainrl.data.prompts import Prompts
+from gainrl.models.loading import end_tokens, pad_token
+from gainrl.models.sampling import Sampling, generate
+from gainrl.training.local.objective import group_advantages, policy_loss
+from gainrl.training.packing import (
+    Branch,
+    check_packable,
+    log_probabilities,
+    micro_batches,
+    pack,
+    split_rows,
+)
+
+
+def gradient_norms(
+    model: Any,
+    tokenizer: Any,
+    prompts: Prompts,
+    answers: Sequence[str],
+    settings: Training,
+    rollouts: int,
+    seed: int,
+    reward: Callable[[str, str], float],
+) -> pd.DataFrame:
+    """Norm of the whole model's gradient for each prompt by itself, without an update.
+
+    The loss is the trainer's: clipped policy gradient over the group's tokens, divided by their
+    number, without a KL term. A group of equal rewards has norm 0.
+
+    Args:
+        rollouts: responses a prompt; the group of the loss.
+
+    Returns:
+        id, gradient_norm, pass_rate, rollouts.
+    """
+    check_packable(model)
+    place = next(model.parameters()).device
+    generator = torch.Generator(device=place).manual_seed(seed)
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
+    ends, pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+    found = []
+    for name, tokens, gold in zip(prompts.ids, prompts.tokens, answers, strict=True):
+        responses = generate(model, [tokens], rollouts, sampling, generator, ends=ends, pad=pad)
+        texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
+        rewards = torch.tensor([[reward(text, gold) for text in texts]])
+        advantages = group_advantages(rewards)[0]
+        norm = 0.0
+        if advantages.any():
+            norm = _norm(model, tokens, responses, advantages.to(place), settings, pad)
+        found.append((name, norm, float(rewards.mean()), rollouts))
+    return pd.DataFrame(found, columns=["id", "gradient_norm", "pass_rate", "rollouts"])
+
+
+def _norm(
+    model: Any,
+    tokens: Sequence[int],
+    responses: Sequence[Sequence[int]],
+    advantages: torch.Tensor,
+    settings: Training,
+    pad: int,
+) -> float:
+    model.zero_grad(set_to_none=True)
+    rows = split_rows(tokens, [Branch(k, r) for k, r in enumerate(responses)], settings.row_tokens)
+    total = sum(map(len, responses))
+    for batch in micro_batches(rows, settings.micro_batch_tokens):
+        packed = pack(batch, pad)
+        now, _, _ = log_probabilities(model, packed, settings.temperature)
+        owner = packed.branch.to(advantages.device)
+        loss, _ = policy_loss(now, now.detach(), advantages[owner], clip=settings.clip, kl=0.0)
+        (loss / total).backward()
+    squares = [p.grad.double().square().sum() for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return float(torch.stack(squares).sum().sqrt())
