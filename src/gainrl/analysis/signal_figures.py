@@ -382,7 +382,8 @@ def _rows(labels: list[str], counts: list[int], height: float) -> tuple[Figure, 
 
 def _bar(figure: Figure, drawn: ScalarMappable, axes: list[Axes], unit: str) -> Axes:
     percent = PercentFormatter(1, decimals=0, symbol="")
-    return figure.colorbar(drawn, ax=axes, aspect=30, pad=0.015, label=unit, format=percent).ax
+    slim = 10 * figure.get_figheight()  # as wide in a tall figure as in a low one
+    return figure.colorbar(drawn, ax=axes, aspect=slim, pad=0.015, label=unit, format=percent).ax
 
 
 def _finish(figure: Figure, path_png: PathLike, path_pdf: PathLike, note: str) -> Figure:

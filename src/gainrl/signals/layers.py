@@ -1,4 +1,4 @@
-"""What the angles look like inside: by layer, as whole cosine maps, and by neuron (Figures 3, 6)."""
+"""What the angles look like inside: by layer, as cosine maps, and by neuron (Figures 3 and 6)."""
 
 from __future__ import annotations
 

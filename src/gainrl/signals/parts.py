@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,6 @@ class Parts:
             for batch in read_shard(path).batches
         ]
 
-    def discard(self) -> None:
-        """Delete the folder, once its content is part of a result."""
-        shutil.rmtree(self.folder)
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -103,11 +100,16 @@ def read_shard(path: str | os.PathLike[str]) -> Shard:
     Raises:
         DataError: the file is missing or damaged.
     """
+    damage = (OSError, ValueError, EOFError, LookupError, TypeError, RuntimeError)
     try:
         with np.load(path) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a shard of scores: {error}") from error
+            return _unpack(dict(stored))
+    except (*damage, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not a shard of scores: {reason}") from error
+
+
+def _unpack(arrays: Mapping[str, Any]) -> Shard:
     names = dict.fromkeys(key.split("/")[0] for key in arrays if "-" in key.split("/")[0])
     batches = []
     for at in names:

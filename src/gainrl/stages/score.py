@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,7 @@ def score_prompts(context: Context, model: str, dataset: str) -> None:
     for shard in range(shards):
         score_shard(context, model, dataset, shard)
     gather_scores(context, model, dataset)
-    for shard in range(shards):
-        context.layout.shard(model, dataset, shard, shards).unlink()
+    shutil.rmtree(context.layout.shard(model, dataset, 0, shards).parent)
 
 
 def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
@@ -74,7 +74,6 @@ def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
         print(f"{len(batch.rows)} prompts, {time.perf_counter() - began:.1f} s", flush=True)
     seconds = time.perf_counter() - began
     save_batches(target, parts.load(), prefill.gram, prefill.n_prefix, seconds, prefill.tokens)
-    parts.discard()
 
 
 def gather_scores(context: Context, model: str, dataset: str) -> None:
@@ -113,6 +112,8 @@ def gather_scores(context: Context, model: str, dataset: str) -> None:
         "c_mean": float(frame["c"].mean()) if missing < len(frame) else None,
     }
     track(context, "score", model, dataset, target, measures)
+    for path in paths:
+        shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
     print(f"{len(frame)} prompts in {seconds:.2f} s; shared prefix {shards[0].n_prefix} tokens")
     if missing:
         print(f"warning: {missing} of {len(frame)} prompts have no value (variant 'released': NaN)")

@@ -122,10 +122,12 @@ def _column(scores: pd.DataFrame, name: str, source: Path) -> pd.Series:
 
 def _residual(value: pd.Series, length: pd.Series) -> pd.Series:
     """Rank of `value` less its linear regression on the rank of `length`."""
-    ranks, given = value.rank(), length.rank()
+    known = value.notna()
+    ranks, given = value[known].rank(), length[known].rank()
     spread = given.var()
     slope = ranks.cov(given) / spread if spread else 0.0
-    return (ranks - ranks.mean()) - slope * (given - given.mean())
+    left = (ranks - ranks.mean()) - slope * (given - given.mean())
+    return left.reindex(value.index)
 
 
 def _random_keys(ids: pd.Series) -> pd.Series:
