@@ -30,6 +30,10 @@ class TrackingError(UserError):
     """Experiment tracking that did not record what it should have."""
 
 
+class BackendError(UserError):
+    """A training backend that ended with an error or stood still; the message names its log."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"`, or the list of known names if none is near."""
     known = sorted(map(str, known))

@@ -209,6 +209,7 @@ def test_the_released_value_equals_the_script_whatever_the_length(model, system,
 
 # --- 2. architectures ----------------------------------------------------------------------------
 
+CAP = {"attn_logit_softcapping": 2.0}
 PACKED = {
     "grouped": ("llama", {}),
     "one key head": ("llama", {"num_key_value_heads": 1}),
@@ -217,12 +218,15 @@ PACKED = {
     "no window": ("mistral", {"sliding_window": None}),
 }
 PADDED = {
-    "soft cap": ("gemma2", {"sliding_window": 512, "head_dim": 8}),
+    "soft cap": (
+        "gemma2",
+        {"sliding_window": 512, "layer_types": ["full_attention"] * 2, "head_dim": 8, **CAP},
+    ),
     "window over it all": ("mistral", {"sliding_window": 512}),
     "window within the prefix": ("mistral", {"sliding_window": 9}),
     "window within the question": ("mistral", {"sliding_window": 40}),
-    "windows in some layers": ("gemma2", {"sliding_window": 9, "head_dim": 8}),
-    "wide windows in some layers": ("gemma2", {"sliding_window": 40, "head_dim": 8}),
+    "windows in some layers": ("gemma2", {"sliding_window": 9, "head_dim": 8, **CAP}),
+    "wide windows in some layers": ("gemma2", {"sliding_window": 40, "head_dim": 8, **CAP}),
     "qwen's window": (
         "qwen2",
         {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1},
@@ -355,7 +359,7 @@ def test_a_pass_for_the_prefix_and_one_a_batch_and_no_more(model, texts, release
     rows, n_prefix = segments(cut)
     cut_off = 0 if released else SUFFIX
     assert sum(tokens) == job.tokens == n_prefix + sum(len(r) - n_prefix - cut_off for r in rows)
-    assert len(tokens) == len(found) + 1 > 4
+    assert len(tokens) == len({batch.number for batch in found}) + 1 > 4
     assert not heads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,19 @@ def load_model(folder: str | Path, *, trained: bool = False, dtype: str = "auto"
         kind = torch.float32
     else:
         kind = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype)
-    model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation="sdpa")
+    attention = "eager" if _caps_attention(folder) else "sdpa"  # sdpa drops the cap silently
+    model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation=attention)
     return model.to(place).eval()
+
+
+def _caps_attention(folder: str | Path) -> bool:
+    """Whether the configuration caps attention scores (Gemma 2)."""
+    path = Path(folder) / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # _load says what is wrong with the folder
+        return False
+    return isinstance(config, dict) and config.get("attn_logit_softcapping") is not None
 
 
 def _load(kind: Any, folder: str | Path, **options: Any) -> Any:

@@ -2,8 +2,8 @@
 
 Questions are laid end to end in one row without padding, so every linear layer sees nothing but
 question tokens. Attention alone is padded: each question looks at the cached prefix and at itself.
-Models whose attention is more than that (sliding windows, soft caps) are run on whole prompts,
-padded.
+Models whose attention is more than that (sliding windows, soft caps) take the padded path, with the
+prefix in a KV cache that keeps all of it.
 """
 
 from __future__ import annotations
@@ -127,12 +127,12 @@ class PrefixForward:
     """
 
     def __init__(self, model: Any, prefix: Sequence[int], taps: Sequence[str]) -> None:
-        self.model, self.taps, self.tokens = model, taps, list(prefix)
+        self.model, self.taps = model, taps
         self.device = next(model.parameters()).device
-        self.cache = DynamicCache(config=model.config)
+        self.cache = DynamicCache()  # given the config, windowed layers would keep the last keys
         with torch.inference_mode(), tapped(model, taps) as states:
             model.get_decoder()(
-                input_ids=torch.tensor([self.tokens], device=self.device),
+                input_ids=torch.tensor([list(prefix)], device=self.device),
                 past_key_values=self.cache,
                 use_cache=True,
             )
@@ -148,12 +148,11 @@ class PrefixForward:
         Returns:
             (B, W, d) states by tap; what lies beyond a question's end is meaningless.
         """
+        stored: list[Any] = self.cache.layers
+        layers = [(one.keys[:, :, :n_prefix], one.values[:, :, :n_prefix]) for one in stored]
+        run = self._packed if self.packs else self._padded
         with torch.inference_mode():
-            if not self.packs:
-                return self._whole(rows, n_prefix)
-            stored: list[Any] = self.cache.layers
-            layers = [(one.keys[:, :, :n_prefix], one.values[:, :, :n_prefix]) for one in stored]
-            return self._packed(rows, n_prefix, layers)
+            return run(rows, n_prefix, layers)
 
     def _packed(
         self, rows: Sequence[Sequence[int]], n_prefix: int, layers: Any
@@ -174,14 +173,25 @@ class PrefixForward:
             config._attn_implementation = before
         return {tap: segments.spread(states[tap][0]) for tap in self.taps}
 
-    def _whole(self, rows: Sequence[Sequence[int]], n_prefix: int) -> dict[str, torch.Tensor]:
-        head = self.tokens[:n_prefix]
-        inputs = torch.zeros((len(rows), n_prefix + max(map(len, rows))), dtype=torch.long)
+    def _padded(
+        self, rows: Sequence[Sequence[int]], n_prefix: int, layers: Any
+    ) -> dict[str, torch.Tensor]:
+        width = max(map(len, rows))
+        inputs = torch.zeros((len(rows), width), dtype=torch.long)
         for i, row in enumerate(rows):
-            inputs[i, : n_prefix + len(row)] = torch.tensor([*head, *row])
-        with tapped(self.model, self.taps) as states:  # right padding: causality hides it
-            self.model.get_decoder()(input_ids=inputs.to(self.device), use_cache=False)
-        return {tap: states[tap][:, n_prefix:] for tap in self.taps}
+            inputs[i, : len(row)] = torch.tensor(row)
+        shared = DynamicCache()
+        for number, (keys, values) in enumerate(layers):
+            sizes = (len(rows), -1, -1, -1)
+            shared.update(keys.expand(sizes), values.expand(sizes), number)
+        with tapped(self.model, self.taps) as states:
+            self.model.get_decoder()(
+                input_ids=inputs.to(self.device),
+                position_ids=n_prefix + torch.arange(width, device=self.device)[None, :],
+                past_key_values=shared,
+                use_cache=True,
+            )  # right padding comes after the question, so causality hides it
+        return {tap: states[tap] for tap in self.taps}
 
 
 def packable(model: Any) -> bool:
