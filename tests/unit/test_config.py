@@ -430,7 +430,7 @@ WORD_TESTS = {"evaluate word", "run word gain", "run chain grpo", "run other"}
         (("methods", "gain", "label"), "GAIN", {"table1"}),
         (("methods", "gain", "curriculum"), "gain", {"run chain gain", "run word gain"}),
         (("methods", "gain", "order"), "length", {"run chain gain", "run word gain"}),
-        (("scoring", "batch_tokens"), 64, {"score chain", "score word", "difficulty chain"}),
+        (("scoring", "batch_tokens"), 64, {"score chain", "score word"}),
         (("models", "nano", "hidden"), 64, {"model nano"}),
         (("models", "other", "revision"), "v2", {"model other"}),
         (("datasets", "word", "train"), 64, {"data word"}),

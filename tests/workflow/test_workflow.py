@@ -39,6 +39,7 @@ PRESETS = [
 TINY = "experiments/tiny.yaml"
 METHODS, SEEDS = ("grpo", "adarft", "gain"), (0, 1)
 VIEWS = {"table": 1, "figure": 1, "report": 1, "default": 1}
+SIGNAL = {"signal_table": 1}
 Edit = Callable[[dict[str, Any]], Any]
 
 
@@ -220,15 +221,15 @@ EDITS: list[tuple[str, Edit, dict[str, int]]] = [
         p["experiments"]["table1"]["methods"].append("length"),
     ), {"order": 1, "train": 2, **VIEWS}),
     ("scoring", lambda p: p.update(scoring={"batch_tokens": 512}),
-     {"score": 1, "difficulty": 1, "order": 1, "train": 4, **VIEWS}),
+     {"score": 1, "order": 1, "train": 2, **SIGNAL, **VIEWS}),
     ("data", lambda p: p["datasets"]["chain"].update(seed=1),
      {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
-      "train": 6, **VIEWS}),
+      "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
     ("tracking", lambda p: p.update(tracking={"experiment": "other"}), {}),
     ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), {}),
     ("another name", lambda p: p.update(preset="renamed"),
      {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
-      "train": 6, **VIEWS}),
+      "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
 ]  # fmt: skip
 
 

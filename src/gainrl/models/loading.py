@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from gainrl.errors import ModelError
@@ -48,6 +48,15 @@ def load_model(folder: str | Path, *, trained: bool = False, dtype: str = "auto"
     attention = "eager" if _caps_attention(folder) else "sdpa"  # sdpa drops the cap silently
     model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation=attention)
     return model.to(place).eval()
+
+
+def hidden_size(folder: str | Path) -> int:
+    """The width of a model's hidden states.
+
+    Raises:
+        ModelError: the folder is missing or its config.json cannot be read.
+    """
+    return int(_load(AutoConfig, folder).get_text_config().hidden_size)
 
 
 def _caps_attention(folder: str | Path) -> bool:

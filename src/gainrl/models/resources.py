@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gainrl.models.loading import device
+from gainrl.models.loading import device, hidden_size
 
 CPU_TOKENS = 2048
 GPU_TOKENS = 65536
@@ -27,8 +26,7 @@ def scoring_dtype(setting: str, folder: Path) -> str:
     """
     if setting != "auto":
         return setting
-    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    if config.get("hidden_size", 0) < SMALL:
+    if hidden_size(folder) < SMALL:
         return "float32"
     if device().type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

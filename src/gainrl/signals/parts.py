@@ -29,12 +29,10 @@ class Parts:
     """
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
-        self.folder = folder
+        self.folder, self._head = folder, head
         path = folder / HEAD
         if path.exists() and read_json(path) != head:
             shutil.rmtree(folder)
-        if not path.exists():
-            write_json(path, head)
 
     def _path(self, number: Number) -> Path:
         return self.folder / f"{number[0]:05d}-{number[1]:05d}.npz"
@@ -44,7 +42,9 @@ class Parts:
         return not self._path(number).exists()
 
     def save(self, batch: Batch) -> None:
-        """Add a batch, atomically."""
+        """Add a batch, atomically; the folder is made with the first one."""
+        if not (self.folder / HEAD).exists():
+            write_json(self.folder / HEAD, self._head)
         save_batches(self._path(batch.number), [batch])
 
     def load(self) -> list[Batch]:
