@@ -48,7 +48,7 @@ ui: setup
 
 # Prefill scoring against the released way, on SmolLM2-135M-Instruct and GSM8K.
 bench: setup
-	$(BIN)/python benchmarks/score.py
+	TQDM_DISABLE=1 $(BIN)/python benchmarks/score.py
 
 clean:
 	rm -rf results .snakemake

@@ -9,9 +9,10 @@ import torch
 
 from gainrl.models.loading import device, hidden_size
 
-CPU_TOKENS = 2048
+CPU_BYTES = 4096
 GPU_TOKENS = 65536
-"""More tokens a batch gain nothing: a CPU's caches are full, a GPU's matrix units are busy."""
+"""More gains nothing: a CPU's caches are full (1024 tokens of fp32, 2048 of bf16 were the best
+of 256 to 4096), a GPU's matrix units are busy."""
 GPU_SHARE = 0.3
 """Of the GPU's memory for activations; weights, the prefix's cache and fragmentation need room."""
 SMALL = 512
@@ -43,7 +44,7 @@ def token_budget(setting: int | str, model: Any) -> int:
         return setting
     parameter = next(model.parameters())
     if parameter.device.type != "cuda":
-        return CPU_TOKENS
+        return CPU_BYTES // parameter.element_size()
     config = model.config
     wide = 12 * config.hidden_size + 3 * getattr(config, "intermediate_size", config.hidden_size)
     total = torch.cuda.get_device_properties(parameter.device).total_memory
