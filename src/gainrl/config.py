@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from gainrl.config_data import Count, Dataset, Name, Positive, Rate, Section, Share
 from gainrl.config_errors import explain
 from gainrl.config_studies import Studies
+from gainrl.config_verl import Verl
 from gainrl.errors import ConfigError, nearest
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -194,9 +195,12 @@ class Curriculum(Section):
 
 
 class Method(Section):
-    """A composition: algorithm, curriculum and the order or difficulty it walks."""
+    """A composition: algorithm, curriculum and the order or difficulty it walks.
 
-    algorithm: Literal["grpo"] = "grpo"
+    algorithm: grpo, or ppo (GAE with a critic of the policy's size; verl only).
+    """
+
+    algorithm: Literal["grpo", "ppo"] = "grpo"
     curriculum: Curriculum
     order: Order | None = None
     difficulty: Literal["measured", "column"] | None = None
@@ -254,6 +258,7 @@ class Preset(Section):
     experiments: dict[Name, Experiment]
     statistics: Statistics = Statistics()
     tracking: Tracking = Tracking()
+    verl: Verl = Verl()
     studies: Studies | None = None
     overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
         default_factory=dict
@@ -278,6 +283,8 @@ class Preset(Section):
                 for name in getattr(experiment, field) or ():
                     _known(f"experiments.{key}.{field}", name, known)
             _known(f"experiments.{key}.baseline", experiment.baseline, experiment.methods)
+            for method in experiment.methods:
+                self._trainable(experiment, method)
         if self.studies:
             self._study_references(self.studies)
         for key, model in self.models.items():
@@ -294,6 +301,17 @@ class Preset(Section):
             self.training_for(name, name)
             self.evaluation_for(name, name)
         return self
+
+    def _trainable(self, experiment: Experiment, method: str) -> None:
+        if self.methods[method].algorithm == "grpo":
+            return
+        for model in experiment.models:
+            for dataset in experiment.datasets:
+                if self.training_for(dataset, model).backend == "local":
+                    raise ValueError(
+                        f"methods.{method}.algorithm: 'ppo' needs training.backend: verl "
+                        f"(it is 'local' for {model} on {dataset})"
+                    )
 
     def _study_references(self, studies: Studies) -> None:
         for name in (*studies.models, *(studies.answers.models if studies.answers else ())):

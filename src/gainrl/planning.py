@@ -356,7 +356,15 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
         "signal": [preset.scoring.variant, preset.scoring.tap, preset.scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
+        **_verl_slice(preset, model, dataset),
     }
+
+
+def _verl_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What a run on verl depends on besides; where and how patiently it runs is no part of it."""
+    if preset.training_for(dataset, model).backend != "verl":
+        return {}
+    return {"verl": {"keys": _sorted(preset.verl.keys), "critic_lr": preset.verl.critic_lr}}
 
 
 def _sorted(value: Any) -> Any:

@@ -1,0 +1,31 @@
+"""The preset's `verl`: which environment, how many GPUs, and verl's own keys."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gainrl.config_data import Positive, Rate, Section
+
+
+class Verl(Section):
+    """Training on verl and vLLM (`training.backend: verl`).
+
+    environment: which of envs/verl-*.txt is built and used; python: an interpreter of your own
+    environment instead. nodes, gpus_per_node: what one run gets. tensor_parallel: GPUs of one vLLM
+    replica. critic_lr: of PPO's critic. patience: seconds without a finished step or test after
+    which a run is ended and fails (a failed weight push hangs for ever). variables: environment
+    variables of its processes. keys: verl's own configuration keys (Hydra paths); they win over
+    what the rest of the preset says.
+    """
+
+    environment: Literal["cuda", "cpu"] = "cuda"
+    python: str | None = None
+    nodes: Positive = 1
+    gpus_per_node: Positive = 8
+    tensor_parallel: Positive = 1
+    critic_lr: Rate = 1e-5
+    patience: Positive = 3600
+    variables: dict[str, str] = Field(default_factory=dict)
+    keys: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,15 @@
+"""verl's custom reward function: the grader of evaluation and of the local trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gainrl.grading.maths import grade
+
+
+def compute_score(
+    data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None, **_: Any
+) -> dict[str, float]:
+    """1 for a right answer, else 0 (`reward.custom_reward_function`)."""
+    right = float(grade(solution_str, ground_truth).correct)
+    return {"score": right, "acc": right}

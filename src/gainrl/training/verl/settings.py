@@ -1,0 +1,133 @@
+"""Our training settings as verl's configuration. Pure; imports no verl.
+
+docs/verl.md has the same mapping as a table, with the paper's flags (appendix E.2).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gainrl.config import Evaluation, Training
+from gainrl.config_verl import Verl
+
+PLUGIN = "gainrl.training.verl.engine"
+REWARD = Path(__file__).with_name("reward.py")
+CONTENTS = ["model", "optimizer", "extra", "hf_model"]
+"""hf_model: the weights as a Hugging Face folder, in the dtype they are trained in."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run reads and writes: all paths absolute. train, tests: Parquet files for verl."""
+
+    folder: Path
+    model: Path
+    train: Path
+    tests: tuple[Path, ...]
+
+
+def overrides(
+    verl: Verl,
+    training: Training,
+    evaluation: Evaluation,
+    place: Place,
+    algorithm: str,
+    seed: int,
+) -> list[str]:
+    """Hydra overrides of verl's ppo_trainer for a run.
+
+    Args:
+        algorithm: 'grpo', or 'ppo' (GAE with a critic of the policy's size).
+
+    Returns:
+        'key=value' strings, sorted by key; `verl.keys` win over what the preset says otherwise.
+    """
+    mini = training.mini_batch or training.prompts
+    longest = training.max_prompt + training.max_response
+    tokens = max(training.micro_batch_tokens, longest)
+    greedy = evaluation.temperature == 0
+    values: dict[str, Any] = {
+        "algorithm.adv_estimator": "grpo" if algorithm == "grpo" else "gae",
+        "algorithm.use_kl_in_reward": False,
+        "data.train_files": str(place.train),
+        "data.val_files": [str(path) for path in place.tests],
+        "data.train_batch_size": training.prompts,
+        "data.max_prompt_length": training.max_prompt,
+        "data.max_response_length": training.max_response,
+        "data.seed": seed,
+        "data.truncation": "error",
+        "actor_rollout_ref.model.path": str(place.model),
+        "actor_rollout_ref.model.external_lib": PLUGIN,
+        "actor_rollout_ref.model.use_remove_padding": True,
+        "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+        "actor_rollout_ref.actor.strategy": "fsdp2",
+        "actor_rollout_ref.actor.optim.lr": training.lr,
+        "actor_rollout_ref.actor.optim.weight_decay": training.weight_decay,
+        "actor_rollout_ref.actor.optim.betas": list(training.betas),
+        "actor_rollout_ref.actor.grad_clip": training.max_grad_norm,
+        "actor_rollout_ref.actor.clip_ratio": training.clip,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": mini,
+        "actor_rollout_ref.actor.use_dynamic_bsz": True,
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": tokens,
+        "actor_rollout_ref.actor.use_kl_loss": training.kl > 0,
+        "actor_rollout_ref.actor.kl_loss_coef": training.kl,
+        "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",
+        "actor_rollout_ref.actor.entropy_coeff": 0,
+        "actor_rollout_ref.actor.loss_agg_mode": "token-mean",
+        "actor_rollout_ref.actor.checkpoint.save_contents": CONTENTS,
+        "actor_rollout_ref.ref.strategy": "fsdp2",
+        "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
+        "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu": tokens,
+        "actor_rollout_ref.ref.fsdp_config.param_offload": True,
+        "actor_rollout_ref.rollout.name": "vllm",
+        "actor_rollout_ref.rollout.n": training.rollouts,
+        "actor_rollout_ref.rollout.temperature": training.temperature,
+        "actor_rollout_ref.rollout.top_p": training.top_p,
+        "actor_rollout_ref.rollout.tensor_model_parallel_size": verl.tensor_parallel,
+        "actor_rollout_ref.rollout.gpu_memory_utilization": 0.6,
+        "actor_rollout_ref.rollout.seed": seed,
+        "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz": True,
+        "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu": tokens,
+        "actor_rollout_ref.rollout.calculate_log_probs": True,
+        "actor_rollout_ref.rollout.val_kwargs.n": evaluation.samples,
+        "actor_rollout_ref.rollout.val_kwargs.do_sample": not greedy,
+        "actor_rollout_ref.rollout.val_kwargs.temperature": evaluation.temperature,
+        "actor_rollout_ref.rollout.val_kwargs.top_p": evaluation.top_p,
+        "reward.custom_reward_function.path": str(REWARD),
+        "reward.custom_reward_function.name": "compute_score",
+        "trainer.v1.trainer_mode": "gainrl",
+        "trainer.logger": ["console"],
+        "trainer.project_name": "gainrl",
+        "trainer.experiment_name": place.folder.name,
+        "trainer.nnodes": verl.nodes,
+        "trainer.n_gpus_per_node": verl.gpus_per_node,
+        "trainer.total_training_steps": training.steps,
+        "trainer.save_freq": training.save_every,
+        "trainer.test_freq": evaluation.every,
+        "trainer.val_before_train": False,
+        "trainer.critic_warmup": 0,
+        "trainer.resume_mode": "auto",
+        "trainer.default_local_dir": str(place.folder / "checkpoints"),
+        "trainer.max_actor_ckpt_to_keep": 2,
+        "trainer.max_critic_ckpt_to_keep": 2,
+    }
+    if algorithm == "ppo":
+        values |= {
+            "critic.strategy": "fsdp2",
+            "critic.model.path": str(place.model),
+            "critic.model.use_remove_padding": True,
+            "critic.ppo_max_token_len_per_gpu": tokens,
+            "critic.optim.lr": verl.critic_lr,
+        }
+    values |= verl.keys
+    return [f"{key}={_text(value)}" for key, value in sorted(values.items())]
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if value is None:
+        return "null"
+    return json.dumps(value) if isinstance(value, str | list | bool) else str(value)
