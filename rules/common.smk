@@ -31,6 +31,17 @@ def walked(wildcards):
     return [str(path) for path in found]
 
 
+def on_verl(wildcards):
+    """Whether a run is trained on verl."""
+    return preset.training_for(wildcards.dataset, wildcards.model).backend == "verl"
+
+
+def verl_environment(wildcards):
+    """The environment that a run needs beside this one, unless the preset names its own."""
+    needed = on_verl(wildcards) and preset.verl.python is None
+    return [f".environments/verl-{preset.verl.environment}/ready"] if needed else []
+
+
 def benchmarks_of(wildcards):
     """The benchmarks that a run's checkpoints are tested on."""
     return planning.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)

@@ -9,6 +9,7 @@ rule train:
         walked=walked,
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
+        environment=ancient(verl_environment),
     output:
         str(layout.run(KEY) / "done.json"),
     log:
@@ -20,6 +21,9 @@ rule train:
     threads: preset.threads
     resources:
         mem_mb=8000,
+        # What verl is told it has; the local backend trains on one device.
+        gpu=lambda w: preset.verl.nodes * preset.verl.gpus_per_node if on_verl(w) else 1,
+        nodes=lambda w: preset.verl.nodes if on_verl(w) else 1,
     params:
         preset=PRESET,
         slice=lambda w: planning.run_slice(preset, w.model, w.dataset, w.method),

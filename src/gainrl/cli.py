@@ -112,16 +112,15 @@ def _run(arguments: argparse.Namespace) -> None:
             signals.measure_difficulty(*where)
         else:
             signals.make_order(*where, arguments.order)
-    elif arguments.command in ("evaluate", "train"):
-        from gainrl.stages import train
+    elif arguments.command == "evaluate":
+        from gainrl.stages import evaluate
 
-        if arguments.command == "evaluate":
-            train.evaluate_start(context, arguments.model, arguments.benchmark)
-        else:
-            key = planning.RunKey(
-                arguments.model, arguments.dataset, arguments.method, arguments.seed
-            )
-            train.TrainingRun(context, key).execute()
+        evaluate.evaluate_start(context, arguments.model, arguments.benchmark)
+    elif arguments.command == "train":
+        from gainrl.stages.train import run_of
+
+        key = planning.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
+        run_of(context, key).execute()
     elif arguments.command in (*_STUDIES, "probe"):
         from gainrl.stages import studies
 

@@ -406,7 +406,7 @@ def test_more_prompts_a_step_than_there_are(ready):
 def test_a_checkpoint_of_another_configuration(ready, monkeypatch):
     train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
     ready.succeed("evaluate", *NANO, "--benchmark", "chain")
-    from gainrl.stages.train import TrainingRun
+    from gainrl.stages.runs import TrainingRun
 
     with monkeypatch.context() as patched:
         patched.setattr(TrainingRun, "_finish", lambda _: None)  # killed just before its end

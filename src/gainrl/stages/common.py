@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,13 +77,13 @@ class Context:
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
+    """Nested mappings as dotted keys, without the characters that MLflow refuses in a name."""
     flat: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
             flat.update(flatten(item, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = item
+            flat[re.sub(r"[^\w. :/-]", "", f"{prefix}{key}")] = item
     return flat
 
 

@@ -9,6 +9,7 @@ log-probabilities.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from gainrl.signals.angle import angles, unit
+from gainrl.signals.taps import tapped
 
 FIELD = "gainrl_signal"
+SECONDS = "gainrl_signal_seconds"
+"""Seconds that the signal took, by sample; measured where GAINRL_TIME_SIGNAL is set."""
 SEGMENTS = "GAINRL_SEGMENTS"
 """Environment variable: the .npz of `gainrl.training.verl.launch.write_segments`."""
 VENDOR = "gainrl"
@@ -30,15 +34,25 @@ class Segments:
     def __init__(self, path: str) -> None:
         with np.load(path) as stored:
             self.n_prefix, self.weight = int(stored["n_prefix"]), float(stored["weight"])
-            self.offdiagonal = bool(stored["offdiagonal"])
+            self.offdiagonal, self.tap = bool(stored["offdiagonal"]), str(stored["tap"])
             flat, lengths = stored["tokens"], stored["lengths"]
             ends = np.cumsum(lengths)
             rows = zip(ends - lengths, ends, stored["n_question"], strict=True)
             self.sizes = {flat[start:end].tobytes(): int(size) for start, end, size in rows}
 
     def question(self, tokens: torch.Tensor) -> int:
-        """Question tokens of a prompt; KeyError if verl rendered it otherwise than we did."""
-        return self.sizes[tokens.cpu().numpy().astype(np.int64).tobytes()]
+        """Question tokens of a prompt.
+
+        Raises:
+            ValueError: verl rendered a prompt otherwise than gainrl did.
+        """
+        size = self.sizes.get(tokens.cpu().numpy().astype(np.int64).tobytes())
+        if size is None:
+            raise ValueError(
+                f"gainrl: a prompt of {len(tokens)} tokens is not in the scored data set: verl "
+                "rendered it otherwise (another chat template or tokenizer?)"
+            )
+        return size
 
 
 class SignalEngine(FSDPEngineWithLMHead):
@@ -53,21 +67,23 @@ class SignalEngine(FSDPEngineWithLMHead):
             return super().forward_step(micro_batch, loss_function, forward_only)
         if self.ulysses_sequence_parallel_size > 1:
             raise ValueError("gainrl: the angle signal needs ulysses_sequence_parallel_size = 1")
-        seen: list[torch.Tensor] = []
-        norm = _final_norm(self.module)
-        handle = norm.register_forward_hook(lambda _m, _i, output: seen.append(output.detach()))
-        try:
+        if not hasattr(self, "_segments"):
+            self._segments = Segments(os.environ[SEGMENTS])
+        tap = self._segments.tap
+        with tapped(self.module, [tap]) as states:
             result = super().forward_step(micro_batch, loss_function, forward_only)
-        finally:
-            handle.remove()
-        output = result[1] if isinstance(result, tuple) else result
-        output["model_output"][FIELD] = self._signal(seen[-1], micro_batch)
+        began = time.perf_counter()
+        output = (result[1] if isinstance(result, tuple) else result)["model_output"]
+        output[FIELD] = self._signal(states[tap], micro_batch)
+        if "GAINRL_TIME_SIGNAL" in os.environ:
+            if output[FIELD].is_cuda:
+                torch.cuda.synchronize()
+            share = (time.perf_counter() - began) / len(output[FIELD])
+            output[SECONDS] = torch.full_like(output[FIELD], share)
         return result
 
     def _signal(self, states: torch.Tensor, micro_batch: Any) -> torch.Tensor:
         """(B, 1) C from (1, T, d) packed or (B, L, d) padded states."""
-        if not hasattr(self, "_segments"):
-            self._segments = Segments(os.environ[SEGMENTS])
         segments, inputs = self._segments, micro_batch["input_ids"]
         starts = inputs.offsets()[:-1].tolist()
         prompts = [row for row in micro_batch["prompts"].unbind()]
@@ -86,12 +102,6 @@ class SignalEngine(FSDPEngineWithLMHead):
             )
             values.append(found.combined(segments.weight, segments.offdiagonal))
         return torch.stack(values)
-
-
-def _final_norm(module: Any) -> Any:
-    """The decoder's final norm below whatever wraps the model."""
-    model = getattr(module, "_fsdp_wrapped_module", module)
-    return model.get_decoder().norm
 
 
 def register() -> None:

@@ -7,12 +7,14 @@ when no step was recorded for `patience` seconds (a failed weight push hangs for
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
-import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,12 @@ import pandas as pd
 from gainrl.data.prompts import Prompts, conversation
 from gainrl.errors import BackendError
 from gainrl.records import atomic_write, write_json
+from gainrl.training.verl import cluster
 
+NEWEST = "latest_checkpointed_iteration.txt"
+"""verl's note of its newest complete checkpoint, in the folder of checkpoints."""
+ERROR = re.compile(r"\b\w*(Error|Exception)\b: ")
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 MARK = "GAINRL_RUN"
 """Environment variable by which a run's processes are found again."""
 
@@ -49,12 +56,15 @@ def write_prompts(
         frame.to_parquet(file)
 
 
-def write_segments(path: Path, prompts: Prompts, weight: float, offdiagonal: bool) -> None:
+def write_segments(
+    path: Path, prompts: Prompts, tap: str, weight: float, offdiagonal: bool
+) -> None:
     """What the engine plugin needs to know of each prompt, found by its tokens."""
     with atomic_write(path) as file:
         np.savez(
             file,
             n_prefix=prompts.n_prefix,
+            tap=tap,
             weight=weight,
             offdiagonal=offdiagonal,
             tokens=np.array([token for row in prompts.tokens for token in row], dtype=np.int64),
@@ -66,63 +76,88 @@ def write_segments(path: Path, prompts: Prompts, weight: float, offdiagonal: boo
 def run(
     python: Path,
     job: Mapping[str, Any],
-    environment: Mapping[str, str],
+    variables: Mapping[str, str],
     patience: float,
-    limit: float,
+    nodes: int = 1,
+    follow: Callable[[], None] = lambda: None,
 ) -> None:
     """Train; returns when verl has ended well.
 
     Args:
         python: the interpreter of verl's environment.
         job: what `entry` reads; job['folder'] is the run's folder, the log is verl.log in it.
-        environment: variables in addition to this process's.
-        patience: seconds without a new step record after which verl is ended.
-        limit: seconds for the whole run.
+        variables: of its processes, in addition to this process's.
+        patience: seconds without a new step or test after which verl is ended.
+        nodes: with more than one, Ray is started on the nodes of the SLURM allocation.
+        follow: called a few times a second.
 
     Raises:
-        BackendError: naming the log and its last line.
+        BackendError: naming the log and the error in it.
     """
     folder = Path(job["folder"])
     write_json(folder / "job.json", job)
-    log, steps = folder / "verl.log", folder / "steps.jsonl"
+    log, mark = folder / "verl.log", f"{MARK}={folder.resolve()}"
+    _end(mark)  # what a killed launcher of this run has left, or it writes into the same files
     command = [str(python), "-m", "gainrl.training.verl.entry", str(folder / "job.json")]
-    mark = f"{MARK}={uuid.uuid4().hex}"
-    with open(log, "ab") as file:
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, MARK: mark.partition("=")[2]},
-            start_new_session=True,
-        )
+    # Ray's sockets lie below its folder, and the path of a socket must be short.
+    scratch = Path(tempfile.mkdtemp(prefix="gainrl-ray-", dir="/tmp"))
+    environment = {
+        **os.environ,
+        "RAY_TMPDIR": str(scratch),
+        **variables,
+        MARK: str(folder.resolve()),
+    }
+    began = log.stat().st_size if log.exists() else 0
+    with open(log, "ab") as file, _terminated_like_interrupted():
         try:
-            reason = _watch(process, steps, patience, limit)
+            address = cluster.start(python, nodes, environment, file) if nodes > 1 else "local"
+            process = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**environment, "RAY_ADDRESS": address},
+                start_new_session=True,
+            )
+            reason = _watch(process, folder, patience, follow)
         finally:
-            _end(process, mark)
+            _end(mark)
+            shutil.rmtree(scratch, ignore_errors=True)
     if reason:
-        raise BackendError(f"{log}: {reason}; last line: {_last_line(log)}")
+        raise BackendError(f"{log}: {reason}; {_error_of(log, began)}")
 
 
 def _watch(
-    process: subprocess.Popen[bytes], steps: Path, patience: float, limit: float
+    process: subprocess.Popen[bytes], folder: Path, patience: float, follow: Callable[[], None]
 ) -> str | None:
     """Why the run failed, or None; returns when it has ended or has to be ended."""
-    began = moved = time.monotonic()
-    size = -1
+    moved, size = time.monotonic(), -1
     while process.poll() is None:
-        now = time.monotonic()
-        current = steps.stat().st_size if steps.exists() else 0
+        paths = (folder / name for name in ("steps.jsonl", "eval.jsonl", "checkpoints/" + NEWEST))
+        current = sum(int(path.stat().st_mtime_ns) for path in paths if path.exists())
         if current != size:
-            size, moved = current, now
-        if now - moved > patience:
-            return f"no step in {patience:.0f} s"
-        if now - began > limit:
-            return f"not done in {limit:.0f} s"
+            size, moved = current, time.monotonic()
+            follow()
+        if time.monotonic() - moved > patience:
+            return f"nothing new for {patience:.0f} s"
         time.sleep(0.5)
     return f"verl exited with code {process.returncode}" if process.returncode else None
 
 
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM (a cluster's time limit) raises, so that `finally` ends what was started."""
+
+    def stop(number: int, _frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(mark: str) -> None:
     """End what is left of a run: Ray's daemons leave the process group, but keep the variable."""
     for kind, grace in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
         for member in _marked(mark):
@@ -130,13 +165,11 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
                 os.kill(member, kind)
         deadline = time.monotonic() + grace
         while _marked(mark) and time.monotonic() < deadline:
-            process.poll()
             time.sleep(0.2)
-    process.wait()
 
 
 def _marked(mark: str) -> list[int]:
-    """Live processes whose environment holds `mark`."""
+    """Live processes whose environment holds `mark`; not those that wait to be reaped."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -148,6 +181,12 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip()[:300] if lines else "(empty)"
+def _error_of(log: Path, start: int) -> str:
+    """The last error that a log names after byte `start`, else its last line."""
+    with open(log, "rb") as file:
+        file.seek(start)
+        text = file.read().decode("utf-8", errors="replace")
+    lines = [ESCAPES.sub("", line).strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if ERROR.search(line)]
+    shown = (errors or lines or ["(empty)"])[-1]
+    return f"{'error' if errors else 'last line'}: {shown[:300]}"

@@ -7,11 +7,15 @@ and every step appends the same record as the local backend does.
 from __future__ import annotations
 
 import json
+import shutil
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import transfer_queue as tq
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
@@ -20,7 +24,8 @@ from verl.utils.debug import marked_timer
 
 from gainrl import curricula
 from gainrl.curricula import Curriculum, Outcome, Setting
-from gainrl.records import append_lines, truncate_lines
+from gainrl.evaluation.accuracy import summary
+from gainrl.records import append_lines, read_lines, write_text
 from gainrl.training.verl.engine import FIELD
 
 MODE = "gainrl"
@@ -90,13 +95,36 @@ class CurriculumTrainer(PPOTrainerSync):
         self.steps_per_epoch = self.job["steps"] + 1
 
     def on_init_end(self) -> None:
-        """After a checkpoint was loaded: drop the records of steps that will be done again."""
+        """After a checkpoint was loaded."""
         super().on_init_end()
-        for name in ("steps.jsonl", "timing.jsonl", "eval.jsonl"):
-            truncate_lines(self.folder / name, self.global_steps)
-        interval = self.job.get("poll_interval")
-        if interval is not None:
-            self.replay_buffer.poll_interval = interval
+        if self.global_steps != self.job["resumed"]:
+            raise RuntimeError(
+                f"gainrl: verl goes on from step {self.global_steps}, and not from "
+                f"{self.job['resumed']} as the run's records do"
+            )
+        self.replay_buffer.poll_interval = self.job["poll_interval"]
+        # A checkpoint is written before its test: a run that was killed between owes that test.
+        tested = [row["step"] for row in read_lines(self.folder / "eval.jsonl")]
+        due = self.global_steps % self.config.trainer.test_freq == 0
+        last = self.global_steps == self.job["steps"]
+        self.config.trainer.val_before_train = (
+            self.global_steps > 0 and (due or last) and self.global_steps not in tested
+        )
+
+    def on_step_end(self) -> None:
+        """Keep the weights of the steps that the preset's studies look at."""
+        super().on_step_end()
+        target = self.job["snapshots"].get(str(self.global_steps))
+        if target is None:
+            return
+        saved = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        if not saved.exists():
+            self._save_checkpoint()
+        partial = Path(f"{target}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(saved / "actor" / "huggingface", partial)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
 
     def _fetch_one_gen_batch(self) -> Any:
         batch = super()._fetch_one_gen_batch()
@@ -105,6 +133,7 @@ class CurriculumTrainer(PPOTrainerSync):
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
         """One RL step; afterwards the curriculum observes it and it is recorded."""
+        began = time.perf_counter()
         batch = super().step(metrics, timing_raw)
         with marked_timer("gainrl", timing_raw):
             outcome, record = self._outcome(batch)
@@ -114,7 +143,11 @@ class CurriculumTrainer(PPOTrainerSync):
             for key, theirs in LOSSES.items():
                 record[key] = float(np.mean(metrics.get(theirs, 0.0)))
             append_lines(self.folder / "steps.jsonl", [{"step": self.global_steps, **record}])
-        seconds = {f"seconds_{key}": float(value) for key, value in timing_raw.items()}
+        seconds = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
+        rolled = seconds.pop("seconds_gen", 0.0)
+        whole = time.perf_counter() - began
+        seconds |= {"seconds_rollout": rolled, "seconds_train": whole - rolled}
+        seconds["seconds_step"] = whole
         append_lines(self.folder / "timing.jsonl", [{"step": self.global_steps, **seconds}])
         metrics.update({f"gainrl/{key}": value for key, value in record.items()})
         return batch
@@ -126,11 +159,19 @@ class CurriculumTrainer(PPOTrainerSync):
             for key, tag in zip(batch.keys, batch.tags, strict=True)
             if not tag.get("is_padding", False)
         ]
-        fields = ["rm_scores", "response_mask", "advantages", FIELD]
+        fields = ["rm_scores", "responses", "response_mask", "advantages", FIELD]
         data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=fields)
         reward = np.array([row.sum().item() for row in data["rm_scores"].unbind()])
         tokens = np.array([int(row.sum()) for row in data["response_mask"].unbind()])
-        spread = np.array([row.abs().max().item() for row in data["advantages"].unbind()])
+        spread = np.array(
+            [
+                float((advantage * mask).abs().sum() / mask.sum())
+                for advantage, mask in zip(
+                    data["advantages"].unbind(), data["response_mask"].unbind(), strict=True
+                )
+            ]
+        )
+        last = np.array([int(row[-1]) for row in data["responses"].unbind()])
         signal = np.array([row.item() for row in data[FIELD].unbind()])
         rows = np.array([self.row_of[key.split("_")[0]] for key in real])
         drawn = self.train_dataloader.rows
@@ -142,7 +183,6 @@ class CurriculumTrainer(PPOTrainerSync):
             advantage=np.array([spread[group].mean() for group in groups]),
             tokens=np.array([tokens[group].sum() for group in groups]),
         )
-        limit = self.config.data.max_response_length
         even = [np.ptp(reward[group]) == 0 for group in groups]
         return outcome, {
             "accuracy": float(reward.mean()),
@@ -151,28 +191,54 @@ class CurriculumTrainer(PPOTrainerSync):
             "zero_variance": float(np.mean(even)),
             "rollout_tokens": int(tokens.sum()),
             "response_length": float(tokens.mean()),
-            "truncated": float((tokens >= limit).mean()),
+            "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
         }
 
     def _validate(self) -> dict[str, float]:
-        """verl's validation, kept as rows of eval.jsonl."""
-        found = super()._validate()
-        rows = []
-        for name in self.job["benchmarks"]:
-            head = f"val-core/{name}/acc/mean@"
-            key = next(key for key in found if key.startswith(head))
-            rows.append(
-                {
-                    "step": self.global_steps,
-                    "benchmark": name,
-                    "accuracy": float(found[key]),
-                    "problems": self.job["benchmarks"][name],
-                    "samples": int(key.removeprefix(head)),
-                    "response_length": float(found.get("val-aux/num_turns/mean", 0.0)),
-                }
-            )
-        append_lines(self.folder / "eval.jsonl", rows)
-        return found
+        """verl's validation; its answers and their accuracy become our records."""
+        self._lengths: list[int] = []
+        sample = self.replay_buffer.sample
+
+        def noting(*arguments: Any, **named: Any) -> Any:
+            batch, metrics = sample(*arguments, **named)
+            self._lengths += [int(tag["response_len"]) for tag in batch.tags]
+            return batch, metrics
+
+        self.replay_buffer.sample = noting
+        try:
+            return super()._validate()
+        finally:
+            self.replay_buffer.sample = sample
+
+    def _maybe_log_val_generations(self, inputs: Any, outputs: Any, scores: Any) -> None:
+        self._responses = list(outputs)
+
+    def _val_metrics_update(
+        self, data_sources: Any, sample_uids: Any, infos: Any, *rest: Any, **named: Any
+    ) -> dict[str, float]:
+        """One row a benchmark in eval.jsonl; the answers of the newest test in answers.jsonl."""
+        seen: Counter[tuple[str, str]] = Counter()
+        answers = []
+        columns = (data_sources, infos["prompt"], self._responses, infos["acc"], self._lengths)
+        shown = infos["extracted"]
+        for (name, prompt, text, correct, tokens), extracted in zip(
+            zip(*columns, strict=True), shown, strict=True
+        ):
+            answer = {"benchmark": name, "id": prompt, "sample": seen[name, prompt]}
+            seen[name, prompt] += 1
+            answer |= {"response": text, "correct": int(correct), "tokens": tokens}
+            answers.append({**answer, "extracted": extracted or None})
+        text = "".join(json.dumps(answer) + "\n" for answer in answers)
+        write_text(self.folder / "verl" / "answers.jsonl", text)
+        frame = pd.DataFrame(answers)
+        append_lines(
+            self.folder / "eval.jsonl",
+            [
+                summary(frame[frame["benchmark"] == name], name, self.global_steps)
+                for name in self.job["benchmarks"]
+            ],
+        )
+        return super()._val_metrics_update(data_sources, sample_uids, infos, *rest, **named)
 
 
 def config_of(job: dict[str, Any]) -> Any:

@@ -1,0 +1,65 @@
+"""Evaluation of a model before training, and what every test of a checkpoint needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gainrl import planning
+from gainrl.config import Preset
+from gainrl.errors import DataError
+from gainrl.evaluation.accuracy import Benchmark, answer, summary
+from gainrl.models.loading import load_model, load_tokenizer
+from gainrl.records import PROMPTS, SAMPLES, read_table, write_json, write_table
+from gainrl.stages.common import Context, render_prompts
+
+
+def load_benchmark(
+    context: Context, model: str, name: str, network: Any, tokenizer: Any
+) -> Benchmark:
+    """Rendered held-out prompts of a data set."""
+    path = context.layout.split(name, "eval")
+    table = read_table(path, PROMPTS)
+    if table.empty:
+        raise DataError(f"{path}: no held-out prompts to test on")
+    room = max_response(context.preset, model, name)
+    prompts = render_prompts(
+        context, tokenizer, model, name, table, network, segments=False, room=room
+    )
+    return Benchmark(name, prompts, list(table["answer"]))
+
+
+def max_response(preset: Preset, model: str, dataset: str) -> int:
+    """Longest answer in evaluation, in tokens."""
+    return (
+        preset.evaluation_for(dataset, model).max_response
+        or preset.training_for(dataset, model).max_response
+    )
+
+
+def evaluate_start(context: Context, model: str, benchmark: str) -> None:
+    """pass@1 of a model before RL; step 0 of every run that starts from it."""
+    torch.set_num_threads(context.preset.threads)
+    folder = context.layout.model(model)
+    network = load_model(folder, dtype=context.preset.models[model].dtype)
+    tokenizer = load_tokenizer(folder)
+    loaded = load_benchmark(context, model, benchmark, network, tokenizer)
+    settings = context.preset.evaluation_for(benchmark, model)
+    samples = answer(
+        network, tokenizer, loaded, settings, max_response(context.preset, model, benchmark)
+    )
+    target = context.layout.start(model, benchmark)
+    result = summary(samples, benchmark, 0)
+    write_table(target.with_suffix(".parquet"), samples, SAMPLES)
+    run = context.track(
+        "evaluate",
+        f"evaluate {model} on {benchmark}",
+        target.with_suffix(".tracking.json"),
+        planning.evaluation_slice(context.preset, model, benchmark),
+        tags={"gainrl.model": model, "gainrl.dataset": benchmark},
+    )
+    run.metrics([result])
+    run.finish()
+    write_json(target, result)
+    print(f"{model} on {benchmark}: {100 * result['accuracy']:.1f}%")

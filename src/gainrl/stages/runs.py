@@ -1,0 +1,190 @@
+"""What a training run is, whichever backend trains it: its folder, records and tracking."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gainrl import planning
+from gainrl.curricula import Setting
+from gainrl.errors import DataError
+from gainrl.planning import RunKey
+from gainrl.records import (
+    DIFFICULTY,
+    ORDER,
+    PROMPTS,
+    append_lines,
+    read_json,
+    read_lines,
+    read_table,
+    write_json,
+)
+from gainrl.stages.common import Context, commit, versions
+from gainrl.tracking import TrackedRun
+
+
+class TrainingRun:
+    """One (model, data, method, seed): its folder, its records, its MLflow run."""
+
+    def __init__(self, context: Context, key: RunKey) -> None:
+        self.context, self.key = context, key
+        self.folder = context.layout.run(key)
+        self.settings = context.preset.training_for(key.dataset, key.model)
+        self.evaluation = context.preset.evaluation_for(key.dataset, key.model)
+        self.method = context.preset.methods[key.method]
+        self.slice = {
+            **planning.run_slice(context.preset, key.model, key.dataset, key.method),
+            "seed": key.seed,
+            "inputs": self._inputs(),
+        }
+        self.config_hash = planning.digest(self.slice)
+        self.steps, self.timing = self.folder / "steps.jsonl", self.folder / "timing.jsonl"
+        self.tests, self.checkpoints = self.folder / "eval.jsonl", self.folder / "checkpoints"
+
+    def _inputs(self) -> dict[str, str]:
+        """Short hashes of everything the run reads."""
+        layout, key = self.context.layout, self.key
+        found = {
+            "model": read_json(layout.model(key.model) / "gainrl.json")["weights"],
+            "train": planning.file_digest(layout.split(key.dataset, "train")),
+        }
+        if self.method.order:
+            path = layout.order(key.model, key.dataset, self.method.order)
+            found["order"] = planning.digest(read_table(path, ORDER)["id"].tolist())
+        if self.method.difficulty == "measured":
+            path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
+            found["difficulty"] = planning.digest(read_table(path, DIFFICULTY).to_dict("list"))
+        return found
+
+    def execute(self) -> None:
+        """Train, test, record."""
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        """Make the folder, open the MLflow run, say what the run is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "done.json").unlink(missing_ok=True)
+        self.tracked = self._track()
+        self._write_run()
+
+    def _track(self) -> TrackedRun:
+        key, preset = self.key, self.context.preset
+        homes = planning.experiments_of(preset, key.model, key.dataset, key.method)
+        tracked = self.context.track(
+            "train",
+            f"{key.method} seed{key.seed}",
+            self.folder / "tracking.json",
+            self.slice,
+            experiment=homes[0],
+            parent=key.parent,
+            tags={
+                "gainrl.model": key.model,
+                "gainrl.dataset": key.dataset,
+                "gainrl.method": key.method,
+                "gainrl.seed": str(key.seed),
+                "gainrl.experiments": ",".join(homes),
+            },
+        )
+        path = self.context.layout.split(key.dataset, "train")
+        tracked.dataset(
+            key.dataset, planning.file_digest(path), path, len(read_table(path, PROMPTS))
+        )
+        return tracked
+
+    def _write_run(self) -> None:
+        key = self.key
+        write_json(
+            self.folder / "run.json",
+            {
+                "preset": self.context.preset.preset,
+                "model": key.model,
+                "dataset": key.dataset,
+                "method": key.method,
+                "seed": key.seed,
+                "label": self.method.label,
+                "config_hash": self.config_hash,
+                "commit": commit(),
+                "versions": versions(),
+                "training": self.slice["training"],
+                "evaluation": self.slice["evaluation"],
+                "slice": self.slice,
+            },
+        )
+
+    def setting(self, ids: list[str]) -> Setting:
+        """What the curriculum is built for; `ids` are those of the training table."""
+        key, layout, order, difficulty = self.key, self.context.layout, None, None
+        if self.method.order:
+            path = layout.order(key.model, key.dataset, self.method.order)
+            order = _rows_of(ids, read_table(path, ORDER)["id"].tolist(), path)
+        if self.method.difficulty == "measured":
+            path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
+            table = read_table(path, DIFFICULTY)
+            rows = _rows_of(ids, table["id"].tolist(), path)
+            difficulty = np.empty(len(rows))
+            difficulty[rows] = table["difficulty"].to_numpy()
+        elif self.method.difficulty == "column":
+            difficulty = _scaled_column(layout.split(key.dataset, "train"))
+        return Setting(len(ids), self.settings.prompts, key.seed, order, difficulty)
+
+    def _test_start(self) -> None:
+        for name in self.slice["benchmarks"]:
+            path = self.context.layout.start(self.key.model, name)
+            row = read_json(path)
+            append_lines(self.tests, [row])
+            self._track_test(row)
+
+    def _track_test(self, row: dict[str, Any]) -> None:
+        values = {k: v for k, v in row.items() if k != "benchmark"}
+        self.tracked.metrics([values], prefix=f"eval/{row['benchmark']}/")
+
+    def _finish(self) -> None:
+        rows, tests = read_lines(self.steps), read_lines(self.tests)
+        idle = sum(row["zero_variance"] == 1 for row in rows)
+        if idle:
+            print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
+        for path in (self.steps, self.tests, self.folder / "run.json"):
+            self.tracked.artifact(path)
+        if self.method.order:
+            key = self.key
+            self.tracked.artifact(
+                self.context.layout.order(key.model, key.dataset, self.method.order)
+            )
+        self.tracked.tag("gainrl.zero_variance_steps", str(idle))
+        self.tracked.finish()
+        final = {row["benchmark"]: row["accuracy"] for row in tests}
+        write_json(
+            self.folder / "done.json",
+            {
+                "final": final,
+                "steps": len(rows),
+                "zero_variance_steps": idle,
+                "config_hash": self.config_hash,
+            },
+        )
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def _rows_of(ids: list[str], wanted: list[str], path: Path) -> np.ndarray:
+    """Rows of the training table for the ids of another table, which must hold the same prompts."""
+    where = {name: row for row, name in enumerate(ids)}
+    if set(where) != set(wanted):
+        odd = sorted(set(where) ^ set(wanted))[0]
+        raise DataError(f"{path}: not of this training table (first difference: '{odd}')")
+    return np.array([where[name] for name in wanted], dtype=np.int64)
+
+
+def _scaled_column(path: Path) -> np.ndarray:
+    """The data set's own difficulties, scaled linearly to [0, 100]."""
+    table = read_table(path, PROMPTS)
+    if "difficulty" not in table:
+        raise DataError(f"{path}: no column 'difficulty'; use difficulty: measured")
+    values = table["difficulty"].to_numpy(dtype=float)
+    if np.isnan(values).any():
+        row = int(np.isnan(values).argmax())
+        raise DataError(f"{path}: row {row} has no 'difficulty'; use difficulty: measured")
+    spread = values.max() - values.min()
+    return 100 * (values - values.min()) / spread if spread else np.full(len(values), 50.0)

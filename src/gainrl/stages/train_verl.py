@@ -1,0 +1,259 @@
+"""Training runs on verl: our settings in, our records out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from transformers import AutoConfig, GenerationConfig
+
+from gainrl import curricula
+from gainrl.data.prompts import TODAY, Prompts, Renderer, encode
+from gainrl.errors import BackendError, CheckpointError, ConfigError, DataError
+from gainrl.models.loading import load_tokenizer
+from gainrl.records import (
+    PROMPTS,
+    SAMPLES,
+    read_lines,
+    read_table,
+    truncate_lines,
+    write_table,
+    write_text,
+)
+from gainrl.stages.evaluate import max_response
+from gainrl.stages.runs import TrainingRun
+from gainrl.training.verl import launch, settings
+
+ENVIRONMENTS = Path(".environments")
+"""Where rules/verl.smk builds verl's environments, below the working folder."""
+POLL_SECONDS = 0.2
+UNUSED = {"every", "batch", "seed"}
+"""Keys of `evaluation` that verl's tests do not know; `every` is the run's for all benchmarks."""
+
+
+class VerlRun(TrainingRun):
+    """A run of verl's trainer, in verl's own environment."""
+
+    def execute(self) -> None:
+        """Train, test, record; go on from verl's newest checkpoint if there is one.
+
+        Raises:
+            CheckpointError: the checkpoint belongs to another configuration.
+            BackendError: verl failed, or made no step for `verl.patience` seconds.
+            TrackingError: as the local backend.
+        """
+        python = self._python()
+        self._check_tests()
+        resumed = self._newest()
+        job = self._prepare(resumed)
+        self._open()
+        if resumed == 0:
+            for path in (self.steps, self.timing, self.tests):
+                path.unlink(missing_ok=True)
+            for name in ("samples", "snapshots", "checkpoints"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            self._test_start()
+        else:
+            print(f"going on from step {resumed}", flush=True)
+            for path in (self.steps, self.timing, self.tests):
+                truncate_lines(path, resumed)
+        self.printed, self.last = resumed, self.settings.steps
+        write_text(self.checkpoints / "config_hash", self.config_hash)
+        verl = self.context.preset.verl
+        variables = {**verl.variables, "GAINRL_SEGMENTS": str(self._input("segments.npz"))}
+        if not self._complete():  # else only something after the last test failed
+            launch.run(python, job, variables, verl.patience, verl.nodes, self._follow)
+            self._follow()
+        if not self._complete():
+            raise BackendError(f"{self.folder / 'verl.log'}: verl ended before the last test")
+        self._track_until(self.last)
+        self._collect()
+        self._finish()
+
+    def _python(self) -> Path:
+        verl = self.context.preset.verl
+        built = ENVIRONMENTS / f"verl-{verl.environment}" / "bin" / "python"
+        path = Path(verl.python) if verl.python else built
+        if not path.exists():
+            hint = (
+                "key verl.python"
+                if verl.python
+                else f"`gainrl environment verl-{verl.environment}` builds it"
+            )
+            raise ConfigError(f"{path}: no Python of verl's environment there ({hint})")
+        return path.absolute()  # not resolved: a virtual environment's python is a link
+
+    def _check_tests(self) -> None:
+        """verl tests all benchmarks with one setting; refuse what would be tested otherwise."""
+        preset, model = self.context.preset, self.key.model
+        for name in self.slice["benchmarks"]:
+            wanted = preset.evaluation_for(name, model).model_dump(
+                exclude={"every", "batch", "seed"}
+            )
+            ours = self.evaluation.model_dump(exclude={"every", "batch", "seed"})
+            if wanted != ours or max_response(preset, model, name) != self.settings.max_response:
+                raise ConfigError(
+                    f"overrides.{name}: verl tests all benchmarks of a run with the settings of "
+                    f"its training data ('{self.key.dataset}'), and with training.max_response"
+                )
+
+    def _newest(self) -> int:
+        """Step of verl's newest complete checkpoint, or 0."""
+        note, pointer = self.checkpoints / "config_hash", self.checkpoints / launch.NEWEST
+        if not pointer.exists():
+            return 0
+        text, found = pointer.read_text(encoding="ascii"), note.read_text(encoding="ascii")
+        if found != self.config_hash:
+            raise CheckpointError(
+                f"{self.checkpoints}: written under another configuration ({found}, now "
+                f"{self.config_hash}); delete it to start this run anew"
+            )
+        if not text.isdecimal() or not (self.checkpoints / f"global_step_{text}").is_dir():
+            raise CheckpointError(f"{pointer}: damaged; delete {self.checkpoints} to start anew")
+        return int(text)
+
+    def _input(self, name: str) -> Path:
+        return (self.folder / "verl" / name).absolute()
+
+    def _prepare(self, resumed: int) -> dict[str, Any]:
+        """Write what verl reads; returns the job for `entry`."""
+        key, layout, preset = self.key, self.context.layout, self.context.preset
+        folder = layout.model(key.model).absolute()
+        tokenizer = load_tokenizer(folder)
+        window = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
+        room = window - self.settings.max_response
+        prompts = self._write_train(tokenizer, room)
+        weight = preset.scoring.inter_weight
+        launch.write_segments(
+            self._input("segments.npz"),
+            prompts,
+            preset.scoring.tap,
+            weight,
+            preset.scoring.variant == "offdiagonal",
+        )
+        tests = {name: self._write_test(name, tokenizer, room) for name in self.slice["benchmarks"]}
+        place = settings.Place(
+            self.folder.absolute(), folder, self._input("train.parquet"), tuple(tests.values())
+        )
+        setting = self.setting(prompts.ids)
+        policy = self.method.curriculum
+        curricula.build(policy.name, policy.parameters, setting)  # an error here, not in verl
+        overrides = settings.overrides(
+            preset.verl, self.settings, self.evaluation, place, self.method.algorithm, key.seed
+        )
+        if "date_string" in tokenizer.chat_template:
+            date = TODAY.strftime("%d %b %Y")
+            overrides.append(f'+data.apply_chat_template_kwargs.date_string="{date}"')
+        return {
+            "folder": str(self.folder.absolute()),
+            "overrides": overrides,
+            "seed": key.seed,
+            "steps": self.settings.steps,
+            "resumed": resumed,
+            "snapshots": {
+                str(step): str(layout.snapshot(key, step).absolute())
+                for step in self.slice["snapshots"]
+            },
+            "poll_interval": POLL_SECONDS,
+            "benchmarks": list(tests),
+            "ends": _ends(folder, tokenizer),
+            "curriculum": {
+                "name": policy.name,
+                "parameters": policy.parameters,
+                "order": _listed(setting.order),
+                "difficulty": _listed(setting.difficulty),
+            },
+        }
+
+    def _write_train(self, tokenizer: Any, room: int) -> Prompts:
+        key, spec = self.key, self.context.preset.datasets[self.key.dataset]
+        table = read_table(self.context.layout.split(key.dataset, "train"), PROMPTS)
+        ids, questions = list(table["id"]), list(table["question"])
+        prompts = encode(
+            tokenizer,
+            ids,
+            questions,
+            template=spec.prompt,
+            system=spec.system,
+            max_length=self.settings.max_prompt,
+            context=room,
+        )
+        target = self._input("train.parquet")
+        golds = list(table["answer"])
+        launch.write_prompts(target, key.dataset, ids, questions, golds, spec.prompt, spec.system)
+        return prompts
+
+    def _write_test(self, name: str, tokenizer: Any, room: int) -> Path:
+        spec = self.context.preset.datasets[name]
+        path = self.context.layout.split(name, "eval")
+        table = read_table(path, PROMPTS)
+        if table.empty:
+            raise DataError(f"{path}: no held-out prompts to test on")
+        ids, questions = list(table["id"]), list(table["question"])
+        renderer = Renderer(tokenizer, spec.prompt, spec.system, self.settings.max_prompt, room)
+        renderer.tokens(ids, questions, segments=False)
+        target = self._input(f"eval-{name}.parquet")
+        golds = list(table["answer"])
+        launch.write_prompts(target, name, ids, questions, golds, spec.prompt, spec.system)
+        return target
+
+    def _complete(self) -> bool:
+        """Whether the last step was made, saved and tested."""
+        tested = [row["benchmark"] for row in read_lines(self.tests) if row["step"] == self.last]
+        return self._newest() == self.last and set(tested) == set(self.slice["benchmarks"])
+
+    def _follow(self) -> None:
+        """Print new steps and tests; track those that no resumed run will do again."""
+        seconds = {row["step"]: row for row in read_lines(self.timing)}
+        for record in read_lines(self.steps):
+            step = record["step"]
+            if step <= self.printed or step not in seconds:
+                continue
+            self.printed = step
+            warning = "  every group has zero variance" if record["zero_variance"] == 1 else ""
+            print(
+                f"step {step}/{self.settings.steps}  accuracy {record['accuracy']:.3f}  "
+                f"C {record['signal']:.3f}  {seconds[step]['seconds_step']:.2f} s{warning}",
+                flush=True,
+            )
+        pointer = self.checkpoints / launch.NEWEST
+        text = pointer.read_text(encoding="ascii") if pointer.exists() else ""
+        if text.isdecimal():
+            self._track_until(int(text))
+
+    def _track_until(self, step: int) -> None:
+        self.tracked.metrics([row for row in read_lines(self.steps) if row["step"] <= step])
+        for row in read_lines(self.tests):
+            if row["step"] <= step:
+                self._track_test(row)
+
+    def _collect(self) -> None:
+        """The last test's answers as sample tables, and the trained model."""
+        for name in self.slice["benchmarks"]:
+            found = read_lines(self.folder / "verl" / "answers.jsonl")
+            rows = [row for row in found if row.pop("benchmark") == name]
+            write_table(self.folder / "samples" / f"{name}.parquet", pd.DataFrame(rows), SAMPLES)
+        if self.settings.keep_model:
+            newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
+            target = self.folder / "model"
+            if newest.exists():  # else it was moved before something else failed
+                shutil.rmtree(target, ignore_errors=True)
+                os.replace(newest, target)
+
+
+def _ends(folder: Path, tokenizer: Any) -> list[int]:
+    """Token ids that end a response."""
+    try:
+        named = GenerationConfig.from_pretrained(folder).eos_token_id
+    except OSError:  # the folder has no generation_config.json
+        named = None
+    several = named if isinstance(named, list) else [named]
+    return sorted({token for token in (*several, tokenizer.eos_token_id) if token is not None})
+
+
+def _listed(values: np.ndarray | None) -> list[Any] | None:
+    return None if values is None else values.tolist()
