@@ -1,12 +1,11 @@
 """verl on a CPU, for tests alone: what verl 0.9.1 hard-codes for GPUs is put right from outside.
 
-Loaded in every verl process by VERL_USE_EXTERNAL_MODULES; `environment()` gives the variables.
+Loaded in every verl process by VERL_USE_EXTERNAL_MODULES; place.py sets it.
 """
 
 import importlib.abc
 import importlib.metadata
 import importlib.util
-import os
 import sys
 import types
 from contextlib import contextmanager
@@ -178,21 +177,6 @@ _patch_version()
 _patch_pinned_memory()
 
 
-def environment(folder):
-    """Variables for a verl process on this machine."""
-    return {
-        "VERL_PLATFORM": "cpu",
-        "VERL_USE_EXTERNAL_MODULES": "cpu_platform",
-        "VERL_ENGINE_DEVICE": "cuda",
-        "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
 OVERRIDES = {
     "actor_rollout_ref.actor.use_torch_compile": False,
     "actor_rollout_ref.ref.use_torch_compile": False,
@@ -208,4 +192,9 @@ OVERRIDES = {
     "+ray_kwargs.ray_init.num_gpus": 1,
     "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes": 64,
     "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
+    "+actor_rollout_ref.actor.fsdp_config.mixed_precision": {
+        "param_dtype": "fp32",
+        "reduce_dtype": "fp32",
+        "buffer_dtype": "fp32",
+    },
 }

@@ -236,7 +236,8 @@ class VerlRun(TrainingRun):
         for name in self.slice["benchmarks"]:
             found = read_lines(self.folder / "verl" / "answers.jsonl")
             rows = [row for row in found if row.pop("benchmark") == name]
-            write_table(self.folder / "samples" / f"{name}.parquet", pd.DataFrame(rows), SAMPLES)
+            answers = pd.DataFrame(rows).sort_values(["id", "sample"], ignore_index=True)
+            write_table(self.folder / "samples" / f"{name}.parquet", answers, SAMPLES)
         if self.settings.keep_model:
             newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
             target = self.folder / "model"

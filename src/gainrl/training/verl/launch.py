@@ -6,6 +6,7 @@ when no step was recorded for `patience` seconds (a failed weight push hangs for
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -117,6 +118,7 @@ def run(
                 stderr=subprocess.STDOUT,
                 env={**environment, "RAY_ADDRESS": address},
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
             reason = _watch(process, folder, patience, follow)
         finally:
@@ -141,6 +143,11 @@ def _watch(
             return f"nothing new for {patience:.0f} s"
         time.sleep(0.5)
     return f"verl exited with code {process.returncode}" if process.returncode else None
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGTERM when the launcher is killed; Ray's daemons end with their driver."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 @contextmanager

@@ -130,4 +130,6 @@ def _text(value: Any) -> str:
     """A value in Hydra's grammar."""
     if value is None:
         return "null"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
     return json.dumps(value) if isinstance(value, str | list | bool) else str(value)

@@ -7,6 +7,7 @@ and every step appends the same record as the local backend does.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from gainrl import curricula
 from gainrl.curricula import Curriculum, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
-from gainrl.training.verl.engine import FIELD
+from gainrl.training.verl.engine import FIELD, SECONDS
 
 MODE = "gainrl"
 LOSSES = {
@@ -146,6 +147,7 @@ class CurriculumTrainer(PPOTrainerSync):
         seconds = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
         rolled = seconds.pop("seconds_gen", 0.0)
         whole = time.perf_counter() - began
+        seconds["seconds_signal"] = self.signal_seconds
         seconds |= {"seconds_rollout": rolled, "seconds_train": whole - rolled}
         seconds["seconds_step"] = whole
         append_lines(self.folder / "timing.jsonl", [{"step": self.global_steps, **seconds}])
@@ -160,6 +162,7 @@ class CurriculumTrainer(PPOTrainerSync):
             if not tag.get("is_padding", False)
         ]
         fields = ["rm_scores", "responses", "response_mask", "advantages", FIELD]
+        fields += [SECONDS] if "GAINRL_TIME_SIGNAL" in os.environ else []
         data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=fields)
         reward = np.array([row.sum().item() for row in data["rm_scores"].unbind()])
         tokens = np.array([int(row.sum()) for row in data["response_mask"].unbind()])
@@ -173,6 +176,8 @@ class CurriculumTrainer(PPOTrainerSync):
         )
         last = np.array([int(row[-1]) for row in data["responses"].unbind()])
         signal = np.array([row.item() for row in data[FIELD].unbind()])
+        timed = data[SECONDS].unbind() if SECONDS in fields else []
+        self.signal_seconds = sum(row.item() for row in timed) / self._data_parallel()
         rows = np.array([self.row_of[key.split("_")[0]] for key in real])
         drawn = self.train_dataloader.rows
         groups = [np.flatnonzero(rows == row) for row in drawn]
@@ -193,6 +198,9 @@ class CurriculumTrainer(PPOTrainerSync):
             "response_length": float(tokens.mean()),
             "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
         }
+
+    def _data_parallel(self) -> int:
+        return int(self.config.trainer.nnodes * self.config.trainer.n_gpus_per_node)
 
     def _validate(self) -> dict[str, float]:
         """verl's validation; its answers and their accuracy become our records."""

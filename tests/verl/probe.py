@@ -1,0 +1,79 @@
+"""Loaded in verl's processes by VERL_USE_EXTERNAL_MODULES: notes what the tests ask about.
+
+Below the folder GAINRL_PROBE: curriculum.jsonl, a line a batch and one an outcome; batch.pt, the
+rollouts of the first step as verl has them.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(os.environ["GAINRL_PROBE"])
+
+
+def note(**values):
+    FOLDER.mkdir(exist_ok=True)
+    with open(FOLDER / "curriculum.jsonl", "a") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+class Noted:
+    """A curriculum whose batches and outcomes are written down."""
+
+    def __init__(self, curriculum):
+        self._curriculum = curriculum
+
+    def __getattr__(self, name):
+        return getattr(self._curriculum, name)
+
+    def next_batch(self):
+        before = self._curriculum.state_dict()
+        rows = self._curriculum.next_batch()
+        note(event="drawn", before=before, rows=rows.tolist())
+        return rows
+
+    def observe(self, outcome):
+        values = {key: value.tolist() for key, value in dataclasses.asdict(outcome).items()}
+        self._curriculum.observe(outcome)
+        note(event="observed", **values, after=self._curriculum.state_dict())
+
+
+def keep_first_batch(trainer):
+    """Write the first step's rollouts, advantages and log-probabilities to batch.pt."""
+    import transfer_queue as tq
+
+    outcome = trainer._outcome
+
+    def noted(self, batch):
+        if not (FOLDER / "batch.pt").exists():
+            fields = ["prompts", "responses", "rm_scores", "advantages", "old_log_probs"]
+            fields.append("rollout_log_probs")
+            data = tq.kv_batch_get(
+                keys=batch.keys, partition_id=batch.partition_id, select_fields=fields
+            )
+            kept = {name: [row.clone() for row in data[name].unbind()] for name in fields}
+            kept["rows"] = [self.row_of[key.split("_")[0]] for key in batch.keys]
+            torch.save(kept, FOLDER / "batch.pt")
+        return outcome(self, batch)
+
+    trainer._outcome = noted
+
+
+def watch():
+    """Put the notes in place; only the process that trains ever builds a curriculum."""
+    from gainrl import curricula
+
+    build = curricula.build
+
+    def building(*arguments):
+        keep_first_batch(sys.modules["gainrl.training.verl.trainer"].CurriculumTrainer)
+        return Noted(build(*arguments))
+
+    curricula.build = building
+
+
+watch()
