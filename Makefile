@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-slow test-slurm lint ui bench clean
+.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench clean
 
 run: setup
 	snakemake --configfile $(PRESET) --quiet rules
@@ -28,11 +28,19 @@ $(STAMP): envs/local.txt pyproject.toml
 test: setup
 	$(BIN)/python -m pytest
 
-test-slow: setup
+VERL := .environments/verl-cpu/ready
+$(VERL): $(STAMP) envs/verl-cpu.txt
+	snakemake $@ --configfile $(PRESET) --quiet rules
+
+# Ray, FSDP2 and vLLM on a CPU, in verl's own environment.
+test-verl: $(VERL)
+	$(BIN)/python -m pytest -m "verl and not slow" tests/verl
+
+test-slow: $(VERL)
 	$(BIN)/python -m pytest -m slow
 
 # Installs and starts a one-node SLURM with pretend GPUs (Debian, root), and stops it again.
-test-slurm: setup
+test-slurm: $(VERL)
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: setup

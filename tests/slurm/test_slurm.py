@@ -136,6 +136,7 @@ rule all:
     input: "train.txt", "evaluate.txt", "tables.txt"
 rule train:
     output: "train.txt", gpus="gpus.txt"
+    resources: gpu=8, nodes=1
     shell:
         "scontrol show job $SLURM_JOB_ID > {output[0]}; "
         "echo $CUDA_VISIBLE_DEVICES > {output.gpus}"

@@ -167,11 +167,28 @@ def _keep_weights_unpacked(module):
     module.dispatch_cpu_unquantized_gemm = plain
 
 
-GEMM = "vllm.model_executor.layers.utils"
-if GEMM in sys.modules:  # a vLLM worker, which imports verl late
-    _keep_weights_unpacked(sys.modules[GEMM])
-else:
-    sys.meta_path.insert(0, _AfterImport(GEMM, _keep_weights_unpacked))
+def _critic_without_flash_attention(module):
+    """verl hard-codes flash_attention_2 for the critic."""
+
+    def load(local_path, torch_dtype, model_config, trust_remote_code):
+        from transformers import AutoModelForTokenClassification
+
+        return AutoModelForTokenClassification.from_pretrained(
+            local_path, dtype=torch_dtype, config=model_config, attn_implementation="sdpa"
+        )
+
+    module.load_valuehead_model = load
+
+
+def _patch_when_imported(name, change):
+    if name in sys.modules:  # a vLLM worker, for one, imports verl late
+        change(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _AfterImport(name, change))
+
+
+_patch_when_imported("vllm.model_executor.layers.utils", _keep_weights_unpacked)
+_patch_when_imported("verl.utils.model", _critic_without_flash_attention)
 _patch_process_group()
 _patch_version()
 _patch_pinned_memory()

@@ -143,7 +143,13 @@ class VerlRun(TrainingRun):
         policy = self.method.curriculum
         curricula.build(policy.name, policy.parameters, setting)  # an error here, not in verl
         overrides = settings.overrides(
-            preset.verl, self.settings, self.evaluation, place, self.method.algorithm, key.seed
+            preset.verl,
+            self.settings,
+            self.evaluation,
+            place,
+            self.method.algorithm,
+            key.seed,
+            export=self.settings.keep_model or bool(self.slice["snapshots"]),
         )
         if "date_string" in tokenizer.chat_template:
             date = TODAY.strftime("%d %b %Y")

@@ -15,8 +15,9 @@ from gainrl.config_verl import Verl
 
 PLUGIN = "gainrl.training.verl.engine"
 REWARD = Path(__file__).with_name("reward.py")
-CONTENTS = ["model", "optimizer", "extra", "hf_model"]
-"""hf_model: the weights as a Hugging Face folder, in the dtype they are trained in."""
+CONTENTS = ["model", "optimizer", "extra"]
+EXPORT = ["hf_model"]
+"""The weights as a Hugging Face folder, in the dtype they are trained in."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ def overrides(
     place: Place,
     algorithm: str,
     seed: int,
+    export: bool = True,
 ) -> list[str]:
     """Hydra overrides of verl's ppo_trainer for a run.
 
     Args:
         algorithm: 'grpo', or 'ppo' (GAE with a critic of the policy's size).
+        export: checkpoints hold the weights as a Hugging Face folder too.
 
     Returns:
         'key=value' strings, sorted by key; `verl.keys` win over what the preset says otherwise.
@@ -77,7 +80,7 @@ def overrides(
         "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",
         "actor_rollout_ref.actor.entropy_coeff": 0,
         "actor_rollout_ref.actor.loss_agg_mode": "token-mean",
-        "actor_rollout_ref.actor.checkpoint.save_contents": CONTENTS,
+        "actor_rollout_ref.actor.checkpoint.save_contents": CONTENTS + EXPORT * export,
         "actor_rollout_ref.ref.strategy": "fsdp2",
         "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
         "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu": tokens,

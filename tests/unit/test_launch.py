@@ -1,0 +1,118 @@
+"""The launcher of verl, with small programs in verl's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from gainrl.errors import BackendError
+from gainrl.training.verl import launch
+
+
+def program(folder: Path, body: str) -> Path:
+    """An executable that is called as verl's Python is, and does something else."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\nimport os, sys, time\n" + textwrap.dedent(body))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def start(folder: Path, body: str, patience: float = 60.0) -> None:
+    """Run the launcher on a program."""
+    launch.run(program(folder, body), {"folder": str(folder)}, {}, patience)
+
+
+def alive(folder: Path) -> list[int]:
+    """Processes of a run that have not ended."""
+    return launch._marked(f"{launch.MARK}={folder.resolve()}")
+
+
+def test_a_run_that_ends_well(tmp_path):
+    start(tmp_path, "print(sys.argv, os.environ['RAY_ADDRESS'], os.environ['RAY_TMPDIR'])")
+    said = (tmp_path / "verl.log").read_text()
+    assert f"'{tmp_path / 'job.json'}'] local /tmp/gainrl-ray-" in said
+    assert not Path(said.split()[-1]).exists()
+
+
+def test_a_failure_names_the_log_and_the_error_in_it(tmp_path):
+    body = """
+        print("\\x1b[36m(Runner pid=1)\\x1b[0m ValueError: the third layer is missing")
+        print("shutting down")
+        sys.exit(3)
+    """
+    with pytest.raises(BackendError) as caught:
+        start(tmp_path, body)
+    assert str(caught.value) == (
+        f"{tmp_path / 'verl.log'}: verl exited with code 3; "
+        "error: (Runner pid=1) ValueError: the third layer is missing"
+    )
+
+
+def test_an_error_of_an_earlier_attempt_is_not_shown(tmp_path):
+    (tmp_path / "verl.log").write_text("OSError: of yesterday\n")
+    with pytest.raises(BackendError, match="last line: today"):
+        start(tmp_path, "print('today'); sys.exit(1)")
+
+
+def test_a_run_that_hangs_is_ended_with_all_it_started(tmp_path):
+    body = f"""
+        import subprocess
+        # What leaves the process group, as Ray's daemons do, and ignores SIGTERM.
+        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+        subprocess.Popen(["{sys.executable}", "-c", code], start_new_session=True)
+        time.sleep(60)
+    """
+    with pytest.raises(BackendError, match="nothing new for 2 s"):
+        start(tmp_path, body, patience=2)
+    assert alive(tmp_path) == []
+
+
+def test_patience_is_counted_from_the_last_step(tmp_path):
+    body = f"""
+        for step in range(4):
+            time.sleep(1.2)
+            with open("{tmp_path}/steps.jsonl", "a") as file:
+                file.write("x")
+    """
+    start(tmp_path, body, patience=2.5)
+
+
+def test_what_a_killed_launcher_left_is_ended_before_the_next_run(tmp_path):
+    variables = {**os.environ, launch.MARK: str(tmp_path.resolve())}
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=variables)
+    start(tmp_path, "")
+    assert left.wait(5) == -signal.SIGTERM
+
+
+def test_a_terminated_launcher_ends_its_run(tmp_path):
+    path = program(tmp_path, "time.sleep(60)")
+    code = f"""
+        from pathlib import Path
+        from gainrl.training.verl import launch
+        launch.run(Path({str(path)!r}), {{"folder": {str(tmp_path)!r}}}, {{}}, 60.0)
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    deadline = time.monotonic() + 30
+    while not alive(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert alive(tmp_path) == []
+
+
+def test_several_nodes_need_an_allocation_of_that_size(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_NUM_NODES", raising=False)
+    with pytest.raises(BackendError, match=r"verl.nodes is 2, but the allocation is none"):
+        launch.run(program(tmp_path, ""), {"folder": str(tmp_path)}, {}, 5.0, nodes=2)
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    with pytest.raises(BackendError, match=r"verl.nodes is 2, but the allocation has 3"):
+        launch.run(program(tmp_path, ""), {"folder": str(tmp_path)}, {}, 5.0, nodes=2)

@@ -1,0 +1,124 @@
+"""What a preset becomes in verl's configuration, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from gainrl import planning
+from gainrl.config import Preset, load_preset
+from gainrl.errors import ConfigError
+from gainrl.training.verl.settings import Place, overrides
+
+PAPER = Path(__file__).resolve().parents[2] / "experiments" / "paper.yaml"
+PLACE = Place(Path("/run/seed0"), Path("/m"), Path("/train.parquet"), (Path("/a"), Path("/b")))
+
+
+def settings(preset: Preset, model: str, algorithm: str = "grpo", export: bool = True):
+    """verl's keys and values for a run of a preset on DeepScaleR."""
+    pairs = overrides(
+        preset.verl,
+        preset.training_for("deepscaler", model),
+        preset.evaluation_for("deepscaler", model),
+        PLACE,
+        algorithm,
+        seed=3,
+        export=export,
+    )
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return load_preset(PAPER)
+
+
+def test_the_papers_command_for_the_7b_model(paper):
+    """Appendix E.2 of the paper, but for the two keys that docs/verl.md names."""
+    found = settings(paper, "qwen2.5-math-7b")
+    assert {
+        "algorithm.adv_estimator": '"grpo"',
+        "data.train_batch_size": "1024",
+        "data.max_prompt_length": "1024",
+        "data.max_response_length": "8192",
+        "actor_rollout_ref.actor.optim.lr": "1e-06",
+        "actor_rollout_ref.model.use_remove_padding": "true",
+        "actor_rollout_ref.actor.ppo_mini_batch_size": "256",
+        "actor_rollout_ref.actor.use_dynamic_bsz": "true",
+        "actor_rollout_ref.actor.use_kl_loss": "true",
+        "actor_rollout_ref.actor.kl_loss_coef": "0.001",
+        "actor_rollout_ref.actor.kl_loss_type": '"low_var_kl"',
+        "actor_rollout_ref.actor.entropy_coeff": "0",
+        "actor_rollout_ref.model.enable_gradient_checkpointing": "true",
+        "actor_rollout_ref.rollout.tensor_model_parallel_size": "1",
+        "actor_rollout_ref.rollout.name": '"vllm"',
+        "actor_rollout_ref.rollout.gpu_memory_utilization": "0.6",
+        "actor_rollout_ref.rollout.n": "8",
+        "trainer.nnodes": "1",
+        "trainer.n_gpus_per_node": "8",
+        "trainer.save_freq": "20",
+        "trainer.test_freq": "5",
+        "trainer.total_training_steps": "200",
+    }.items() <= found.items()
+    assert settings(paper, "llama-3.2-3b")["data.max_response_length"] == "3000"
+
+
+def test_a_micro_batch_holds_the_longest_sequence(paper):
+    changed = paper.model_copy(
+        update={"training": paper.training.model_copy(update={"micro_batch_tokens": 8000})}
+    )
+    found = settings(changed, "qwen2.5-math-7b")
+    assert found["actor_rollout_ref.actor.ppo_max_token_len_per_gpu"] == str(1024 + 8192)
+
+
+def test_ppo_adds_a_critic_of_the_policys_size(paper):
+    grpo, ppo = (settings(paper, "llama-3.2-3b", name) for name in ("grpo", "ppo"))
+    assert not [key for key in grpo if key.startswith("critic.")]
+    assert ppo["algorithm.adv_estimator"] == '"gae"'
+    assert (ppo["critic.model.path"], ppo["critic.optim.lr"]) == ('"/m"', "1e-05")
+    assert ppo["critic.strategy"] == '"fsdp2"'
+
+
+def test_the_presets_own_keys_win(paper):
+    keys = {
+        "data.seed": 7,
+        "+a.b": {"c": None, "d": "text"},
+        "actor_rollout_ref.actor.grad_clip": 2,
+    }
+    changed = paper.model_copy(update={"verl": paper.verl.model_copy(update={"keys": keys})})
+    found = settings(changed, "llama-3.2-3b")
+    assert (found["data.seed"], found["actor_rollout_ref.actor.grad_clip"]) == ("7", "2")
+    assert found["+a.b"] == '{c:null,d:"text"}'
+
+
+def test_weights_are_exported_only_where_they_are_kept(paper):
+    key = "actor_rollout_ref.actor.checkpoint.save_contents"
+    assert settings(paper, "llama-3.2-3b")[key] == '["model", "optimizer", "extra", "hf_model"]'
+    lean = settings(paper, "llama-3.2-3b", export=False)
+    assert lean[key] == '["model", "optimizer", "extra"]'
+
+
+def test_ppo_needs_verl(paper):
+    data = copy.deepcopy(paper.model_dump(mode="json"))
+    data["methods"]["grpo"]["algorithm"] = "ppo"
+    planning.load(data)
+    data["training"]["backend"] = "local"
+    with pytest.raises(ConfigError, match=r"methods.grpo.algorithm: 'ppo' needs training.backend"):
+        planning.load(data)
+
+
+def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
+    run = ("llama-3.2-3b", "deepscaler", "gain")
+    before = planning.run_slice(paper, *run)
+    for key, value, changes in (
+        ("keys", {"data.seed": 1}, True),
+        ("critic_lr", 1e-4, True),
+        ("nodes", 2, False),
+        ("patience", 60, False),
+        ("python", "/opt/python", False),
+    ):
+        verl = paper.verl.model_copy(update={key: value})
+        after = planning.run_slice(paper.model_copy(update={"verl": verl}), *run)
+        assert (after != before) is changes, key

@@ -1,0 +1,76 @@
+"""PPO on two ranks, and learning curves beside the local backend's (`make test-slow`)."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandas as pd
+import place as places
+import pytest
+
+from gainrl.records import read_lines
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    if not places.PYTHON.exists():
+        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+    folder = tmp_path_factory.mktemp("verl-slow")
+    place = places.Place(folder, places.preset(folder, kl=0.001, mini_batch=4))
+    place.prepare()
+    return place
+
+
+def test_ppo_with_a_critic_on_two_ranks(place):
+    content = copy.deepcopy(place.content)
+    content["verl"]["gpus_per_node"] = 2
+    content["verl"]["keys"]["+ray_kwargs.ray_init.num_gpus"] = 2
+    two = places.Place(place.folder, content)
+    two.gainrl(*two.train("gain-ppo"), seconds=900)
+    folder = two.run("gain-ppo")
+    steps, tests = read_lines(folder / "steps.jsonl"), read_lines(folder / "eval.jsonl")
+    assert len(steps) == content["training"]["steps"]
+    assert tests[-1]["accuracy"] > tests[0]["accuracy"] + 0.3
+    # The signal of the first step, whose samples were spread over both ranks.
+    scores = pd.read_parquet(two.home / "signals/nano/sevens/scores.parquet")
+    table = pd.read_parquet(two.home / "data/sevens/train.parquet")
+    start = scores.set_index("id").loc[table["id"], "c"].to_numpy()
+    observed = read_lines(two.folder / "probe" / "curriculum.jsonl")
+    first = next(event for event in observed if event["event"] == "observed")
+    np.testing.assert_allclose(first["signal"], start[first["rows"]], atol=1e-5)
+
+
+def test_the_backends_learn_alike(place):
+    """Accuracy by step, mean over seeds: as far apart as seeds are, and no farther."""
+    curves = {}
+    for backend in ("local", "verl"):
+        content = copy.deepcopy(place.content)
+        content["preset"] = f"parity-{backend}"
+        content["training"]["backend"] = backend
+        for method in [name for name in content["methods"] if name != "grpo"]:
+            content["methods"].pop(method)
+        content["experiments"]["table1"]["methods"] = ["grpo"]
+        one = places.Place(place.folder, content)
+        one.home.mkdir(exist_ok=True)
+        for name in ("data", "models", "signals", "evals"):
+            if not (one.home / name).exists():
+                (one.home / name).symlink_to(place.home / name)
+        one.gainrl("tracking", "init")
+        for seed in SEEDS:
+            one.gainrl(*one.train("grpo", seed), seconds=600)
+        rows = [read_lines(one.run("grpo", seed) / "steps.jsonl") for seed in SEEDS]
+        curves[backend] = np.array([[row["accuracy"] for row in run] for run in rows])
+    for backend, curve in curves.items():
+        print(backend, np.round(curve.mean(0), 3).tolist(), "sd", np.round(curve.std(0, ddof=1), 3))
+    mean = {backend: curve.mean(0) for backend, curve in curves.items()}
+    spread = np.sqrt(sum(curve.var(0, ddof=1) / len(SEEDS) for curve in curves.values()))
+    # A binomial floor: three runs can agree by chance where accuracy is near 0 or 1.
+    p, n = (mean["local"] + mean["verl"]) / 2, len(SEEDS) * 64
+    floor = np.sqrt(2 * p * (1 - p) / n)
+    gap = np.abs(mean["local"] - mean["verl"]) / np.maximum(spread, floor).clip(1e-3)
+    assert gap.max() < 4
+    assert gap.mean() < 2
