@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,11 @@ import pytest
 pytestmark = pytest.mark.slurm
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "verl"))
+import place as places  # noqa: E402
+
+from gainrl.records import read_lines  # noqa: E402
+
 CLUSTER = Path(__file__).with_name("cluster.sh")
 START_SECONDS, STOP_SECONDS = 420, 60
 # What the profile leaves to its users: this cluster has no accounting, and tests do not wait for
@@ -121,6 +129,12 @@ def _edit(folder: Path, **choices: str) -> None:
     (folder / "slurm" / "config.yaml").write_text(text)
 
 
+def _copy(folder: Path) -> Path:
+    """The repository without what its .gitignore names, so that results/ there stays as it is."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns", "results")
+    return Path(shutil.copytree(REPOSITORY, folder / "copy", ignore=ignored))
+
+
 def _job(path: Path) -> dict[str, str]:
     """What `scontrol show job` printed, by name."""
     return dict(item.split("=", 1) for item in path.read_text().split() if "=" in item)
@@ -185,9 +199,7 @@ rule train:
 
 @pytest.mark.timeout(1800)
 def test_the_pipeline_makes_its_table(cluster: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "copy"  # so that results/ of the repository stays as it is
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns", "results")
-    shutil.copytree(REPOSITORY, folder, ignore=ignored)
+    folder = _copy(tmp_path)
     # The node claims more processors than there are, so the number of jobs is what holds it back.
     _snakemake(
         cluster,
@@ -202,3 +214,45 @@ def test_the_pipeline_makes_its_table(cluster: dict[str, str], tmp_path: Path) -
     assert header
     assert rows
     assert list((folder / "results").rglob("done.json"))
+
+
+@pytest.mark.timeout(1200)
+def test_a_run_on_verl_goes_on_after_its_time_limit(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    if not places.PYTHON.exists():
+        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+    folder = _copy(tmp_path)
+    preset = places.preset(folder, steps=60)
+    preset["seeds"] = [0]
+    preset["evaluation"]["every"] = 60
+    preset["experiments"]["table1"] |= {"methods": ["gain"], "baseline": "gain"}
+    (folder / "verl.json").write_text(json.dumps(preset))
+    run = folder / "results/verl-cpu/runs/nano/sevens/gain/seed0"
+    pointer = run / "checkpoints" / "latest_checkpointed_iteration.txt"
+    cut: list[str] = []
+
+    def meet_the_limit() -> None:
+        """Once there is a checkpoint, give the job less time than it has already taken."""
+        while not pointer.exists():
+            time.sleep(0.5)
+        jobs = ["squeue", "--noheader", "--states=running", "--format=%i"]
+        found = subprocess.run(jobs, env=cluster, capture_output=True, text=True, check=True)
+        cut.extend(found.stdout.split())
+        for job in cut:
+            command = ["scontrol", "update", f"JobId={job}", "TimeLimit=1"]
+            subprocess.run(command, env=cluster, check=True)
+
+    threading.Thread(target=meet_the_limit, daemon=True).start()
+    log = _snakemake(
+        cluster, folder, "--jobs=2", "--configfile=verl.json", "results/table1.csv", seconds=1100
+    )
+    assert len(cut) == 1
+    assert "Trying to restart job" in log
+    (written,) = (folder / "results/verl-cpu/logs/train").glob("*gain-seed0.log")
+    resumed = re.search(r"going on from step (\d+)", written.read_text())
+    assert resumed
+    assert int(resumed[1]) >= 4
+    steps = [row["step"] for row in read_lines(run / "steps.jsonl")]
+    assert steps == list(range(1, 61))
+    assert places.processes_of(run) == []
