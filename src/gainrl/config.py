@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gainrl.config_cost import Assumptions
 from gainrl.config_data import Count, Dataset, Name, Positive, Rate, Section, Share
 from gainrl.config_errors import explain
 from gainrl.config_studies import Studies
@@ -259,6 +260,7 @@ class Preset(Section):
     statistics: Statistics = Statistics()
     tracking: Tracking = Tracking()
     verl: Verl = Verl()
+    cost: Assumptions = Assumptions()
     studies: Studies | None = None
     overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
         default_factory=dict

@@ -1,7 +1,8 @@
 """GPU-hours of RL fine-tuning, estimated before anything is paid for (GRPO or PPO, verl and vLLM).
 
-FLOP and bytes are counted and divided by the throughput that `Assumptions` states. Work is spread
-evenly over the GPUs (data parallel; communication and idle time are in the shares of the peak).
+FLOP and bytes are counted and divided by the throughput that the preset's `cost` assumes. Work is
+spread evenly over the GPUs (data parallel; communication and idle time are in the shares of the
+peak).
 
 FLOP per token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1): 2 P forward and 4 P backward,
 with P all parameters, plus 4 * layers * hidden * context / 2 forward in attention. An untied input
@@ -17,18 +18,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gainrl.config_cost import Assumptions
 from gainrl.errors import ConfigError
 
 BYTES = 2  # of a weight or of a number in the KV cache (bf16)
 HOUR = 3600  # seconds
+MOST = 1e15  # of any number here; beyond it something is not finite
 
 
-def _check(owner: Any, names: str, least: float, most: float = 1e15, whole: bool = True) -> None:
-    """Refuse fields that are no (whole) numbers from `least` to `most`."""
+def _check(owner: Any, names: str, least: float, whole: bool = True) -> None:
+    """Refuse fields that are no (whole) numbers from `least` to MOST."""
     for name in names.split():
         value = getattr(owner, name)
-        if not (isinstance(value, int if whole else int | float) and least <= value <= most):
-            rule = f"a {'whole ' * whole}number from {least:.12g} to {most:g}"
+        if not (isinstance(value, int if whole else int | float) and least <= value <= MOST):
+            rule = f"a {'whole ' * whole}number from {least:.12g} to {MOST:g}"
             raise ConfigError(f"{type(owner).__name__.lower()}.{name}: {value} is not {rule}")
 
 
@@ -49,42 +52,6 @@ class Shape:
     def __post_init__(self) -> None:
         _check(self, "layers hidden kv_width vocabulary", 1)
         _check(self, "parameters", self.hidden * self.vocabulary + 1, whole=False)
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """The throughput and lengths that an estimate rests on; none of them is measured here.
-
-    peak_tflops: dense bf16 peak of a GPU, 1e12 FLOP/s (A100: 312, H100 SXM: 989).
-    memory_gb_per_s: its memory bandwidth, 1e9 bytes/s (A100 80GB: 2039, H100 SXM: 3350).
-    train_mfu: share of the peak that an update reaches, over the FLOP done, recomputation included.
-    forward_mfu: share of the peak in passes without gradients, prefill, compute-bound decoding.
-    decode_efficiency: share of the memory bandwidth that decoding reaches.
-    decode_batch: most sequences that a GPU decodes together.
-    response_share, evaluation_share: mean response length over max_response, in rollouts and tests.
-    prompt_tokens: mean length of a prompt; each rollout prefills its own copy.
-    recompute: gradient checkpointing: a second forward, so an update costs 8 P, not 6 P, per token.
-    overhead_seconds: a step's weight sync, reward and scheduling, whatever the number of GPUs.
-    """
-
-    peak_tflops: float = 312.0
-    memory_gb_per_s: float = 2039.0
-    train_mfu: float = 0.35
-    forward_mfu: float = 0.40
-    decode_efficiency: float = 0.5
-    decode_batch: int = 128
-    response_share: float = 0.3
-    evaluation_share: float = 0.3
-    prompt_tokens: float = 200.0
-    recompute: bool = True
-    overhead_seconds: float = 15.0
-
-    def __post_init__(self) -> None:
-        shares = "train_mfu forward_mfu decode_efficiency response_share evaluation_share"
-        _check(self, shares, 0.001, most=1, whole=False)
-        _check(self, "peak_tflops memory_gb_per_s prompt_tokens", 1, whole=False)
-        _check(self, "overhead_seconds", 0, whole=False)
-        _check(self, "decode_batch", 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,21 +204,46 @@ def run_cost(shape: Shape, work: Work, assumptions: Assumptions, runs: int = 1) 
     return RunCost(shape, work, step, tests, hours, test_hours, rollout_tokens, runs)
 
 
+def bill(rows: Sequence[tuple[str, RunCost]]) -> str:
+    """Markdown: GPU-hours of each row, a run and in all, and their sum. Refuses an empty list."""
+    lines = [
+        {
+            "Run": label,
+            "Runs": f"{cost.runs:,}",
+            "GPUs": f"{cost.work.gpus:,}",
+            "Steps": f"{cost.work.steps:,}",
+            "Hours": f"{cost.hours:,.1f}",
+            "GPU-hours a run": f"{cost.gpu_hours:,.1f}",
+            "GPU-hours": f"{cost.total:,.1f}",
+        }
+        for label, cost in _named(rows)
+    ]
+    return listing([*lines, _sum(rows)])
+
+
 def render(rows: Sequence[tuple[str, RunCost]], assumptions: Assumptions) -> str:
     """Markdown: a line a row and the sum, what each row is, and what the numbers rest on, in words.
 
     `rows` are labels and costs, all made with `assumptions`. Refuses an empty list (ConfigError).
     """
-    if not rows:
-        raise ConfigError("no runs to estimate the cost of")
-    named = [(label.replace("|", "\\|"), cost) for label, cost in rows]
-    runs, total = sum(cost.runs for _, cost in rows), sum(cost.total for _, cost in rows)
+    named = _named(rows)
     hours = sum(cost.runs * cost.hours for _, cost in rows)
-    last = {"Run": "**Sum**", "Runs": f"{runs:,}", "GPU-hours": f"**{total:,.1f}**"}
     words = "Seconds are of a step, hours and tokens of a run; GPU-hours are runs x GPUs x hours. "
     words += f"One after another the runs take {hours:,.1f} hours."
     costs, inputs = [_costs(*row) for row in named], [_inputs(*row) for row in named]
-    return "\n\n".join([_table([*costs, last]), words, _table(inputs), _stated(assumptions)])
+    parts = [listing([*costs, _sum(rows)]), words, listing(inputs), _stated(assumptions)]
+    return "\n\n".join(parts)
+
+
+def _named(rows: Sequence[tuple[str, RunCost]]) -> list[tuple[str, RunCost]]:
+    if not rows:
+        raise ConfigError("no runs to estimate the cost of")
+    return [(label.replace("|", "\\|"), cost) for label, cost in rows]
+
+
+def _sum(rows: Sequence[tuple[str, RunCost]]) -> dict[str, str]:
+    runs, total = sum(cost.runs for _, cost in rows), sum(cost.total for _, cost in rows)
+    return {"Run": "**Sum**", "Runs": f"{runs:,}", "GPU-hours": f"**{total:,.1f}**"}
 
 
 def _costs(label: str, cost: RunCost) -> dict[str, str]:
@@ -272,10 +264,14 @@ def _inputs(label: str, cost: RunCost) -> dict[str, str]:
     return {"run": label, **shown}
 
 
-def _table(rows: Sequence[dict[str, str]]) -> str:
-    lines = [list(rows[0]), ["---", *["---:"] * (len(rows[0]) - 1)]]
-    lines += [[row.get(name, "") for name in rows[0]] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def listing(rows: Sequence[dict[str, str]]) -> str:
+    """Markdown that is also aligned in a terminal: the first row's keys, then a line a row."""
+    head = list(rows[0])
+    cells = [head, *([row.get(name, "") for name in head] for row in rows)]
+    wide = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * wide[0], *("-" * (width - 1) + ":" for width in wide[1:])]
+    lines = [[line[0].ljust(wide[0]), *map(str.rjust, line[1:], wide[1:])] for line in cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
 def _stated(how: Assumptions) -> str:
