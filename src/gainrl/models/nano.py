@@ -27,6 +27,12 @@ TEMPLATE = (
 )
 
 
+def vocabulary() -> dict[str, int]:
+    """Words of the tokenizer and their numbers."""
+    words = [*MARKS, *SYSTEM.split(), *VOCABULARY]
+    return {word: number for number, word in enumerate(dict.fromkeys(words))}
+
+
 def build_tokenizer() -> Any:
     """A word-level tokenizer over the generators' closed vocabulary, with the chat template."""
     from tokenizers import AddedToken, Tokenizer
@@ -34,9 +40,7 @@ def build_tokenizer() -> Any:
     from tokenizers.pre_tokenizers import Whitespace
     from transformers import PreTrainedTokenizerFast
 
-    words = [*MARKS, *SYSTEM.split(), *VOCABULARY]
-    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    core = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
+    core = Tokenizer(WordLevel(vocabulary(), unk_token=UNKNOWN))
     core.pre_tokenizer = Whitespace()  # words, and runs of symbols such as ####
     core.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in MARKS])
     tokenizer = PreTrainedTokenizerFast(
