@@ -9,4 +9,5 @@ onstart:
     from gainrl.records import write_json
 
     write_json(PRESET, preset.model_dump(mode="json"))
-    shell("gainrl tracking init --preset {PRESET}")
+    if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
+        shell("gainrl tracking init --preset {PRESET}")

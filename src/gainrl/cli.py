@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("figure", choices=list(planning.STUDY_FIGURES))
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
+    plan = add("plan", "estimate GPU-hours; write job scripts and verl command lines", "out")
+    plan.add_argument("--profile", type=Path, default=Path("slurm"), help="default: slurm")
     tracking = add("tracking", "set up the tracking store, or check it against the run folders")
     tracking.add_argument("action", choices=["init", "check"])
     return parser
@@ -132,6 +134,10 @@ def _run(arguments: argparse.Namespace) -> None:
         else:
             stage = getattr(studies, f"study_{arguments.command}")
             stage(context, arguments.model, arguments.dataset)
+    elif arguments.command == "plan":
+        from gainrl.stages import plan
+
+        plan.make_plan(context, arguments.preset, arguments.out, arguments.profile)
     elif arguments.command in ("signal", "study"):
         from gainrl.stages import study_results
 

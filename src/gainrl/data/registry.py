@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-from gainrl.config_data import Fields
+from gainrl.config_data import Dataset, Fields, Registered
 from gainrl.errors import ConfigError, nearest
 
 
@@ -281,3 +282,17 @@ def find(name: str) -> Entry:
     if name not in REGISTRY:
         raise ConfigError(f"unknown data set '{name}' in the registry{nearest(name, REGISTRY)}")
     return REGISTRY[name]
+
+
+def known_rows(spec: Dataset, split: Literal["train", "eval"]) -> int | None:
+    """How many prompts a split of a data set will have, or None before it has been read.
+
+    A count in the preset is exact: a source with fewer rows is refused.
+    """
+    wanted: int | None = getattr(spec, split)
+    if wanted is not None or not isinstance(spec, Registered):
+        return wanted
+    found: Split | None = getattr(find(spec.name), split)
+    if found is None:
+        return 0
+    return found.rows - found.unanswered - (spec.warmup if split == "train" else 0)
