@@ -127,6 +127,8 @@ def _edit(folder: Path, **choices: str) -> None:
         assert count == 1, f"the profile has no '{key}' to edit"
     (folder / "slurm").mkdir()
     (folder / "slurm" / "config.yaml").write_text(text)
+    (folder / "experiments").mkdir()  # the profile names the paper's preset
+    shutil.copy(REPOSITORY / "experiments" / "paper.yaml", folder / "experiments")
 
 
 def _copy(folder: Path) -> Path:

@@ -27,7 +27,7 @@ from gainrl.records import read_json, read_lines
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COPIED = ("workflow", "rules", "experiments", "envs")
+COPIED = ("workflow", "rules", "experiments", "envs", "slurm")
 PRESETS = [
     "config.yaml",
     *sorted(
@@ -226,6 +226,7 @@ EDITS: list[tuple[str, Edit, dict[str, int]]] = [
      {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
       "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
     ("tracking", lambda p: p.update(tracking={"experiment": "other"}), {}),
+    ("cost", lambda p: p.update(cost={"peak_tflops": 989.0}), {}),
     ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), {}),
     ("another name", lambda p: p.update(preset="renamed"),
      {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
@@ -249,6 +250,47 @@ def test_a_changed_preset_is_what_the_rerun_stages_read(project):
     back = project.snakemake(target)
     assert back.returncode == 0, back.stdout + back.stderr
     assert "Another title" not in table.read_text()
+
+
+# --- the plan ------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
+    results = project.folder / "results"
+    for _ in range(2):
+        done = project.snakemake("plan", preset="experiments/paper.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert jobs_in(done.stdout + done.stderr) == {"plan": 1}
+        assert "| qwen2.5-math-7b/deepscaler/gain " in done.stdout
+    assert len(list((results / "plan/paper").rglob("seed*.sh"))) == 54
+    made = sorted(path.name for path in (results / "paper").rglob("*") if path.is_file())
+    assert made == ["plan.log", "preset.json"]
+
+
+def test_a_plan_that_fails_says_why(project):
+    edited = project.edited(
+        lambda p: (
+            p["models"].update(nano={"source": "local", "path": "nowhere"}),
+            p["training"].update(backend="verl"),
+            p.pop("studies"),
+        )
+    )
+    done = project.snakemake("plan", preset=edited)
+    assert done.returncode != 0
+    assert "gainrl: models.nano: nowhere has no config.json" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preset"), [((), "paper"), (("--configfile", TINY), "tiny")], ids=["", "named"]
+)
+def test_on_a_cluster_the_preset_is_the_papers_unless_another_is_named(project, arguments, preset):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    command = ("snakemake", "--profile", "slurm", "all", "--forceall", "--dry-run")
+    done = project.call(*command, *arguments)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert f"gainrl train --preset results/{preset}/preset.json" in output
 
 
 # --- failures ------------------------------------------------------------------------------------
