@@ -135,8 +135,9 @@ def test_the_command_line_has_the_papers_values(paper):
     }
     assert {key: given[key] for key in expected} == expected
     assert given["actor_rollout_ref.model.path"].endswith('results/paper/models/qwen2.5-math-7b"')
-    tests = [Path(path).stem for path in yaml.safe_load(given["data.val_files"])]
-    assert tests == ["gsm8k", "math500", "amc23", "aime24", "olympiadbench", "minerva"]
+    names = ["gsm8k", "math500", "amc23", "aime24", "olympiadbench", "minerva"]
+    tests = [Path(path).name for path in yaml.safe_load(given["data.val_files"])]
+    assert tests == [f"eval-{name}.parquet" for name in names]
     other = (paper / "paper/llama-3.2-3b/deepscaler/gain/seed1.verl.txt").read_text()
     assert "    data.max_response_length=3000 \\\n" in other
 
@@ -177,7 +178,6 @@ def test_a_runs_gpus_are_those_of_its_nodes(here):
     assert plan(here, data) == 0
     text = next((here / "plan").rglob("seed0.sh")).read_text()
     assert (options(text)["nodes"], options(text)["gpus-per-node"]) == ("2", "a100:4")
-    assert "Ray has to run on all of them" in text
 
 
 def test_ppo_pays_for_its_critic():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -23,6 +24,10 @@ import yaml
 
 from gainrl import planning
 from gainrl.records import read_json, read_lines
+from gainrl.stages.common import Context
+from gainrl.stages.plan import verl_command
+from gainrl.stages.train_verl import VerlRun
+from gainrl.training.verl.settings import place_of
 
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
 
@@ -265,6 +270,21 @@ def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
     assert len(list((results / "plan/paper").rglob("seed*.sh"))) == 54
     made = sorted(path.name for path in (results / "paper").rglob("*") if path.is_file())
     assert made == ["plan.log", "preset.json"]
+
+
+def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    preset = planning.load(project.edited(lambda p: p["training"].update(backend="verl")))
+    context = Context(preset, Path("results"))
+    key = planning.RunKey("nano", "chain", "gain", 1)
+    try:
+        job = VerlRun(context, key)._prepare(0)
+        text = verl_command(preset, context.layout, key)
+        assert shlex.split(text.replace("\\\n", ""), comments=True)[3:] == job["overrides"]
+        place = place_of(context.layout.run(key), context.layout.model("nano"), ["chain"])
+        assert all(path.is_file() for path in (place.train, *place.tests))
+    finally:
+        shutil.rmtree(project.run("gain", 1) / "verl", ignore_errors=True)
 
 
 def test_a_plan_that_fails_says_why(project):

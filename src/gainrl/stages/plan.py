@@ -22,12 +22,13 @@ from gainrl.planning import Layout, RunKey
 from gainrl.records import write_text
 from gainrl.stages.common import Context
 from gainrl.training.slurm import Job, Site, read_site, script
-from gainrl.training.verl.settings import Place, overrides
+from gainrl.training.verl.settings import overrides, place_of
 
 HEADER = """\
 # What `gainrl train` asks of verl in this run, to read and to compare; the job script trains.
 # It starts gainrl.training.verl.entry, which is main_ppo with these overrides and gainrl's trainer
-# ('gainrl'), the one that draws batches from a curriculum; verl alone does not know it.
+# ('gainrl'), the one that draws batches from a curriculum; verl alone does not know it. If the chat
+# template shows today's date, one more override holds it fixed.
 """
 
 
@@ -164,8 +165,6 @@ def _script(
     if cost:
         hours = f"{cost.hours:,.1f} hours on {cost.work.gpus:,} GPUs"
         comment.append(f"Estimate: {cost.gpu_hours:,.0f} GPU-hours, {hours}.")
-    if cost and context.preset.verl.nodes > 1:
-        comment.append("This starts it on the first node; Ray has to run on all of them before.")
     folder = Path.cwd()
     log = folder / path.with_name(f"{path.stem}-%j.log")
     return script(_job(context.preset, key, site), site, folder, log, comment, command)
@@ -186,22 +185,12 @@ def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
         preset.verl,
         preset.training_for(key.dataset, key.model),
         preset.evaluation_for(key.dataset, key.model),
-        _place(layout, key, _benchmarks(preset, key)),
+        place_of(layout.run(key), layout.model(key.model), _benchmarks(preset, key)),
         preset.methods[key.method].algorithm,
         key.seed,
     )
     lines = ["python -m verl.trainer.main_ppo", *map(shlex.quote, given)]
     return HEADER + " \\\n    ".join(lines) + "\n"
-
-
-def _place(layout: Layout, key: RunKey, benchmarks: list[str]) -> Place:
-    folder = layout.run(key).absolute()
-    return Place(
-        folder=folder,
-        model=layout.model(key.model).absolute(),
-        train=folder / "verl" / "train.parquet",
-        tests=tuple(folder / "verl" / f"{name}.parquet" for name in benchmarks),
-    )
 
 
 # --- words and numbers ---------------------------------------------------------------------------

@@ -126,7 +126,9 @@ class VerlRun(TrainingRun):
         tokenizer = load_tokenizer(folder)
         window = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
         room = window - self.settings.max_response
-        prompts = self._write_train(tokenizer, room)
+        benchmarks = list(self.slice["benchmarks"])
+        place = settings.place_of(self.folder, folder, benchmarks)
+        prompts = self._write_train(place.train, tokenizer, room)
         weight = preset.scoring.inter_weight
         launch.write_segments(
             self._input("segments.npz"),
@@ -135,10 +137,8 @@ class VerlRun(TrainingRun):
             weight,
             preset.scoring.variant == "offdiagonal",
         )
-        tests = {name: self._write_test(name, tokenizer, room) for name in self.slice["benchmarks"]}
-        place = settings.Place(
-            self.folder.absolute(), folder, self._input("train.parquet"), tuple(tests.values())
-        )
+        for name, target in zip(benchmarks, place.tests, strict=True):
+            self._write_test(name, target, tokenizer, room)
         setting = self.setting(prompts.ids)
         policy = self.method.curriculum
         curricula.build(policy.name, policy.parameters, setting)  # an error here, not in verl
@@ -165,7 +165,7 @@ class VerlRun(TrainingRun):
                 for step in self.slice["snapshots"]
             },
             "poll_interval": POLL_SECONDS,
-            "benchmarks": list(tests),
+            "benchmarks": benchmarks,
             "ends": _ends(folder, tokenizer),
             "curriculum": {
                 "name": policy.name,
@@ -175,7 +175,7 @@ class VerlRun(TrainingRun):
             },
         }
 
-    def _write_train(self, tokenizer: Any, room: int) -> Prompts:
+    def _write_train(self, target: Path, tokenizer: Any, room: int) -> Prompts:
         key, spec = self.key, self.context.preset.datasets[self.key.dataset]
         table = read_table(self.context.layout.split(key.dataset, "train"), PROMPTS)
         ids, questions = list(table["id"]), list(table["question"])
@@ -188,12 +188,11 @@ class VerlRun(TrainingRun):
             max_length=self.settings.max_prompt,
             context=room,
         )
-        target = self._input("train.parquet")
         golds = list(table["answer"])
         launch.write_prompts(target, key.dataset, ids, questions, golds, spec.prompt, spec.system)
         return prompts
 
-    def _write_test(self, name: str, tokenizer: Any, room: int) -> Path:
+    def _write_test(self, name: str, target: Path, tokenizer: Any, room: int) -> None:
         spec = self.context.preset.datasets[name]
         path = self.context.layout.split(name, "eval")
         table = read_table(path, PROMPTS)
@@ -202,10 +201,8 @@ class VerlRun(TrainingRun):
         ids, questions = list(table["id"]), list(table["question"])
         renderer = Renderer(tokenizer, spec.prompt, spec.system, self.settings.max_prompt, room)
         renderer.tokens(ids, questions, segments=False)
-        target = self._input(f"eval-{name}.parquet")
         golds = list(table["answer"])
         launch.write_prompts(target, name, ids, questions, golds, spec.prompt, spec.system)
-        return target
 
     def _complete(self) -> bool:
         """Whether the last step was made, saved and tested."""

@@ -6,6 +6,7 @@ docs/verl.md has the same mapping as a table, with the paper's flags (appendix E
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ class Place:
     model: Path
     train: Path
     tests: tuple[Path, ...]
+
+
+def place_of(folder: Path, model: Path, benchmarks: Iterable[str]) -> Place:
+    """The paths of a run: what verl reads is below the run's folder."""
+    inputs = folder.absolute() / "verl"
+    tests = tuple(inputs / f"eval-{name}.parquet" for name in benchmarks)
+    return Place(folder.absolute(), model.absolute(), inputs / "train.parquet", tests)
 
 
 def overrides(
