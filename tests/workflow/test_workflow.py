@@ -272,9 +272,11 @@ def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
     assert made == ["plan.log", "preset.json"]
 
 
-def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch):
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch, keep):
     monkeypatch.chdir(project.folder)
-    preset = planning.load(project.edited(lambda p: p["training"].update(backend="verl")))
+    verl = {"backend": "verl", "keep_model": keep}
+    preset = planning.load(project.edited(lambda p: p["training"].update(verl)))
     context = Context(preset, Path("results"))
     key = planning.RunKey("nano", "chain", "gain", 1)
     try:

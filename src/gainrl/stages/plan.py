@@ -181,13 +181,16 @@ def _job(preset: Preset, key: RunKey, site: Site) -> Job:
 
 def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
     """verl's command line for a run: a shell command with one override a line."""
+    training = preset.training_for(key.dataset, key.model)
+    kept = planning.snapshots(preset, key.model, key.dataset, key.method)
     given = overrides(
         preset.verl,
-        preset.training_for(key.dataset, key.model),
+        training,
         preset.evaluation_for(key.dataset, key.model),
         place_of(layout.run(key), layout.model(key.model), _benchmarks(preset, key)),
         preset.methods[key.method].algorithm,
         key.seed,
+        export=training.keep_model or bool(kept),
     )
     lines = ["python -m verl.trainer.main_ppo", *map(shlex.quote, given)]
     return HEADER + " \\\n    ".join(lines) + "\n"
