@@ -14,6 +14,8 @@ rule verl_environment:
         ".environments/verl-{kind}.log",
     wildcard_constraints:
         kind="cuda|cpu",
+    conda:
+        ENVIRONMENT
     params:
         folder=subpath(output[0], parent=True),
     shell:

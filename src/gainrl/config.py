@@ -78,7 +78,13 @@ class Nano(ModelBase):
         return self
 
 
-class HubModel(ModelBase):
+class Given(ModelBase):
+    """A model that exists; context: raises the longest sequence that its configuration allows."""
+
+    context: Positive | None = None
+
+
+class HubModel(Given):
     """A causal language model of the Hugging Face hub."""
 
     source: Literal["hub"]
@@ -86,7 +92,7 @@ class HubModel(ModelBase):
     revision: str = "main"
 
 
-class LocalModel(ModelBase):
+class LocalModel(Given):
     """A Hugging Face folder on disk."""
 
     source: Literal["local"]

@@ -18,7 +18,7 @@ from transformers.models.llama.modeling_llama import LlamaModel
 
 from gainrl import planning
 from gainrl.errors import DataError
-from gainrl.models.resources import CPU_TOKENS, scoring_dtype, token_budget
+from gainrl.models.resources import CPU_BYTES, scoring_dtype, token_budget
 from gainrl.records import ORDER, SCORES, check_table, read_metadata, read_table, write_table
 from gainrl.signals.parts import Parts, read_shard
 from gainrl.stages import prepare, results, score
@@ -232,7 +232,7 @@ WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="about machin
 
 def folder_of(path, hidden):
     path.mkdir(exist_ok=True)
-    (path / "config.json").write_text(json.dumps({"hidden_size": hidden}))
+    (path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": hidden}))
     return path
 
 
@@ -263,7 +263,7 @@ def test_only_large_models_on_a_cpu_that_multiplies_bf16_are_scored_in_it(
 def test_the_token_budget_is_the_setting_or_that_of_a_cpu():
     network = torch.nn.Linear(2, 2)
     assert token_budget(7, network) == 7
-    assert token_budget("auto", network) == CPU_TOKENS
+    assert token_budget("auto", network) == CPU_BYTES // 4
 
 
 # --- orders --------------------------------------------------------------------------------------

@@ -389,10 +389,23 @@ def test_without_the_tracking_index(ready, arguments):
     assert not (ready.home / "evals" / "nano" / "chain.json").exists()
 
 
-def test_a_backend_that_is_not_here(ready):
+def test_a_backend_whose_environment_is_not_here(ready, monkeypatch):
+    monkeypatch.chdir(ready.folder)
     training = {**PRESET["training"], "backend": "verl"}
     train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
-    assert "training.backend: 'verl'" in ready.gainrl(*train, training=training).message
+    message = ready.gainrl(*train, training=training).message
+    assert message.startswith(".environments/verl-cuda/bin/python: no Python of verl's environment")
+    message = ready.gainrl(*train, training=training, verl={"python": "/none/python"}).message
+    assert message.startswith("/none/python: no Python of verl's environment")
+    assert not list(ready.home.rglob("runs"))
+
+
+def test_a_response_that_fills_the_models_context(ready):
+    training = {**PRESET["training"], "max_response": 256}
+    train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
+    ready.succeed("evaluate", *NANO, "--benchmark", "chain")
+    message = ready.gainrl(*train, training=training).message
+    assert message.startswith("training.max_response: 256 tokens leave no room for a prompt")
 
 
 def test_more_prompts_a_step_than_there_are(ready):

