@@ -41,7 +41,7 @@ test-slow: $(VERL)
 
 # Installs and starts a one-node SLURM with pretend GPUs (Debian, root), and stops it again.
 test-slurm: $(VERL)
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A pretend cluster on this machine: SLURM with one node and eight GPUs that do not exist.
+# NODES=2 makes it two nodes, each with a slurmd of its own.
 #
 #   eval "$(tests/slurm/cluster.sh start DIR)"    sets SLURM_CONF and PATH; may be repeated
 #   tests/slurm/cluster.sh stop DIR
@@ -11,6 +12,7 @@
 set -euo pipefail
 
 readonly PACKAGES=(slurmctld slurmd munge slurm-client)
+readonly NODES=${NODES:-1}
 readonly INSTALL_SECONDS=300 START_SECONDS=60 STOP_SECONDS=30
 
 say() { printf '%s\n' "$*" >&2; }
@@ -43,14 +45,14 @@ install_packages() {
   fi
 }
 
-# The pid in a pid file, if that process lives and is the daemon that the file is named after: a
-# number left over from before a reboot must not get somebody else's process killed.
+# The pid in a pid file, if that process lives and is the daemon that the file is named after (up
+# to a dash): a number left over from before a reboot must not get somebody else's process killed.
 pid_of() {
   local pid
   [[ -r $dir/run/$1.pid ]] || return 1
   pid=$(<"$dir/run/$1.pid")
   [[ $pid =~ ^[0-9]+$ ]] || return 1
-  grep -qsF -- "$dir/" "/proc/$pid/cmdline" && grep -qsx "$1" "/proc/$pid/comm" || return 1
+  grep -qsF -- "$dir/" "/proc/$pid/cmdline" && grep -qsx "${1%%-*}" "/proc/$pid/comm" || return 1
   printf '%s\n' "$pid"
 }
 
@@ -75,15 +77,17 @@ free_port() {
   die "no free port from $1 on"
 }
 
+nodes() { seq -f 'node%g' "$NODES"; }
+
 write_config() {
-  local host gpu
+  local host gpu node port=27017
   host=$(hostname -s)
   for gpu in {0..7}; do
     # SLURM only wants the device files to be there; these are further names for /dev/null.
     [[ -e $dir/dev/gpu$gpu ]] || mknod "$dir/dev/gpu$gpu" c 1 3
   done
   cat >"$dir/gres.conf" <<CONF
-NodeName=$host Name=gpu Type=a100 File=$dir/dev/gpu[0-7]
+NodeName=node[1-$NODES] Name=gpu Type=a100 File=$dir/dev/gpu[0-7]
 CONF
   # config_overrides: the node claims the size of a real one, so that the profile runs unchanged.
   # The long MinJobAge lets squeue tell how a job ended.
@@ -91,17 +95,16 @@ CONF
 ClusterName=pretend
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$(free_port 26817)
-SlurmdPort=$(free_port 27017)
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket=$dir/run/munge.socket
 CryptoType=crypto/munge
 StateSaveLocation=$dir/state
-SlurmdSpoolDir=$dir/spool
+SlurmdSpoolDir=$dir/spool/%n
 SlurmctldPidFile=$dir/run/slurmctld.pid
-SlurmdPidFile=$dir/run/slurmd.pid
+SlurmdPidFile=$dir/run/slurmd-%n.pid
 SlurmctldLogFile=$dir/log/slurmctld.log
-SlurmdLogFile=$dir/log/slurmd.log
+SlurmdLogFile=$dir/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -114,10 +117,14 @@ ReturnToService=2
 MinJobAge=3600
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=128 RealMemory=1900000 Gres=gpu:a100:8 State=UNKNOWN
-PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes=$host MaxTime=INFINITE State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 CONF
+  for node in $(nodes); do
+    port=$(free_port $((port + 1)))
+    printf 'NodeName=%s NodeHostname=%s NodeAddr=127.0.0.1 Port=%s CPUs=128 %s\n' \
+      "$node" "$host" "$port" "RealMemory=1900000 Gres=gpu:a100:8 State=UNKNOWN"
+  done >>"$dir/slurm.conf"
   # The plugin drops SLURM_CONF from the environment of the srun that it starts inside a job.
   cat >"$dir/bin/srun" <<WRAPPER
 #!/bin/sh
@@ -133,7 +140,11 @@ show_logs() {
   done
 }
 
-node_state() { timeout 5 sinfo --noheader --Node --format=%T 2>/dev/null | head -n 1; }
+# Each node once, whatever the number of its partitions.
+nodes_up() {
+  timeout 5 sinfo --noheader --Node --partition=main --format=%T 2>/dev/null |
+    grep -cE '^(idle|mixed|allocated)$'
+}
 
 # Daemons must hold neither the lock nor our output: a caller that reads a pipe would wait for them.
 spawn() { (cd "$dir" && timeout 30 "$@" </dev/null >>"$dir/log/start.log" 2>&1 9>&-); }
@@ -149,7 +160,7 @@ start() {
   install_packages
 
   # Ports are chosen once; a config under a running daemon stays as it is.
-  pid_of slurmctld >/dev/null || pid_of slurmd >/dev/null || write_config
+  pid_of slurmctld >/dev/null || pid_of slurmd-node1 >/dev/null || write_config
   if ! pid_of munged >/dev/null; then
     (umask 077 && head -c 128 /dev/urandom >"$dir/munge.key")
     # --force: DIR may be below a folder that others can write to, such as /tmp.
@@ -160,17 +171,20 @@ start() {
   export SLURM_CONF=$dir/slurm.conf
   pid_of slurmctld >/dev/null || spawn slurmctld -f "$SLURM_CONF" ||
     { show_logs; die "slurmctld did not start"; }
-  pid_of slurmd >/dev/null || spawn slurmd -f "$SLURM_CONF" ||
-    { show_logs; die "slurmd did not start"; }
+  local node
+  for node in $(nodes); do
+    pid_of "slurmd-$node" >/dev/null || spawn slurmd -N "$node" -f "$SLURM_CONF" ||
+      { show_logs; die "slurmd of $node did not start"; }
+  done
 
-  local deadline=$((SECONDS + START_SECONDS)) state=
-  until [[ $state == idle || $state == mixed || $state == allocated ]]; do
+  local deadline=$((SECONDS + START_SECONDS)) up=0
+  until ((up == NODES)); do
     if ((SECONDS >= deadline)); then
       show_logs
-      die "the node is '${state:-unknown}', not idle, after $START_SECONDS s"
+      die "$up of $NODES nodes are up after $START_SECONDS s"
     fi
     sleep 0.3
-    state=$(node_state) || true
+    up=$(nodes_up) || true
   done
   # shellcheck disable=SC2016  # $PATH is for the shell that reads this
   printf 'export SLURM_CONF=%q\nexport PATH=%q:"$PATH"\n' "$SLURM_CONF" "$dir/bin"
@@ -201,7 +215,7 @@ stop() {
       sleep 0.2
     done
   fi
-  for daemon in slurmd slurmctld; do
+  for daemon in $(nodes | sed 's/^/slurmd-/') slurmctld; do
     if pid=$(pid_of "$daemon"); then end "$pid"; fi
   done
   mapfile -t pids < <(pids_of_jobs)

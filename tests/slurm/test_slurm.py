@@ -92,8 +92,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[dict[str, str]]:
     """The environment of a user of the cluster; the cluster ends with the session."""
+    with _pretend(1) as environment:
+        yield environment
+
+
+@contextlib.contextmanager
+def _pretend(nodes: int) -> Iterator[dict[str, str]]:
     if reason := _why_not():
         pytest.skip(reason)
+    os.environ["NODES"] = str(nodes)
     # A socket's path must be short, which pytest's folders are not.
     folder = Path(tempfile.mkdtemp(prefix="gainrl-slurm-", dir="/tmp"))
     try:
@@ -108,6 +115,7 @@ def cluster() -> Iterator[dict[str, str]]:
         }
     finally:
         stopped = _run([str(CLUSTER), "stop", str(folder)], STOP_SECONDS)
+        del os.environ["NODES"]
         assert stopped.returncode == 0, stopped.stdout
         shutil.rmtree(folder)
 
@@ -125,9 +133,9 @@ def _edit(folder: Path, **choices: str) -> None:
     for key, value in choices.items():
         text, count = re.subn(rf"(?m)^(  {key}: &{key}) \S+", rf"\1 {value}", text)
         assert count == 1, f"the profile has no '{key}' to edit"
-    (folder / "slurm").mkdir()
+    (folder / "slurm").mkdir(exist_ok=True)
     (folder / "slurm" / "config.yaml").write_text(text)
-    (folder / "experiments").mkdir()  # the profile names the paper's preset
+    (folder / "experiments").mkdir(exist_ok=True)  # the profile names the paper's preset
     shutil.copy(REPOSITORY / "experiments" / "paper.yaml", folder / "experiments")
 
 
@@ -257,4 +265,27 @@ def test_a_run_on_verl_goes_on_after_its_time_limit(
     assert int(resumed[1]) >= 4
     steps = [row["step"] for row in read_lines(run / "steps.jsonl")]
     assert steps == list(range(1, 61))
+    assert places.processes_of(run) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_run_on_verl_over_two_nodes(tmp_path: Path) -> None:
+    if not places.PYTHON.exists():
+        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+    folder = _copy(tmp_path)
+    preset = places.preset(folder, steps=4, save_every=4)
+    preset["seeds"] = [0]
+    preset["evaluation"]["every"] = 4
+    preset["experiments"]["table1"] |= {"methods": ["gain"], "baseline": "gain"}
+    preset["verl"] |= {"nodes": 2, "gpus_per_node": 1}
+    for key in ("ray_kwargs.ray_init.num_cpus", "+ray_kwargs.ray_init.num_gpus"):
+        del preset["verl"]["keys"][key]  # a running Ray already knows
+    (folder / "verl.json").write_text(json.dumps(preset))
+    _edit(folder, train_cpus="8", train_mem_mb="20000")
+    arguments = ("--jobs=2", "--retries=0", "--configfile=verl.json", "results/table1.csv")
+    with _pretend(2) as cluster:
+        _snakemake(cluster, folder, *arguments, seconds=1200)
+    run = folder / "results/verl-cpu/runs/nano/sevens/gain/seed0"
+    assert [row["step"] for row in read_lines(run / "steps.jsonl")] == [1, 2, 3, 4]
     assert places.processes_of(run) == []

@@ -67,7 +67,8 @@ class VerlRun(TrainingRun):
         verl = self.context.preset.verl
         variables = {**verl.variables, "GAINRL_SEGMENTS": str(self._input("segments.npz"))}
         if not self._complete():  # else only something after the last test failed
-            launch.run(python, job, variables, verl.patience, verl.nodes, self._follow)
+            shape = (verl.nodes, verl.gpus_per_node)
+            launch.run(python, job, variables, verl.patience, *shape, self._follow)
             self._follow()
         if not self._complete():
             raise BackendError(f"{self.folder / 'verl.log'}: verl ended before the last test")

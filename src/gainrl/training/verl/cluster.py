@@ -17,10 +17,10 @@ PER_STEP = ("SLURM_CPU_BIND", "SLURM_STEP", "SLURM_NTASKS", "SLURM_MEM_PER", "SL
 """Variables of the job step that we are in; a step inside it must not inherit them."""
 
 
-def start(python: Path, nodes: int, environment: Mapping[str, str], log: IO[Any]) -> str:
+def start(python: Path, nodes: int, gpus: int, environment: Mapping[str, str], log: IO[Any]) -> str:
     """Start Ray on all nodes of the allocation; returns the head's address for RAY_ADDRESS.
 
-    Each node offers the GPUs and processors that SLURM gave to the job there. The processes carry
+    Each node offers `gpus` and the processors that SLURM gave to the job there. The processes carry
     the variables of `environment`, by which the launcher ends them.
 
     Raises:
@@ -31,17 +31,18 @@ def start(python: Path, nodes: int, environment: Mapping[str, str], log: IO[Any]
         where = f"has {given}" if given else "is none (not in a SLURM job)"
         raise BackendError(f"verl.nodes is {nodes}, but the allocation {where}")
     ray = str(python.parent / "ray")
-    host = socket.gethostname().split(".")[0]
+    here = os.environ["SLURMD_NODENAME"]
     address = f"{socket.gethostbyname(socket.gethostname())}:{_free_port()}"
     variables = {k: v for k, v in environment.items() if not k.startswith(PER_STEP)}
     ip, _, port = address.partition(":")
     cpus = os.environ.get("SLURM_CPUS_ON_NODE", str(os.cpu_count()))
-    head = [ray, "start", "--head", f"--node-ip-address={ip}", f"--port={port}", "--block"]
-    worker = [ray, "start", f"--address={address}", "--block", f"--num-cpus={cpus}"]
+    offer = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--block"]
+    head = [ray, "start", "--head", f"--node-ip-address={ip}", f"--port={port}", *offer]
+    worker = [ray, "start", f"--address={address}", *offer]
     step = ["srun", "--overlap", f"--nodes={nodes - 1}", f"--ntasks={nodes - 1}"]
-    step += ["--ntasks-per-node=1", f"--cpus-per-task={cpus}", f"--exclude={host}", "--mem=0"]
+    step += ["--ntasks-per-node=1", f"--cpus-per-task={cpus}", f"--exclude={here}", "--mem=0"]
     processes = [
-        _launch([*head, f"--num-cpus={cpus}"], variables, log),
+        _launch(head, variables, log),
         _launch([*step, *worker], variables, log),
     ]
     _wait(str(python), address, nodes, variables, processes)

@@ -80,6 +80,7 @@ def run(
     variables: Mapping[str, str],
     patience: float,
     nodes: int = 1,
+    gpus_per_node: int = 1,
     follow: Callable[[], None] = lambda: None,
 ) -> None:
     """Train; returns when verl has ended well.
@@ -89,7 +90,8 @@ def run(
         job: what `entry` reads; job['folder'] is the run's folder, the log is verl.log in it.
         variables: of its processes, in addition to this process's.
         patience: seconds without a new step or test after which verl is ended.
-        nodes: with more than one, Ray is started on the nodes of the SLURM allocation.
+        nodes: with more than one, Ray is started on the nodes of the SLURM allocation, and offers
+            gpus_per_node on each.
         follow: called a few times a second.
 
     Raises:
@@ -113,7 +115,9 @@ def run(
     began = log.stat().st_size if log.exists() else 0
     with open(log, "ab") as file, _terminated_like_interrupted():
         try:
-            address = cluster.start(python, nodes, environment, file) if nodes > 1 else "local"
+            address = "local"
+            if nodes > 1:
+                address = cluster.start(python, nodes, gpus_per_node, environment, file)
             process = subprocess.Popen(
                 command,
                 stdout=file,
