@@ -31,6 +31,13 @@ def walked(wildcards):
     return [str(path) for path in found]
 
 
+# On several nodes a job has to be the batch script itself, which the SLURM plugin makes it only if it
+# is declared as MPI; as a step it would be confined to one node. tasks_per_gpu: 0 is "do not say".
+SEVERAL_NODES = (
+    {"mpi": "srun", "tasks": preset.verl.nodes, "tasks_per_gpu": 0} if preset.verl.nodes > 1 else {}
+)
+
+
 def on_verl(wildcards):
     """Whether a run is trained on verl."""
     return preset.training_for(wildcards.dataset, wildcards.model).backend == "verl"

@@ -20,6 +20,7 @@ rule train:
         ENVIRONMENT
     threads: preset.threads
     resources:
+        **SEVERAL_NODES,
         mem_mb=8000,
         # What verl is told it has; the local backend trains on one device.
         gpu=lambda w: preset.verl.nodes * preset.verl.gpus_per_node if on_verl(w) else 1,

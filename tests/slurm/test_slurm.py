@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,6 +227,20 @@ def test_the_pipeline_makes_its_table(cluster: dict[str, str], tmp_path: Path) -
     assert list((folder / "results").rglob("done.json"))
 
 
+def _up_to_training(folder: Path, preset: dict[str, Any]) -> None:
+    """Everything that one GAIN-RL run starts from, without a cluster."""
+    preset["seeds"] = [0]
+    preset["evaluation"]["every"] = preset["training"]["steps"]
+    preset["experiments"]["table1"] |= {"methods": ["gain"], "baseline": "gain"}
+    (folder / "verl.json").write_text(json.dumps(preset))
+    home = "results/verl-cpu"
+    needed = [f"{home}/signals/nano/sevens/order/angle.parquet", f"{home}/evals/nano/sevens.json"]
+    snakemake = [sys.executable, "-m", "snakemake", "--cores=2", "--configfile=verl.json"]
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = _run([*snakemake, *needed], 300, cwd=folder, env={**os.environ, "PATH": path})
+    assert done.returncode == 0, done.stdout[-8000:]
+
+
 @pytest.mark.timeout(1200)
 def test_a_run_on_verl_goes_on_after_its_time_limit(
     cluster: dict[str, str], tmp_path: Path
@@ -233,11 +248,7 @@ def test_a_run_on_verl_goes_on_after_its_time_limit(
     if not places.PYTHON.exists():
         pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
     folder = _copy(tmp_path)
-    preset = places.preset(folder, steps=60)
-    preset["seeds"] = [0]
-    preset["evaluation"]["every"] = 60
-    preset["experiments"]["table1"] |= {"methods": ["gain"], "baseline": "gain"}
-    (folder / "verl.json").write_text(json.dumps(preset))
+    _up_to_training(folder, places.preset(folder, steps=40))
     run = folder / "results/verl-cpu/runs/nano/sevens/gain/seed0"
     pointer = run / "checkpoints" / "latest_checkpointed_iteration.txt"
     cut: list[str] = []
@@ -264,7 +275,7 @@ def test_a_run_on_verl_goes_on_after_its_time_limit(
     assert resumed
     assert int(resumed[1]) >= 4
     steps = [row["step"] for row in read_lines(run / "steps.jsonl")]
-    assert steps == list(range(1, 61))
+    assert steps == list(range(1, 41))
     assert places.processes_of(run) == []
 
 
@@ -275,13 +286,10 @@ def test_a_run_on_verl_over_two_nodes(tmp_path: Path) -> None:
         pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
     folder = _copy(tmp_path)
     preset = places.preset(folder, steps=4, save_every=4)
-    preset["seeds"] = [0]
-    preset["evaluation"]["every"] = 4
-    preset["experiments"]["table1"] |= {"methods": ["gain"], "baseline": "gain"}
     preset["verl"] |= {"nodes": 2, "gpus_per_node": 1}
     for key in ("ray_kwargs.ray_init.num_cpus", "+ray_kwargs.ray_init.num_gpus"):
         del preset["verl"]["keys"][key]  # a running Ray already knows
-    (folder / "verl.json").write_text(json.dumps(preset))
+    _up_to_training(folder, preset)
     _edit(folder, train_cpus="8", train_mem_mb="20000")
     arguments = ("--jobs=2", "--retries=0", "--configfile=verl.json", "results/table1.csv")
     with _pretend(2) as cluster:

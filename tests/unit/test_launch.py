@@ -109,10 +109,27 @@ def test_a_terminated_launcher_ends_its_run(tmp_path):
     assert alive(tmp_path) == []
 
 
-def test_several_nodes_need_an_allocation_of_that_size(tmp_path, monkeypatch):
-    monkeypatch.delenv("SLURM_JOB_NUM_NODES", raising=False)
+def test_several_nodes_need_an_allocation_of_that_size(tmp_path):
     with pytest.raises(BackendError, match=r"verl.nodes is 2, but the allocation is none"):
         launch.run(program(tmp_path, ""), {"folder": str(tmp_path)}, {}, 5.0, nodes=2)
-    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
-    with pytest.raises(BackendError, match=r"verl.nodes is 2, but the allocation has 3"):
-        launch.run(program(tmp_path, ""), {"folder": str(tmp_path)}, {}, 5.0, nodes=2)
+
+
+def test_an_allocation_of_another_size(tmp_path):
+    """As in a job: a batch script with SLURM's variables, below it a process without them."""
+    code = f"""
+        from pathlib import Path
+        from gainrl.training.verl import launch
+        launch.run(Path("python"), {{"folder": {str(tmp_path)!r}}}, {{}}, 5.0, nodes=2)
+    """
+    child = ["env", "-u", "SLURM_JOB_NUM_NODES", sys.executable, "-c", textwrap.dedent(code)]
+    batch = f"import subprocess; raise SystemExit(subprocess.call({child!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", batch],
+        env={**os.environ, "SLURM_JOB_NUM_NODES": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "BackendError: verl.nodes is 2, but the allocation has 3" in done.stderr

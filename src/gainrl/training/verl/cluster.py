@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -13,12 +14,22 @@ from typing import IO, Any
 from gainrl.errors import BackendError
 
 START_SECONDS = 300
-PER_STEP = ("SLURM_CPU_BIND", "SLURM_STEP", "SLURM_NTASKS", "SLURM_MEM_PER", "SLURM_TRES_PER_TASK")
-"""Variables of the job step that we are in; a step inside it must not inherit them."""
+OF_THE_JOB = (
+    "SLURM_CPU_BIND",
+    "SLURM_GPUS",
+    "SLURM_GRES",
+    "SLURM_MEM_PER",
+    "SLURM_NTASKS",
+    "SLURM_STEP",
+    "SLURM_TRES_PER_TASK",
+)
+"""Variables that srun would take for wishes; the step below asks for what one node has."""
 
 
-def start(python: Path, nodes: int, gpus: int, environment: Mapping[str, str], log: IO[Any]) -> str:
-    """Start Ray on all nodes of the allocation; returns the head's address for RAY_ADDRESS.
+def start(
+    python: Path, nodes: int, gpus: int, environment: Mapping[str, str], log: IO[Any]
+) -> dict[str, str]:
+    """Start Ray on all nodes of the allocation; returns the variables by which verl joins it.
 
     Each node offers `gpus` and the processors that SLURM gave to the job there. The processes carry
     the variables of `environment`, by which the launcher ends them.
@@ -26,27 +37,52 @@ def start(python: Path, nodes: int, gpus: int, environment: Mapping[str, str], l
     Raises:
         BackendError: this is no SLURM allocation of `nodes` nodes, or Ray did not start.
     """
-    given = os.environ.get("SLURM_JOB_NUM_NODES")
+    slurm = allocation()
+    given = slurm.get("SLURM_JOB_NUM_NODES")
     if given != str(nodes):
         where = f"has {given}" if given else "is none (not in a SLURM job)"
         raise BackendError(f"verl.nodes is {nodes}, but the allocation {where}")
     ray = str(python.parent / "ray")
-    here = os.environ["SLURMD_NODENAME"]
+    here = slurm["SLURMD_NODENAME"]
     address = f"{socket.gethostbyname(socket.gethostname())}:{_free_port()}"
-    variables = {k: v for k, v in environment.items() if not k.startswith(PER_STEP)}
+    # Without a secret, whoever reaches the port could run code; Ray refuses to serve it.
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    variables = {**slurm, **environment, **secret}
+    variables = {k: v for k, v in variables.items() if not k.startswith(OF_THE_JOB)}
     ip, _, port = address.partition(":")
-    cpus = os.environ.get("SLURM_CPUS_ON_NODE", str(os.cpu_count()))
+    cpus = slurm.get("SLURM_CPUS_ON_NODE", str(os.cpu_count()))
     offer = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--block"]
     head = [ray, "start", "--head", f"--node-ip-address={ip}", f"--port={port}", *offer]
-    worker = [ray, "start", f"--address={address}", *offer]
+    # SLURM sets it in the step, beside CUDA_VISIBLE_DEVICES, and verl refuses both.
+    worker = ["env", "-u", "ROCR_VISIBLE_DEVICES", ray, "start", f"--address={address}", *offer]
     step = ["srun", "--overlap", f"--nodes={nodes - 1}", f"--ntasks={nodes - 1}"]
     step += ["--ntasks-per-node=1", f"--cpus-per-task={cpus}", f"--exclude={here}", "--mem=0"]
-    processes = [
-        _launch(head, variables, log),
-        _launch([*step, *worker], variables, log),
-    ]
-    _wait(str(python), address, nodes, variables, processes)
-    return address
+    step += [f"--gpus-per-node={gpus}"]
+    started = [_launch(head, variables, log)]
+    _wait(str(python), address, 1, variables, started)  # a worker does not wait for its head
+    started.append(_launch([*step, *worker], variables, log))
+    _wait(str(python), address, nodes, variables, started)
+    return {**secret, "RAY_ADDRESS": address}
+
+
+def allocation() -> dict[str, str]:
+    """SLURM's variables of the job that we are in; none outside of one.
+
+    Snakemake removes them from the environment of what it starts; the batch script still has them.
+    """
+    process = os.getpid()
+    while process > 1:
+        folder = Path("/proc") / str(process)
+        try:
+            text = (folder / "environ").read_bytes().decode(errors="replace")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # somebody else's
+            return {}
+        found = dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+        if "SLURM_JOB_NUM_NODES" in found:
+            return {key: value for key, value in found.items() if key.startswith("SLURM")}
+        process = parent
+    return {}
 
 
 def _launch(
@@ -64,7 +100,7 @@ def _wait(
     variables: Mapping[str, str],
     processes: list[subprocess.Popen[bytes]],
 ) -> None:
-    """Until every node has joined; a worker tries until the head listens."""
+    """Until so many nodes have joined."""
     code = (
         f"import ray; ray.init('{address}', log_to_driver=False); "
         f"raise SystemExit(sum(node['Alive'] for node in ray.nodes()) != {nodes})"
@@ -73,14 +109,14 @@ def _wait(
     while time.monotonic() < deadline:
         ended = [process.returncode for process in processes if process.poll() is not None]
         if ended:
-            raise BackendError(f"Ray ended with code {ended[0]} while it started on {nodes} nodes")
+            raise BackendError(f"Ray ended with code {ended[0]} while it started (see the log)")
         done = subprocess.run(
             [python, "-c", code], env=dict(variables), capture_output=True, check=False
         )
         if done.returncode == 0:
             return
         time.sleep(2)
-    raise BackendError(f"Ray has not started on {nodes} nodes within {START_SECONDS} s")
+    raise BackendError(f"Ray has not reached {nodes} nodes within {START_SECONDS} s")
 
 
 def _free_port() -> int:

@@ -115,14 +115,14 @@ def run(
     began = log.stat().st_size if log.exists() else 0
     with open(log, "ab") as file, _terminated_like_interrupted():
         try:
-            address = "local"
+            where = {"RAY_ADDRESS": "local"}
             if nodes > 1:
-                address = cluster.start(python, nodes, gpus_per_node, environment, file)
+                where = cluster.start(python, nodes, gpus_per_node, environment, file)
             process = subprocess.Popen(
                 command,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**environment, "RAY_ADDRESS": address},
+                env={**environment, **where},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
