@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gainrl.config_data import Positive, Rate, Section
 
@@ -29,3 +29,13 @@ class Verl(Section):
     patience: Positive = 3600
     variables: dict[str, str] = Field(default_factory=dict)
     keys: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("keys")
+    @classmethod
+    def _leaves_the_signal(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key, setting in value.items():
+            if key.endswith("ulysses_sequence_parallel_size") and setting != 1:
+                raise ValueError(f"{key}: the angle signal needs whole sequences, so 1")
+            if key.endswith("rollout_correction.bypass_mode") and setting:
+                raise ValueError(f"{key}: skips the pass that the angle signal is read from")
+        return value

@@ -109,6 +109,22 @@ def test_ppo_needs_verl(paper):
         planning.load(data)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("actor_rollout_ref.actor.ulysses_sequence_parallel_size", 2),
+        ("+algorithm.rollout_correction.bypass_mode", True),
+    ],
+)
+def test_keys_that_take_the_signal_away_are_refused_before_anything_starts(paper, key, value):
+    data = copy.deepcopy(paper.model_dump(mode="json"))
+    data["verl"]["keys"] = {key: value}
+    with pytest.raises(ConfigError, match=r"verl.keys: .*the angle signal"):
+        planning.load(data)
+    data["verl"]["keys"] = {key: 1 if value == 2 else False}
+    planning.load(data)
+
+
 def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
     run = ("llama-3.2-3b", "deepscaler", "gain")
     before = planning.run_slice(paper, *run)
