@@ -175,6 +175,17 @@ def test_killed_shards_give_the_bits_of_one_job(prepared, uninterrupted, tmp_pat
     assert passes == 3 + BATCHES - 5  # a prefix for each shard
 
 
+def test_gathering_leaves_nothing_of_a_killed_shard(prepared, tmp_path):
+    root = shutil.copytree(prepared, tmp_path / "root")
+    kill(root, "writing 3", shard=0, shards=3)  # its batches, and half of its file
+    folder, context = signals(root) / "shards", context_of(root, shards=3)
+    for shard in range(3):
+        score.score_shard(context, *KEYS, shard)
+    assert list(folder.glob(".0-of-3.npz.*"))
+    score.gather_scores(context, *KEYS)
+    assert sorted(path.name for path in folder.iterdir()) == [f"{k}-of-3.npz" for k in range(3)]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"inter_weight": 2.0}, {"batch_tokens": 90}, {"seed": 1}, {"also": ["post_norm"]}],
