@@ -378,13 +378,13 @@ def test_known_answers_that_are_missing_are_left_out(monkeypatch, tmp_path, capl
         load(spec, data_dir=tmp_path)
 
 
-def test_every_entry_names_real_hooks_and_one_place() -> None:
+def test_every_entry_names_real_readers_and_one_place() -> None:
     for entry in REGISTRY.values():
         assert find(entry.name) is entry
         for split in filter(None, (entry.train, entry.eval)):
             assert split.hub or split.local
             for layout in filter(None, (split.layout, split.local_layout)):
-                assert {layout.hook(field) for field in sources._FIELDS} <= set(answers.HOOKS)
+                assert {layout.reader(field) for field in sources._FIELDS} <= set(answers.READERS)
 
 
 def test_the_registry_imports_nothing_heavy() -> None:
@@ -397,7 +397,7 @@ def test_the_registry_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hook", "cell", "expected"),
+    ("reader", "cell", "expected"),
     [
         (answers.text, 142.0, "142"),
         (answers.text, 0.5, "0.5"),
@@ -420,8 +420,8 @@ def test_the_registry_imports_nothing_heavy() -> None:
         ),
     ],
 )
-def test_hooks(hook, cell, expected) -> None:
-    assert hook(cell) == expected
+def test_readers(reader, cell, expected) -> None:
+    assert reader(cell) == expected
 
 
 # --- reasoning-gym -------------------------------------------------------------------------------

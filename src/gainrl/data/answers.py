@@ -1,7 +1,8 @@
-"""Hooks from a source's cell to our text or number, known to the registry by name.
+"""Readers of a source's cells, which give our text or number, known to the registry by name.
 
-A hook returns None for a cell that holds nothing, and raises ValueError with the end of a sentence
-("is a list of 2 values, not text") for one that it cannot use; the loader adds file and row.
+A reader returns None for a cell that holds nothing, and raises ValueError with the end of a
+sentence ("is a list of 2 values, not text") for one that it cannot use; the loader adds file and
+row.
 """
 
 from __future__ import annotations
@@ -119,12 +120,12 @@ def without_instruction(value: Any) -> str | None:
     return None if plain is None else _INSTRUCTION.sub("", plain).strip() or None
 
 
-Hook = Callable[[Any], str | None] | Callable[[Any], float | None]
+Reader = Callable[[Any], str | None] | Callable[[Any], float | None]
 
-HOOKS: Mapping[str, Hook] = MappingProxyType(
+READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        hook.__name__: hook
-        for hook in (
+        reader.__name__: reader
+        for reader in (
             text,
             number,
             level,
@@ -138,4 +139,4 @@ HOOKS: Mapping[str, Hook] = MappingProxyType(
         )
     }
 )
-"""The hooks by the names that the registry uses."""
+"""The readers by the names that the registry uses."""

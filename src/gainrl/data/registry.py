@@ -18,7 +18,7 @@ from gainrl.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns hold our fields, and the hook (gainrl.data.answers.HOOKS) each passes through.
+    """Which columns hold our fields, and the reader of each (gainrl.data.answers.READERS).
 
     `fields` uses the preset's own notation: dots reach into records and lists.
     """
@@ -30,8 +30,8 @@ class Layout:
     difficulty_as: str = "number"
     category_as: str = "text"
 
-    def hook(self, field: str) -> str:
-        """The name of the hook for one of our fields."""
+    def reader(self, field: str) -> str:
+        """The name of the reader of one of our fields."""
         return getattr(self, f"{field}_as")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gainrl.config_data import Dataset, Fields, Files, Generated, Gym, Hub, Registered
-from gainrl.data.answers import HOOKS
+from gainrl.data.answers import READERS
 from gainrl.data.registry import Entry, HubTable, Layout, Split, find
 from gainrl.errors import ConfigError, DataError, nearest
 from gainrl.records import PROMPTS, check_table
@@ -222,16 +222,16 @@ def _frame(records: _Records | None, name: str, split: str) -> pd.DataFrame:
 
 
 def _column(records: _Records, field: str, path: str) -> list[Any]:
-    """One of our columns: looked up in every record and passed through its hook."""
+    """One of our columns: looked up in every record and passed through its reader."""
     found = [_lookup(record, path) for record in records.rows]
     if all(value is _MISSING for value in found):
         hint = nearest(path, _names(records.rows[0]))
         raise DataError(f"{records.where}: no column '{path}' for the {field}{hint}")
-    hook = HOOKS[records.layout.hook(field)]
+    reader = READERS[records.layout.reader(field)]
     values = []
     for row, value in enumerate(found):
         try:
-            values.append(None if value is _MISSING else hook(value))
+            values.append(None if value is _MISSING else reader(value))
         except ValueError as error:
             raise DataError(f"{records.where}: row {row}: '{path}' {error}") from error
     return values

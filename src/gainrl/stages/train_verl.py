@@ -239,11 +239,11 @@ class VerlRun(TrainingRun):
 
     def _collect(self) -> None:
         """The last test's answers as sample tables, and the trained model."""
-        for name in self.slice["benchmarks"]:
-            found = read_lines(self.folder / "verl" / "answers.jsonl")
-            rows = [row for row in found if row.pop("benchmark") == name]
-            answers = pd.DataFrame(rows).sort_values(["id", "sample"], ignore_index=True)
-            write_table(self.folder / "samples" / f"{name}.parquet", answers, SAMPLES)
+        answers = pd.DataFrame(read_lines(self.folder / "verl" / "answers.jsonl"))
+        answers = answers.sort_values(["id", "sample"])
+        for name, rows in answers.groupby("benchmark"):
+            rows = rows.drop(columns="benchmark").reset_index(drop=True)
+            write_table(self.folder / "samples" / f"{name}.parquet", rows, SAMPLES)
         if self.settings.keep_model:
             newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
             target = self.folder / "model"
