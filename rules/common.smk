@@ -25,7 +25,7 @@ def walked(wildcards):
     """The order or the difficulties that a method's curriculum walks."""
     method = preset.methods[wildcards.method]
     where = (wildcards.model, wildcards.dataset)
-    found = [layout.order(*where, method.order)] if method.order else []
+    found = [layout.order(*where, method.order_key)] if method.order_key else []
     if method.difficulty == "measured":
         found.append(layout.signals(*where) / "difficulty.parquet")
     return [str(path) for path in found]

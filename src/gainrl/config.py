@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gainrl.config_cost import Assumptions
 from gainrl.config_data import Dataset, Generated, Name, Positive, Rate, Section, Share
@@ -29,6 +29,7 @@ from gainrl.config_evaluation import (
     Sandbox,
     Testing,
 )
+from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
 from gainrl.config_studies import Studies
 from gainrl.config_verl import Verl
@@ -97,39 +98,6 @@ class Training(Section):
         if self.mini_batch is not None and self.prompts % self.mini_batch:
             raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
         return self
-
-
-Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
-
-
-class Curriculum(Section):
-    """A registered curriculum and its own parameters (checked against the policy's)."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The policy's parameters as written in the preset."""
-        return dict(self.model_extra or {})
-
-
-class Method(Section):
-    """A composition: algorithm, curriculum and the order or difficulty it walks.
-
-    algorithm: grpo, or ppo (GAE with a critic of the policy's size; verl only).
-    """
-
-    algorithm: Literal["grpo", "ppo"] = "grpo"
-    curriculum: Curriculum
-    order: Order | None = None
-    difficulty: Literal["measured", "column"] | None = None
-    label: str | None = None
-
-    @field_validator("curriculum", mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
 
 class Experiment(Section):
@@ -243,6 +211,9 @@ class Preset(Section):
             )
 
     def _trainable(self, experiment: Experiment, method: str) -> None:
+        for model in experiment.models:
+            for dataset in experiment.datasets:
+                self.training_for(dataset, model, method)
         if self.methods[method].algorithm == "grpo":
             return
         for model in experiment.models:
@@ -284,9 +255,17 @@ class Preset(Section):
                     f"studies.dynamics.seed: {studies.dynamics.seed} is not one of the seeds"
                 )
 
-    def training_for(self, dataset: str, model: str) -> Training:
-        """The training section with the overrides of the model, then of the data set."""
-        return self._overridden(self.training, "training", model, dataset)
+    def training_for(self, dataset: str, model: str, method: str | None = None) -> Training:
+        """The training section with the overrides of the model, the data set and the method."""
+        section = self._overridden(self.training, "training", model, dataset)
+        changes = self.methods[method].training.given if method else {}
+        return _merged(section, changes, f"methods.{method}.training")
+
+    def scoring_for(self, method: str) -> Scoring:
+        """The scoring section with the method's own weight of C_inter."""
+        weight = self.methods[method].inter_weight
+        changes = {} if weight is None else {"inter_weight": weight}
+        return _merged(self.scoring, changes, f"methods.{method}")
 
     def evaluation_for(self, dataset: str, model: str) -> Evaluation:
         """The evaluation section with the overrides of the model, then of the data set."""
@@ -326,8 +305,10 @@ class Preset(Section):
 
 
 def _merged(section: AnySection, changes: Mapping[str, Any] | None, key: str) -> AnySection:
+    if not changes:
+        return section
     try:
-        return type(section)(**{**section.model_dump(), **(changes or {})})
+        return type(section)(**{**section.model_dump(), **changes})
     except ValidationError as error:
         raise ValueError(f"{key}: {explain(error, type(section))}") from error
 

@@ -119,4 +119,11 @@ class Gym(DatasetBase):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-Dataset = Annotated[Generated | Registered | Files | Hub | Gym, Field(discriminator="source")]
+class Mix(DatasetBase):
+    """Other data sets of the preset, one after another; ids stay those of the parts."""
+
+    source: Literal["mix"]
+    parts: tuple[Name, ...] = Field(min_length=2)
+
+
+Dataset = Annotated[Generated | Registered | Files | Hub | Gym | Mix, Field(discriminator="source")]

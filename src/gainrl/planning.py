@@ -1,7 +1,7 @@
-"""Where files live, which runs a preset asks for, and checks that need more than one room.
+"""Which runs a preset asks for, what they depend on, and checks that need more than one room.
 
-The Snakefile and the command line both ask this module, so a path is written down once. It is
-imported while the DAG is built: no torch here.
+The Snakefile and the command line both ask this module. It is imported while the DAG is
+built: no torch here.
 """
 
 from __future__ import annotations
@@ -10,88 +10,21 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from gainrl import curricula
-from gainrl.config import Order, Preset, load_preset
-from gainrl.config_data import Generated, Registered
+from gainrl.config import Preset, load_preset
+from gainrl.config_data import Generated, Mix, Registered
+from gainrl.config_methods import Order
 from gainrl.config_studies import Studies
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
+from gainrl.layout import Layout as Layout
+from gainrl.layout import RunKey as RunKey
 
 DATA_DIR = "GAINRL_DATA_DIR"
 ORDERS = get_args(Order)
-
-
-@dataclass(frozen=True, order=True)
-class RunKey:
-    """Names a run within a preset."""
-
-    model: str
-    dataset: str
-    method: str
-    seed: int
-
-    @property
-    def parent(self) -> str:
-        """The run without its seed."""
-        return f"{self.model}/{self.dataset}/{self.method}"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Paths of a preset's files below `root` (docs/files.md)."""
-
-    preset: str
-    root: Path = Path("results")
-
-    @property
-    def home(self) -> Path:
-        """Everything that belongs to this preset alone."""
-        return self.root / self.preset
-
-    def split(self, dataset: str, split: str) -> Path:
-        """A prompt table: train, eval or warmup."""
-        return self.home / "data" / dataset / f"{split}.parquet"
-
-    def model(self, model: str) -> Path:
-        """A Hugging Face folder; `gainrl.json` in it is written last."""
-        return self.home / "models" / model
-
-    def signals(self, model: str, dataset: str) -> Path:
-        """Scores, difficulties and orders of a data set under a model."""
-        return self.home / "signals" / model / dataset
-
-    def shard(self, model: str, dataset: str, shard: int | str, shards: int) -> Path:
-        """One scoring job's part of the scores."""
-        return self.signals(model, dataset) / "shards" / f"{shard}-of-{shards}.npz"
-
-    def study(self, model: str, dataset: str, name: str) -> Path:
-        """What a study measured: layers, answers, gradients (tables) or maps (.npz)."""
-        suffix = "npz" if name == "maps" else "parquet"
-        return self.signals(model, dataset) / "studies" / f"{name}.{suffix}"
-
-    def probe(self, key: RunKey, name: str = "probe.parquet") -> Path:
-        """What the probe of a run's snapshots measured; neurons.npz beside the table."""
-        return self.run(key) / name
-
-    def order(self, model: str, dataset: str, order: str) -> Path:
-        """An order table."""
-        return self.signals(model, dataset) / "order" / f"{order}.parquet"
-
-    def snapshot(self, key: RunKey, step: int) -> Path:
-        """A run's weights after some step, as a Hugging Face folder."""
-        return self.run(key) / "snapshots" / f"step{step:06d}"
-
-    def start(self, model: str, benchmark: str) -> Path:
-        """Accuracy of the model before RL."""
-        return self.home / "evals" / model / f"{benchmark}.json"
-
-    def run(self, key: RunKey) -> Path:
-        """A training run's folder."""
-        return self.home / "runs" / key.model / key.dataset / key.method / f"seed{key.seed}"
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
@@ -113,7 +46,13 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 f"datasets.{name}.name: unknown data set '{spec.name}'"
                 f"{nearest(spec.name, registry.REGISTRY)}"
             )
+        if isinstance(spec, Mix):
+            _check_mix(preset, name, spec)
     for name, method in preset.methods.items():
+        if method.inter_weight is not None and preset.scoring.variant == "released":
+            raise ConfigError(
+                f"methods.{name}.inter_weight: scoring.variant 'released' has its own weight"
+            )
         key = f"methods.{name}.curriculum"
         policy = curricula.check(method.curriculum.name, method.curriculum.parameters, key)
         for need in sorted(policy.needs):
@@ -122,6 +61,35 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
                 )
     return preset
+
+
+def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
+    """Refuse a mix whose parts are rendered or graded in another way than the mix."""
+    for part in spec.parts:
+        if part not in preset.datasets:
+            hint = nearest(part, preset.datasets)
+            raise ConfigError(f"datasets.{name}.parts: unknown name '{part}'{hint}")
+        other = preset.datasets[part]
+        if isinstance(other, Mix):
+            raise ConfigError(f"datasets.{name}.parts: '{part}' is a mix itself")
+        for key in ("prompt", "system"):
+            if getattr(spec, key) != getattr(other, key):
+                raise ConfigError(f"datasets.{name}.{key}: differs from that of its part '{part}'")
+        ours, theirs = registry.grader_of(spec), registry.grader_of(other)
+        if ours != theirs:
+            raise ConfigError(
+                f"datasets.{name}.grader: '{ours}', but that of its part '{part}' is '{theirs}'"
+            )
+
+
+def known_rows(preset: Preset, dataset: str, split: Literal["train", "eval"]) -> int | None:
+    """How many prompts a split will have, or None before it has been read."""
+    spec = preset.datasets[dataset]
+    if not isinstance(spec, Mix):
+        return registry.known_rows(spec, split)
+    parts = [known_rows(preset, part, split) for part in spec.parts]
+    known = [count for count in parts if count is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
@@ -136,7 +104,7 @@ def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
         "benchmark": preset.datasets,
         "method": preset.methods,
         "experiment": preset.experiments,
-        "order": ORDERS,
+        "order": order_keys(preset),
     }
     for kind, names in known.items():
         name = named.get(kind)
@@ -144,6 +112,12 @@ def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"preset '{preset.preset}' has no {kind} '{name}'{nearest(name, names)}"
             )
+
+
+def order_keys(preset: Preset) -> list[str]:
+    """Names of the order files that can be made: every order, and those with a method's weight."""
+    own = [method.order_key for method in preset.methods.values() if method.order_key]
+    return list(dict.fromkeys([*ORDERS, *own]))
 
 
 def runs(preset: Preset, experiments: Iterable[str] | None = None) -> list[RunKey]:
@@ -238,8 +212,12 @@ def snapshots(preset: Preset, model: str, dataset: str, method: str) -> tuple[in
 
 
 def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
-    """What a data set's tables depend on."""
-    return _sorted(preset.datasets[dataset].model_dump(mode="json"))
+    """What a data set's tables depend on, the parts of a mix included."""
+    spec = preset.datasets[dataset]
+    found = _sorted(spec.model_dump(mode="json"))
+    if isinstance(spec, Mix):
+        found["of"] = {name: dataset_slice(preset, name) for name in spec.parts}
+    return found
 
 
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
@@ -344,17 +322,17 @@ def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, An
 
 def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
     """What a training run depends on beside its seed and its input files."""
-    spec = preset.datasets[dataset]
+    spec, scoring = preset.datasets[dataset], preset.scoring_for(method)
     benchmarks = benchmarks_of(preset, model, dataset, method)
     return {
-        "training": preset.training_for(dataset, model).model_dump(mode="json"),
+        "training": preset.training_for(dataset, model, method).model_dump(mode="json"),
         "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
         "method": _sorted(preset.methods[method].model_dump(mode="json", exclude={"label"})),
         "prompt": spec.prompt,
         "system": spec.system,
         "threads": preset.threads,
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
-        "signal": [preset.scoring.variant, preset.scoring.tap, preset.scoring.inter_weight],
+        "signal": [scoring.variant, scoring.tap, scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
         **_verl_slice(preset, model, dataset),
     }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from gainrl.config_data import Dataset, Generated, GraderName, Registered
+from gainrl.config_data import Dataset, Generated, GraderName, Mix, Registered
 from gainrl.data.entries import Entry, Split
 from gainrl.data.registry_code import CODE
 from gainrl.data.registry_maths import MATHS
@@ -36,8 +36,11 @@ def find(name: str) -> Entry:
 def known_rows(spec: Dataset, split: Literal["train", "eval"]) -> int | None:
     """How many prompts a split of a data set will have, or None before it has been read.
 
-    A count in the preset is exact: a source with fewer rows is refused.
+    A count in the preset is exact: a source with fewer rows is refused. A mix is the sum of its
+    parts, which only the preset knows (planning.known_rows).
     """
+    if isinstance(spec, Mix):
+        return None
     wanted: int | None = getattr(spec, split)
     if wanted is not None or not isinstance(spec, Registered):
         return wanted

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.config_data import Dataset, Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config_data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
 from gainrl.data.entries import WHOLE, Between, Entry, Equals, HubTable, Layout, Split
 from gainrl.data.reading import read_files, read_hub
@@ -27,6 +27,8 @@ from gainrl.records import PROMPTS, check_table
 log = logging.getLogger(__name__)
 
 Splits = dict[str, pd.DataFrame]
+Source = Generated | Registered | Files | Hub | Gym
+"""Data sets that are read from somewhere; a mix is made of their tables."""
 _FIELDS = ("question", "answer", "solution", "difficulty", "category")
 _MISSING = object()
 
@@ -42,7 +44,7 @@ class _Records:
     unanswered: int = 0
 
 
-def load_splits(spec: Dataset, *, data_dir: Path | None, name: str) -> Splits:
+def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
     """Load, cut and check the splits of a data set.
 
     Args:

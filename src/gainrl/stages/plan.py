@@ -17,7 +17,6 @@ from gainrl import planning
 from gainrl.analysis.cost import RunCost, Shape, Work, bill, listing, render, run_cost
 from gainrl.config import Preset
 from gainrl.config_models import Nano
-from gainrl.data.registry import known_rows
 from gainrl.models.shapes import architecture
 from gainrl.planning import Layout, RunKey
 from gainrl.records import write_text
@@ -107,7 +106,7 @@ def _shape(preset: Preset, model: str) -> Shape:
 
 
 def _work(preset: Preset, key: RunKey) -> Work:
-    training = preset.training_for(key.dataset, key.model)
+    training = preset.training_for(key.dataset, key.model, key.method)
     evaluation = preset.evaluation_for(key.dataset, key.model)
     problems = sum(_problems(preset, name) or 0 for name in _benchmarks(preset, key))
     return Work(
@@ -132,7 +131,7 @@ def _benchmarks(preset: Preset, key: RunKey) -> list[str]:
 
 
 def _problems(preset: Preset, benchmark: str) -> int | None:
-    return known_rows(preset.datasets[benchmark], "eval")
+    return planning.known_rows(preset, benchmark, "eval")
 
 
 # --- files of a run ------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ def _job(preset: Preset, key: RunKey, site: Site) -> Job:
 
 def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
     """verl's command line for a run: a shell command with one override a line."""
-    training = preset.training_for(key.dataset, key.model)
+    training = preset.training_for(key.dataset, key.model, key.method)
     kept = planning.snapshots(preset, key.model, key.dataset, key.method)
     given = overrides(
         preset.verl,
@@ -250,7 +249,7 @@ def _notes(preset: Preset, rows: list[Row], site: Site) -> list[str]:
 
 def _difficulty_note(preset: Preset, key: RunKey) -> str | None:
     """What measured difficulties add, in RL steps of the run that walks them."""
-    prompts = known_rows(preset.datasets[key.dataset], "train")
+    prompts = planning.known_rows(preset, key.dataset, "train")
     if preset.methods[key.method].difficulty != "measured" or prompts is None:
         return None
     training = preset.training_for(key.dataset, key.model)

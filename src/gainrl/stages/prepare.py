@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 
 from gainrl import planning
+from gainrl.config_data import Mix
 from gainrl.config_models import Given, HubModel, LocalModel, Nano, PackagedGguf
-from gainrl.data.sources import load_splits
+from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
 from gainrl.models import fetch, nano
 from gainrl.models.loading import load_model, load_tokenizer, pad_token
@@ -30,12 +32,13 @@ from gainrl.records import (
 from gainrl.stages.common import Context, commit, render_prompts, versions
 from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
 
+SPLITS = ("train", "eval", "warmup")
+
 
 def prepare_data(context: Context, dataset: str) -> None:
     """Write a data set's train, eval and warm-up tables."""
-    spec = context.preset.datasets[dataset]
-    splits = load_splits(spec, data_dir=planning.data_dir(), name=dataset)
-    for split in ("train", "eval", "warmup"):
+    splits = _splits(context, dataset)
+    for split in SPLITS:
         write_table(
             context.layout.split(dataset, split),
             splits[split],
@@ -43,6 +46,16 @@ def prepare_data(context: Context, dataset: str) -> None:
             {"dataset": planning.dataset_slice(context.preset, dataset), "split": split},
         )
         print(f"{dataset}/{split}: {len(splits[split])} prompts", flush=True)
+
+
+def _splits(context: Context, dataset: str) -> Splits:
+    spec = context.preset.datasets[dataset]
+    if not isinstance(spec, Mix):
+        return load_splits(spec, data_dir=planning.data_dir(), name=dataset)
+    parts = [_splits(context, name) for name in spec.parts]
+    return {
+        split: pd.concat([part[split] for part in parts], ignore_index=True) for split in SPLITS
+    }
 
 
 def build_model(context: Context, model: str) -> None:

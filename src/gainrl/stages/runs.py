@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from gainrl import planning
 from gainrl.curricula import Setting
-from gainrl.errors import DataError
 from gainrl.planning import RunKey
 from gainrl.records import (
-    DIFFICULTY,
-    ORDER,
     PROMPTS,
     append_lines,
     read_json,
@@ -23,6 +18,7 @@ from gainrl.records import (
     write_json,
 )
 from gainrl.stages.common import Context, commit, versions
+from gainrl.stages.training_data import TrainingData, inputs_of, training_data
 from gainrl.tracking import TrackedRun
 
 
@@ -32,7 +28,7 @@ class TrainingRun:
     def __init__(self, context: Context, key: RunKey) -> None:
         self.context, self.key = context, key
         self.folder = context.layout.run(key)
-        self.settings = context.preset.training_for(key.dataset, key.model)
+        self.settings = context.preset.training_for(key.dataset, key.model, key.method)
         self.evaluation = context.preset.evaluation_for(key.dataset, key.model)
         self.method = context.preset.methods[key.method]
         self.slice = {
@@ -51,12 +47,7 @@ class TrainingRun:
             "model": read_json(layout.model(key.model) / "gainrl.json")["weights"],
             "train": planning.file_digest(layout.split(key.dataset, "train")),
         }
-        if self.method.order:
-            path = layout.order(key.model, key.dataset, self.method.order)
-            found["order"] = planning.digest(read_table(path, ORDER)["id"].tolist())
-        if self.method.difficulty == "measured":
-            path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
-            found["difficulty"] = planning.digest(read_table(path, DIFFICULTY).to_dict("list"))
+        found.update(inputs_of(self.context, self.key))
         return found
 
     def execute(self) -> None:
@@ -109,26 +100,22 @@ class TrainingRun:
                 "commit": commit(),
                 "versions": versions(),
                 "training": self.slice["training"],
+                "overrides": sorted(self.method.training.given),
                 "evaluation": self.slice["evaluation"],
                 "slice": self.slice,
             },
         )
 
-    def setting(self, ids: list[str]) -> Setting:
-        """What the curriculum is built for; `ids` are those of the training table."""
-        key, layout, order, difficulty = self.key, self.context.layout, None, None
-        if self.method.order:
-            path = layout.order(key.model, key.dataset, self.method.order)
-            order = _rows_of(ids, read_table(path, ORDER)["id"].tolist(), path)
-        if self.method.difficulty == "measured":
-            path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
-            table = read_table(path, DIFFICULTY)
-            rows = _rows_of(ids, table["id"].tolist(), path)
-            difficulty = np.empty(len(rows))
-            difficulty[rows] = table["difficulty"].to_numpy()
-        elif self.method.difficulty == "column":
-            difficulty = _scaled_column(layout.split(key.dataset, "train"))
-        return Setting(len(ids), self.settings.prompts, key.seed, order, difficulty)
+    @cached_property
+    def data(self) -> TrainingData:
+        """What the run is trained on."""
+        return training_data(self.context, self.key)
+
+    def setting(self) -> Setting:
+        """What the curriculum is built for."""
+        data = self.data
+        size, batch = len(data.table), self.settings.prompts
+        return Setting(size, batch, self.key.seed, data.order, data.difficulty)
 
     def _test_start(self) -> None:
         for name in self.slice["benchmarks"]:
@@ -148,11 +135,9 @@ class TrainingRun:
             print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
         for path in (self.steps, self.tests, self.folder / "run.json"):
             self.tracked.artifact(path)
-        if self.method.order:
-            key = self.key
-            self.tracked.artifact(
-                self.context.layout.order(key.model, key.dataset, self.method.order)
-            )
+        if self.method.order_key:
+            where = (self.key.model, self.key.dataset, self.method.order_key)
+            self.tracked.artifact(self.context.layout.order(*where))
         self.tracked.tag("gainrl.zero_variance_steps", str(idle))
         self.tracked.finish()
         final = {row["benchmark"]: row["accuracy"] for row in tests}
@@ -166,25 +151,3 @@ class TrainingRun:
             },
         )
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-
-
-def _rows_of(ids: list[str], wanted: list[str], path: Path) -> np.ndarray:
-    """Rows of the training table for the ids of another table, which must hold the same prompts."""
-    where = {name: row for row, name in enumerate(ids)}
-    if set(where) != set(wanted):
-        odd = sorted(set(where) ^ set(wanted))[0]
-        raise DataError(f"{path}: not of this training table (first difference: '{odd}')")
-    return np.array([where[name] for name in wanted], dtype=np.int64)
-
-
-def _scaled_column(path: Path) -> np.ndarray:
-    """The data set's own difficulties, scaled linearly to [0, 100]."""
-    table = read_table(path, PROMPTS)
-    if "difficulty" not in table:
-        raise DataError(f"{path}: no column 'difficulty'; use difficulty: measured")
-    values = table["difficulty"].to_numpy(dtype=float)
-    if np.isnan(values).any():
-        row = int(np.isnan(values).argmax())
-        raise DataError(f"{path}: row {row} has no 'difficulty'; use difficulty: measured")
-    spread = values.max() - values.min()
-    return 100 * (values - values.min()) / spread if spread else np.full(len(values), 50.0)

@@ -11,6 +11,7 @@ import torch
 
 from gainrl import planning
 from gainrl.config_evaluation import Evaluation
+from gainrl.config_methods import parse_order
 from gainrl.errors import DataError
 from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
@@ -83,23 +84,28 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     alone puts 1 / length into it; residual: the rank of C less what the rank of the length
     predicts; released: the authors' script's value, prompts without one (NaN) first, as its argsort
     puts them; reversed: C ascending; length: shortest question first (the published orders are
-    that, at a rank correlation of .96 to .99); shuffled: random but fixed.
+    that, at a rank correlation of .96 to .99); shuffled: random but fixed. `angle-c4` and its like
+    are C with another weight of C_inter (`methods.*.inter_weight`).
     """
     source = context.layout.signals(model, dataset) / "scores.parquet"
     scores = read_table(source, SCORES)
     length = scores["n_question"].astype(float)
-    if order in ("angle", "reversed"):
-        value = _column(scores, "c", source)
-    elif order == "offdiagonal":
+    kind, weight = parse_order(order)
+    if weight is None:
         weight = context.preset.scoring.inter_weight
+    elif kind != "offdiagonal":  # a method's own weight; C at `scoring.inter_weight` is in `c`
+        scores["c"] = _intra(context, scores, source) + weight * scores["c_inter"]
+    if kind in ("angle", "reversed"):
+        value = _column(scores, "c", source)
+    elif kind == "offdiagonal":
         value = _column(scores, "c_intra_offdiagonal", source) + weight * scores["c_inter"]
-    elif order == "residual":
+    elif kind == "residual":
         value = _residual(_column(scores, "c", source), length)
-    elif order == "released":
+    elif kind == "released":
         value = _column(scores, "c_released", source)
     else:
-        value = length if order == "length" else _random_keys(scores["id"])
-    ascending = order in ("reversed", "length", "shuffled")
+        value = length if kind == "length" else _random_keys(scores["id"])
+    ascending = kind in ("reversed", "length", "shuffled")
     frame = pd.DataFrame({"id": scores["id"], "value": value})
     frame = frame.sort_values("id", kind="stable").sort_values(
         "value", ascending=ascending, kind="stable", na_position="first"
@@ -113,6 +119,11 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     }
     target = context.layout.order(model, dataset, order)
     write_table(target, frame.reset_index(drop=True), ORDER, metadata)
+
+
+def _intra(context: Context, scores: pd.DataFrame, source: Path) -> pd.Series:
+    offdiagonal = context.preset.scoring.variant == "offdiagonal"
+    return _column(scores, "c_intra_offdiagonal" if offdiagonal else "c_intra", source)
 
 
 def _column(scores: pd.DataFrame, name: str, source: Path) -> pd.Series:

@@ -14,11 +14,9 @@ from gainrl.evaluation.accuracy import answer, summary
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.planning import RunKey
 from gainrl.records import (
-    PROMPTS,
     SAMPLES,
     append_lines,
     read_lines,
-    read_table,
     truncate_lines,
     write_table,
 )
@@ -76,7 +74,7 @@ class LocalRun(TrainingRun):
         key, layout = self.key, self.context.layout
         folder = layout.model(key.model)
         self.network, self.tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
-        table = read_table(layout.split(key.dataset, "train"), PROMPTS)
+        table = self.data.table
         prompts = render_prompts(
             self.context,
             self.tokenizer,
@@ -98,12 +96,12 @@ class LocalRun(TrainingRun):
             curricula.build(
                 self.method.curriculum.name,
                 self.method.curriculum.parameters,
-                self.setting(prompts.ids),
+                self.setting(),
             ),
             self.settings,
             key.seed,
             reward_for(self.context.preset, key.dataset),
-            self.context.preset.scoring,
+            self.context.preset.scoring_for(key.method),
         )
 
     def _test(self, last: bool) -> None:

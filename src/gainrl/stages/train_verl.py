@@ -119,18 +119,18 @@ class VerlRun(TrainingRun):
         benchmarks = list(self.slice["benchmarks"])
         place = settings.place_of(self.folder, folder, benchmarks)
         prompts = self._write_train(place.train, tokenizer, room)
-        weight = preset.scoring.inter_weight
+        scoring = preset.scoring_for(key.method)
         launch.write_segments(
             self._input("segments.npz"),
             prompts,
-            preset.scoring.tap,
-            weight,
-            preset.scoring.variant == "offdiagonal",
+            scoring.tap,
+            scoring.inter_weight,
+            scoring.variant == "offdiagonal",
         )
         self.prompts: dict[str, str] = {}
         for name, target in zip(benchmarks, place.tests, strict=True):
             self._write_test(name, target, tokenizer, room)
-        setting = self.setting(prompts.ids)
+        setting = self.setting()
         policy = self.method.curriculum
         curricula.build(policy.name, policy.parameters, setting)  # an error here, not in verl
         overrides = settings.overrides(
@@ -168,7 +168,7 @@ class VerlRun(TrainingRun):
 
     def _write_train(self, target: Path, tokenizer: Any, room: int | None) -> Prompts:
         key, spec = self.key, self.context.preset.datasets[self.key.dataset]
-        table = read_table(self.context.layout.split(key.dataset, "train"), PROMPTS)
+        table = self.data.table
         ids, questions = list(table["id"]), list(table["question"])
         prompts = encode(
             tokenizer,

@@ -1,0 +1,100 @@
+"""Sections of a preset that describe methods: what is composed into one. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from gainrl.config_data import Positive, Rate, Section
+
+Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
+WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
+"""Orders that depend on the weight of C_inter."""
+
+
+class Curriculum(Section):
+    """A registered curriculum and its own parameters (checked against the policy's)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The policy's parameters as written in the preset."""
+        return dict(self.model_extra or {})
+
+
+class Selection(Section):
+    """Train on a part of the data set (Figure 8): a share drawn once, by rank in the order.
+
+    share: of the prompts. slope: of the linear drawing probability over the ranks, from the first
+    to the last: 1 goes from 2 / N to 0 (high C preferred), 0 is uniform, -1 the mirror image.
+    """
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    slope: Annotated[float, Field(ge=-1, le=1)] = 0.0
+
+
+class Changes(Section):
+    """Training keys that a method sets for itself; what is left out is as for every method."""
+
+    prompts: Positive | None = None
+    mini_batch: Positive | None = None
+    rollouts: Annotated[int, Field(ge=2)] | None = None
+    lr: Rate | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keys that are set."""
+        return self.model_dump(exclude_none=True)
+
+
+class Method(Section):
+    """A composition: algorithm, curriculum, what it walks, what it is trained on.
+
+    algorithm: grpo, or ppo (GAE with a critic of the policy's size; verl only). order: the ranks
+    that the curriculum walks or `selection` draws by. inter_weight: c in C = C_intra + c * C_inter
+    (Table 4) for this method's order and curriculum, in place of `scoring.inter_weight`.
+    """
+
+    algorithm: Literal["grpo", "ppo"] = "grpo"
+    curriculum: Curriculum
+    order: Order | None = None
+    inter_weight: float | None = Field(default=None, ge=0)
+    difficulty: Literal["measured", "column"] | None = None
+    selection: Selection | None = None
+    training: Changes = Changes()
+    label: str | None = None
+
+    @field_validator("curriculum", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Method:
+        if self.selection and self.order is None:
+            raise ValueError("selection draws by rank: it needs the key 'order'")
+        if self.inter_weight is not None and self.order not in WEIGHTED:
+            raise ValueError(f"inter_weight needs an order that depends on it: {WEIGHTED}")
+        return self
+
+    @property
+    def order_key(self) -> str | None:
+        """Name of the order's file: the order, with its weight if the method has its own."""
+        if self.order is None or self.inter_weight is None:
+            return self.order
+        return f"{self.order}-c{self.inter_weight:g}"
+
+
+def parse_order(key: str) -> tuple[str, float | None]:
+    """The order and the weight of an order's file name (`Method.order_key`).
+
+    Raises:
+        ValueError: not such a name.
+    """
+    name, marked, weight = key.partition("-c")
+    if name not in get_args(Order) or (marked and name not in WEIGHTED):
+        raise ValueError(f"unknown order '{key}'")
+    return name, float(weight) if marked else None

@@ -1,0 +1,62 @@
+"""Uniform sampling that drops what is solved: the paper's ablation "accuracy only"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gainrl.curricula.base import IntArray, Outcome, Setting, register
+from gainrl.curricula.uniform import Uniform
+
+
+@register("accuracy_filter")
+@dataclass
+class AccuracyFilter(Uniform):
+    """A prompt whose whole group was right is never drawn again (section 4.5, Figure 10 left).
+
+    The rest is drawn as `uniform` does, each once an epoch. The paper does not say what happens
+    when fewer prompts than a batch are left: here the batch is completed with solved ones, drawn
+    uniformly, so that every step has the same size.
+    """
+
+    def start(self, setting: Setting) -> None:
+        """Bind to a training table; nothing is solved yet."""
+        super().start(setting)
+        self.solved = np.zeros(setting.size, dtype=bool)
+
+    def next_batch(self) -> IntArray:
+        """(B,) distinct rows, unsolved ones as long as there are enough."""
+        size = self.setting.batch
+        left = np.flatnonzero(~self.solved)
+        if len(left) <= size:
+            filled = self.rng.permutation(np.flatnonzero(self.solved))[: size - len(left)]
+            self.queue = []
+            return np.concatenate([self.rng.permutation(left), filled])
+        batch = [row for row in self.queue if not self.solved[row]]
+        batch, self.queue = batch[:size], batch[size:]
+        if len(batch) < size:
+            self.epoch += 1
+            fresh = [row for row in self.rng.permutation(left).tolist() if row not in batch]
+            missing = size - len(batch)
+            batch, self.queue = batch + fresh[:missing], fresh[missing:]
+        return np.array(batch, dtype=np.int64)
+
+    def observe(self, outcome: Outcome) -> None:
+        """Drop the prompts whose group was right as a whole."""
+        self.solved[outcome.rows[outcome.accuracy >= 1]] = True
+
+    def metrics(self) -> dict[str, float]:
+        """The epoch, and the share of prompts that are dropped."""
+        return {**super().metrics(), "dropped_share": float(self.solved.mean())}
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `uniform`, and the dropped rows."""
+        return {**super().state_dict(), "solved": np.flatnonzero(self.solved).tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly."""
+        super().load_state_dict(state)
+        self.solved[:] = False
+        self.solved[state["solved"]] = True

@@ -1,0 +1,98 @@
+"""What a run is trained on: the prompts of its method's selection, their ranks, difficulties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gainrl import planning
+from gainrl.curricula.base import FloatArray, IntArray
+from gainrl.curricula.selection import select
+from gainrl.errors import DataError
+from gainrl.planning import RunKey
+from gainrl.records import DIFFICULTY, ORDER, PROMPTS, read_table
+from gainrl.stages.common import Context
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """N prompts. order: (N,) rows from rank 0 on; difficulty: (N,) in [0, 100]; or None."""
+
+    table: pd.DataFrame
+    order: IntArray | None
+    difficulty: FloatArray | None
+
+    def part(self, ranks: IntArray) -> TrainingData:
+        """The prompts at some ranks; rows stay in the table's order, ranks in the order's."""
+        assert self.order is not None
+        chosen = self.order[ranks]
+        rows = np.sort(chosen)
+        return TrainingData(
+            self.table.iloc[rows].reset_index(drop=True),
+            np.searchsorted(rows, chosen).astype(np.int64),
+            None if self.difficulty is None else self.difficulty[rows],
+        )
+
+
+def training_data(context: Context, key: RunKey) -> TrainingData:
+    """Read a run's prompts, order and difficulties; take the selection of its method.
+
+    Raises:
+        DataError: a file is missing, is of another training table, or has no difficulties.
+    """
+    method, layout = context.preset.methods[key.method], context.layout
+    path = layout.split(key.dataset, "train")
+    table, order, difficulty = read_table(path, PROMPTS), None, None
+    ids = table["id"].tolist()
+    if method.order_key:
+        ranks = layout.order(key.model, key.dataset, method.order_key)
+        order = _rows_of(ids, read_table(ranks, ORDER)["id"].tolist(), ranks)
+    if method.difficulty == "measured":
+        measured = layout.signals(key.model, key.dataset) / "difficulty.parquet"
+        values = read_table(measured, DIFFICULTY)
+        difficulty = np.empty(len(ids))
+        difficulty[_rows_of(ids, values["id"].tolist(), measured)] = values["difficulty"]
+    elif method.difficulty == "column":
+        difficulty = _scaled_column(table, path)
+    data = TrainingData(table, order, difficulty)
+    if method.selection is None:
+        return data
+    part = method.selection
+    return data.part(select(len(ids), part.share, part.slope, key.seed))
+
+
+def inputs_of(context: Context, key: RunKey) -> dict[str, Any]:
+    """Short hashes of the order and the difficulties that a run reads."""
+    method, layout, found = context.preset.methods[key.method], context.layout, {}
+    if method.order_key:
+        path = layout.order(key.model, key.dataset, method.order_key)
+        found["order"] = planning.digest(read_table(path, ORDER)["id"].tolist())
+    if method.difficulty == "measured":
+        path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
+        found["difficulty"] = planning.digest(read_table(path, DIFFICULTY).to_dict("list"))
+    return found
+
+
+def _rows_of(ids: list[str], wanted: list[str], path: Path) -> IntArray:
+    """Rows of the training table for the ids of another table, which must hold the same prompts."""
+    where = {name: row for row, name in enumerate(ids)}
+    if set(where) != set(wanted):
+        odd = sorted(set(where) ^ set(wanted))[0]
+        raise DataError(f"{path}: not of this training table (first difference: '{odd}')")
+    return np.array([where[name] for name in wanted], dtype=np.int64)
+
+
+def _scaled_column(table: pd.DataFrame, path: Path) -> FloatArray:
+    """The data set's own difficulties, scaled linearly to [0, 100]."""
+    if "difficulty" not in table:
+        raise DataError(f"{path}: no column 'difficulty'; use difficulty: measured")
+    values = table["difficulty"].to_numpy(dtype=float)
+    if np.isnan(values).any():
+        row = int(np.isnan(values).argmax())
+        raise DataError(f"{path}: row {row} has no 'difficulty'; use difficulty: measured")
+    spread = values.max() - values.min()
+    return 100 * (values - values.min()) / spread if spread else np.full(len(values), 50.0)
