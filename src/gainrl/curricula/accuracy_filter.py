@@ -38,9 +38,10 @@ class AccuracyFilter(Uniform):
         batch, self.queue = batch[:size], batch[size:]
         if len(batch) < size:
             self.epoch += 1
-            fresh = [row for row in self.rng.permutation(left).tolist() if row not in batch]
-            missing = size - len(batch)
-            batch, self.queue = batch + fresh[:missing], fresh[missing:]
+            fresh = self.rng.permutation(left).tolist()
+            fill = [row for row in fresh if row not in batch][: size - len(batch)]
+            self.queue = [row for row in fresh if row not in fill]
+            batch += fill
         return np.array(batch, dtype=np.int64)
 
     def observe(self, outcome: Outcome) -> None:

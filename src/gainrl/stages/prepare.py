@@ -53,9 +53,11 @@ def _splits(context: Context, dataset: str) -> Splits:
     if not isinstance(spec, Mix):
         return load_splits(spec, data_dir=planning.data_dir(), name=dataset)
     parts = [_splits(context, name) for name in spec.parts]
-    return {
-        split: pd.concat([part[split] for part in parts], ignore_index=True) for split in SPLITS
-    }
+    whole = {}
+    for split in SPLITS:
+        filled = [part[split] for part in parts if len(part[split])]
+        whole[split] = pd.concat(filled, ignore_index=True) if filled else parts[0][split]
+    return whole
 
 
 def build_model(context: Context, model: str) -> None:
