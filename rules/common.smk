@@ -110,6 +110,28 @@ def study_inputs(wildcards):
     return [str(layout.study(*pair, stored)) for pair in pairs_of(part)]
 
 
+def claim_inputs(everything):
+    """What verdicts rest on: runs, and where a claim is about prompts, the signal and probes."""
+    wanted = planning_claims.wanted(preset, everything)
+    measures = {claim.measure for claim in wanted.values()}
+    keys = planning_claims.runs_of(preset, wanted.values())
+    found = [str(layout.run(key) / "done.json") for key in keys]
+    if "correlation" in measures:
+        found += signal_table()
+    if "learnt_first" in measures:
+        found += [str(layout.probe(key)) for key in planning.probed(preset)]
+    if "overhead" in measures:
+        pairs = dict.fromkeys((key.model, key.dataset) for key in keys)
+        found += [str(layout.signals(*pair) / "scores.parquet") for pair in pairs]
+    return found
+
+
+def claim_tables(everything):
+    """The table of verdicts, if the preset has claims that can be decided."""
+    name = "claims" if everything else "claims_first"
+    return [f"results/{name}.csv"] if planning_claims.wanted(preset, everything) else []
+
+
 def signal_table():
     """The signal table, if the preset asks for it."""
     return ["results/signal.csv"] if preset.studies and preset.studies.signal else []
@@ -125,6 +147,7 @@ def reported(everything):
     results = results_of(experiments if everything else experiments[:1]) + signal_table()
     if preset.benchmarks and (everything or not experiments):
         results.append("results/benchmarks.csv")
+    results = claim_tables(everything) + results
     return results + studied() if everything else results
 
 

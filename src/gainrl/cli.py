@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", type=Path, help="folder of a run or of a model's tests")
     show.add_argument("--problem", required=True, help="id of the problem, or its end")
     show.add_argument("--benchmark", help="only this data set")
+    claims = add("claims", "verdicts on the preset's claims", "out")
+    claims.add_argument("--scope", choices=["all", "first"], default="all")
     tracking = add("tracking", "set up the tracking store, or check it against the run folders")
     tracking.add_argument("action", choices=["init", "check"])
     return parser
@@ -169,6 +171,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from gainrl.stages import plan
 
         plan.make_plan(context, arguments.preset, arguments.out, arguments.profile)
+    elif arguments.command == "claims":
+        from gainrl.stages import claims
+
+        claims.make_claims(context, arguments.out, arguments.scope == "all")
     elif arguments.command in ("signal", "study"):
         from gainrl.stages import study_results
 

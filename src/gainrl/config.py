@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gainrl.config_claims import Claim
 from gainrl.config_cost import Assumptions
 from gainrl.config_data import Dataset, Generated, Name, Positive, Rate, Section, Share
 from gainrl.config_errors import explain
@@ -150,6 +151,7 @@ class Preset(Section):
     sandbox: Sandbox = Sandbox()
     benchmarks: Benchmarks | None = None
     experiments: dict[Name, Experiment] = Field(default_factory=dict)
+    claims: dict[Name, Claim] = Field(default_factory=dict)
     statistics: Statistics = Statistics()
     tracking: Tracking = Tracking()
     verl: Verl = Verl()
@@ -181,6 +183,8 @@ class Preset(Section):
             for method in experiment.methods:
                 self._trainable(experiment, method)
             self._testable(key, experiment)
+        for key, claim in self.claims.items():
+            self._decidable(f"claims.{key}", claim)
         if self.benchmarks:
             self._benchmark_references(self.benchmarks)
         if self.studies:
@@ -234,6 +238,20 @@ class Preset(Section):
                         f"experiments.{key}.final tests trained models: training.keep_model must "
                         f"be true (it is false for {model} on {dataset})"
                     )
+
+    def _decidable(self, key: str, claim: Claim) -> None:
+        if claim.experiment is not None:
+            _known(f"{key}.experiment", claim.experiment, self.experiments)
+            methods = self.experiments[claim.experiment].methods
+            for name in claim.methods:
+                _known(f"{key}.methods", name, methods)
+            if claim.against:
+                _known(f"{key}.against", claim.against, methods)
+        part = {"correlation": "signal", "learnt_first": "dynamics"}.get(claim.measure)
+        if part and getattr(self.studies, part, None) is None:
+            raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'studies.{part}'")
+        if claim.quantity == "gradient_norm" and not self.studies.signal.gradient_prompts:  # type: ignore[union-attr]
+            raise ValueError(f"{key}.quantity: studies.signal.gradient_prompts is 0")
 
     def _benchmark_references(self, wanted: Benchmarks) -> None:
         for name in wanted.models:

@@ -1,0 +1,26 @@
+# Verdicts on the preset's claims: `claims` of everything, `claims_first` of what the default target
+# builds.
+
+
+rule claims:
+    input:
+        runs=lambda w: claim_inputs(everything=w.first == ""),
+    output:
+        csv=report(
+            "results/claims{first}.csv",
+            caption="../workflow/report/claims.rst",
+            category="Verdicts",
+            labels={"experiment": "claims{first}"},
+        ),
+        markdown="results/claims{first}.md",
+    log:
+        "results/logs/claims{first}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        slice=planning_claims.slice_of(preset),
+        scope=lambda w: "first" if w.first else "all",
+    shell:
+        "gainrl claims --preset {params.preset} --scope {params.scope} --out {output.csv}"
+        " > {log} 2>&1"

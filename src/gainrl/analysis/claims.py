@@ -1,0 +1,252 @@
+"""Verdicts: what a preset's claims come to under the rules that it fixed before the runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gainrl.analysis.runs import Run
+from gainrl.analysis.score_tables import grid
+from gainrl.analysis.signal_table import rank_interval
+from gainrl.analysis.statistics import (
+    Interval,
+    bootstrap_interval,
+    paired_difference,
+    smooth,
+    speedup,
+    steps_to_reach,
+    target_accuracy,
+)
+from gainrl.config import Statistics
+from gainrl.config_claims import Claim
+from gainrl.errors import DataError
+from gainrl.records import write_text
+
+Row = Mapping[Any, Any]
+COLUMNS = [
+    *("claim", "statement", "model", "dataset", "benchmark", "quantity"),
+    *("mean", "low", "high", "n", "rule", "verdict", "note"),
+]
+SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
+UNITS = {
+    "difference": "points",
+    "speedup": "×",
+    "correlation": "rank correlation",
+    "learnt_first": "rank correlation",
+    "overhead": "% of training time",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One measurement for a claim: where, of what, its interval and what to know of it."""
+
+    model: str
+    dataset: str
+    benchmark: str
+    quantity: str
+    interval: Interval
+    note: str = ""
+
+
+# --- measurements --------------------------------------------------------------------------------
+
+
+def final_level(run: Run, benchmark: str, window: int) -> float:
+    """Mean accuracy of a run's last `window` tests, in [0, 1]."""
+    return float(smooth(run.curve(benchmark), window)[-1])
+
+
+def difference(
+    method: Sequence[Run], against: Sequence[Run], config: Statistics, benchmark: str
+) -> Part:
+    """Final level of a method less that of another, paired by seed, in points."""
+    ours, theirs = (
+        [100 * final_level(run, benchmark, config.smoothing) for run in runs]
+        for runs in (method, against)
+    )
+    found = paired_difference(ours, theirs, *_bootstrap(config))
+    what = f"{method[0].label} less {against[0].label}"
+    return _part(method[0], benchmark, what, found)
+
+
+def faster(
+    method: Sequence[Run],
+    against: Sequence[Run],
+    baseline: Sequence[Run],
+    config: Statistics,
+    benchmark: str,
+) -> Part:
+    """Speed-up in steps to the baseline's final level; a censored seed widens the interval."""
+    window, at = config.smoothing, method[0].evaluated
+    target = target_accuracy([run.curve(benchmark) for run in baseline], window)
+    slow, fast = (
+        [steps_to_reach(at, run.curve(benchmark), target, window) for run in runs]
+        for runs in (against, method)
+    )
+    what = f"{method[0].label} against {against[0].label}"
+    if 0 in slow or 0 in fast:
+        note = "undefined: the start model is already at the target"
+        return _part(method[0], benchmark, what, _unknown(len(method)), note)
+    found = speedup(slow, fast, at[-1], *_bootstrap(config))
+    interval = Interval(found.value, found.low, found.high, found.n)
+    return _part(method[0], benchmark, what, interval, f"median {found.text(2, '≥', '≤', '×')}")
+
+
+def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Part:
+    """Seconds before training as a percentage of a run's training seconds, over seeds."""
+    shares = [100 * seconds / run.timing["seconds_step"].sum() for run in runs]
+    found = bootstrap_interval(shares, *_bootstrap(config))
+    note = f"scoring took {seconds:.3g} s"
+    return _part(runs[0], "", f"prefill scoring for {runs[0].label}", found, note)
+
+
+def correlation(table: pd.DataFrame, model: str, dataset: str, quantity: str, given: str) -> Part:
+    """A cell of the signal table (analysis.signal_table): C with a quantity, over prompts.
+
+    Raises:
+        DataError: the table has no such cell.
+    """
+    text = table["given"].fillna("")
+    row = table[
+        (table["model"] == model)
+        & (table["dataset"] == dataset)
+        & (table["signal"] == "c")
+        & (table["quantity"] == quantity)
+        & (text == given)
+    ]
+    if len(row) != 1:
+        raise DataError(f"signal.csv: no row of c with {quantity} for {model} on {dataset}")
+    cell = row.iloc[0]
+    found = Interval(float(cell["rho"]), float(cell["low"]), float(cell["high"]), int(cell["n"]))
+    held = ", given length" if given else ""
+    what = f"C with {quantity.replace('_', ' ')}{held}"
+    return Part(model, dataset, "", what, found, "over prompts")
+
+
+def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statistics) -> Part:
+    """Rank correlation of C before RL with the gain in pass rate over a run's first half.
+
+    Args:
+        probe: records.PROBE; the first half ends at the last snapshot by half of the last step.
+    """
+    steps = sorted(probe["step"].unique())
+    middle = max(step for step in steps if step <= steps[-1] / 2)
+    at = {step: probe[probe["step"] == step].set_index("id") for step in (steps[0], middle)}
+    start, later = at[steps[0]], at[middle].loc[at[steps[0]].index]
+    rates = [frame["correct"] / frame["samples"] for frame in (start, later)]
+    found = rank_interval(start["c"], rates[1] - rates[0], None, *_bootstrap(config))
+    note = f"over prompts, one run, steps {steps[0]} to {middle}"
+    return Part(model, dataset, "", "C with the gain in pass rate", found, note)
+
+
+def _bootstrap(config: Statistics) -> tuple[np.random.Generator, int, float]:
+    return np.random.default_rng(config.seed), config.resamples, config.confidence
+
+
+def _part(run: Run, benchmark: str, what: str, found: Interval, note: str = "") -> Part:
+    return Part(run.model, run.dataset, benchmark, what, found, note)
+
+
+def _unknown(n: int) -> Interval:
+    return Interval(math.nan, math.nan, math.nan, n)
+
+
+# --- verdicts ------------------------------------------------------------------------------------
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """What the interval of one part comes to; limits that are not known leave it undecided."""
+    if math.isnan(low) or math.isnan(high):
+        return UNDECIDED
+    if claim.direction == "below":
+        low, high, threshold = -high, -low, -claim.threshold
+    else:
+        threshold = claim.threshold
+    reached = low >= threshold if claim.measure == "speedup" else low > threshold
+    return SUPPORTED if reached else REFUTED if high < threshold else UNDECIDED
+
+
+def overall(verdicts: Sequence[str]) -> str:
+    """Supported if all parts are, not supported if one is not, else undecided."""
+    if REFUTED in verdicts:
+        return REFUTED
+    return SUPPORTED if set(verdicts) == {SUPPORTED} else UNDECIDED
+
+
+def rule(claim: Claim) -> str:
+    """The rule in words."""
+    side = {"above": ("above", "below"), "below": ("below", "above")}[claim.direction]
+    edge = f"{claim.threshold:g} {UNITS[claim.measure]}"
+    reached = "at or " if claim.measure == "speedup" else ""
+    return f"supported if the interval is {reached}{side[0]} {edge}, not supported if {side[1]}"
+
+
+def claim_table(claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Part]]) -> pd.DataFrame:
+    """One row for each claim as a whole (model '') and one for each of its parts.
+
+    Args:
+        parts: name of a claim -> its measurements, at least one.
+
+    Returns:
+        The columns COLUMNS; mean, low and high in the unit that `rule` names, NaN in the rows of
+        whole claims, where n counts the parts.
+    """
+    rows = []
+    for name, claim in claims.items():
+        same = {"claim": name, "statement": claim.statement, "rule": rule(claim)}
+        found = []
+        for part in parts[name]:
+            numbers = {key: getattr(part.interval, key) for key in ("mean", "low", "high", "n")}
+            where = {"model": part.model, "dataset": part.dataset, "benchmark": part.benchmark}
+            said = verdict(claim, part.interval.low, part.interval.high)
+            told = {"quantity": part.quantity, "verdict": said, "note": part.note}
+            found.append({**same, **where, **numbers, **told})
+        verdicts = [row["verdict"] for row in found]
+        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+        nothing = {"model": "", "dataset": "", "benchmark": "", "quantity": claim.measure}
+        blank = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": len(found)}
+        rows.append({**same, **nothing, **blank, "verdict": overall(verdicts), "note": counts})
+        rows += found
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def write_claims(frame: pd.DataFrame, path: Path, config: Statistics) -> None:
+    """Write the CSV and, beside it with the suffix .md, verdicts for people; both atomically."""
+    write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+    lines = [["Claim", "Verdict", "Measured", "Rule"]]
+    for _, group in frame.groupby("claim", sort=False):
+        whole, *parts = group.to_dict("records")
+        lines.append([whole["statement"], f"**{whole['verdict']}**", "", whole["rule"]])
+        lines += [[f"– {_where(row)}", row["verdict"], shown(row), ""] for row in parts]
+    note = (
+        f"Intervals: {config.confidence:.0%} bootstrap over seeds, or over prompts where it says "
+        "so. Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
+        "are, not supported if one of them is not, else undecided. Nothing is corrected for the "
+        "number of comparisons."
+    )
+    write_text(path.with_suffix(".md"), f"**Verdicts**\n\n{grid(lines)}\n*{note}*\n")
+
+
+def _where(row: Row) -> str:
+    named = row["benchmark"] and row["benchmark"] != row["dataset"]
+    tested = f", tested on {row['benchmark']}" if named else ""
+    return f"{row['quantity']} ({row['model']}, {row['dataset']}{tested})"
+
+
+def shown(row: Row) -> str:
+    """Value, interval and note of a part, as a table prints it."""
+    numbers = [f"{row[key]:.3g}" for key in ("mean", "low", "high")]
+    text = numbers[0] if not math.isnan(row["mean"]) else "not determined"
+    if not math.isnan(row["low"]):
+        text += f" [{numbers[1]}, {numbers[2]}]"
+    return f"{text}; {row['note']}" if row["note"] else text

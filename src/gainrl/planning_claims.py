@@ -1,0 +1,43 @@
+"""Which claims of a preset can be decided, and what their verdicts rest on. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gainrl import planning
+from gainrl.config import Preset
+from gainrl.config_claims import Claim
+from gainrl.layout import RunKey
+
+
+def wanted(preset: Preset, everything: bool) -> dict[str, Claim]:
+    """All claims, or those that the default target's results can decide."""
+    first = next(iter(preset.experiments), None)
+    return {
+        name: claim
+        for name, claim in preset.claims.items()
+        if everything or claim.experiment == first or claim.measure == "correlation"
+    }
+
+
+def runs_of(preset: Preset, chosen: Iterable[Claim]) -> list[RunKey]:
+    """The runs that some claims compare, each once."""
+    keys: dict[RunKey, None] = {}
+    for claim in chosen:
+        if claim.experiment is None:
+            continue
+        baseline = preset.experiments[claim.experiment].baseline
+        methods = {*claim.methods, claim.against or baseline, baseline}
+        found = planning.runs(preset, [claim.experiment])
+        keys.update(dict.fromkeys(key for key in found if key.method in methods))
+    return list(keys)
+
+
+def slice_of(preset: Preset) -> dict[str, Any]:
+    """What the verdicts depend on beside the runs."""
+    return {
+        "claims": {name: claim.model_dump(mode="json") for name, claim in preset.claims.items()},
+        "statistics": preset.statistics.model_dump(mode="json"),
+        "labels": {name: method.label for name, method in preset.methods.items()},
+    }

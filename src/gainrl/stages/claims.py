@@ -1,0 +1,98 @@
+"""The table of verdicts, from finished runs, the signal table and the probed runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from gainrl import planning, planning_claims
+from gainrl.analysis import claims as rules
+from gainrl.analysis.claims import Part
+from gainrl.analysis.runs import Run, collect, grouped
+from gainrl.config_claims import Claim
+from gainrl.errors import DataError
+from gainrl.records import PROBE, read_metadata, read_table
+from gainrl.stages.common import Context
+
+
+def make_claims(context: Context, path: Path, everything: bool) -> None:
+    """Measure the preset's claims and write their verdicts, as CSV with Markdown beside it.
+
+    Args:
+        everything: all claims; else those that the default target's results can decide.
+
+    Raises:
+        DataError: a run is unfinished, or signal.csv is missing or lacks a row.
+    """
+    preset = context.preset
+    wanted = planning_claims.wanted(preset, everything)
+    parts = {name: _measured(context, claim) for name, claim in wanted.items()}
+    frame = rules.claim_table(wanted, parts)
+    rules.write_claims(frame, path, preset.statistics)
+    slice_ = planning_claims.slice_of(preset)
+    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    run = context.track("claims", path.stem, note, slice_)
+    for file in (path, path.with_suffix(".md")):
+        run.artifact(file)
+    run.finish()
+    print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def _measured(context: Context, claim: Claim) -> list[Part]:
+    if claim.measure == "correlation":
+        return _correlations(context, claim)
+    if claim.measure == "learnt_first":
+        return _learnt_first(context)
+    return _compared(context, claim)
+
+
+def _compared(context: Context, claim: Claim) -> list[Part]:
+    """A part for each model, data set and method; of several benchmarks, their average."""
+    config = context.preset.statistics
+    baseline = context.preset.experiments[str(claim.experiment)].baseline
+    keys = planning_claims.runs_of(context.preset, [claim])
+    groups = grouped(collect([context.layout.run(key) for key in keys]))
+    found = []
+    for group in groups.values():
+        for name in claim.methods:
+            method, against = group[name], group[claim.against or baseline]
+            if claim.measure == "overhead":
+                found.append(rules.overhead(method, _scoring_seconds(context, method[0]), config))
+                continue
+            benchmark = method[0].measures[-1]
+            if claim.measure == "difference":
+                found.append(rules.difference(method, against, config, benchmark))
+            else:
+                base = group[baseline]
+                found.append(rules.faster(method, against, base, config, benchmark))
+    return found
+
+
+def _scoring_seconds(context: Context, run: Run) -> float:
+    path = context.layout.signals(run.model, run.dataset) / "scores.parquet"
+    return float(read_metadata(path)["seconds"])
+
+
+def _correlations(context: Context, claim: Claim) -> list[Part]:
+    path = context.root / "signal.csv"
+    if not path.exists():
+        raise DataError(f"{path}: no such table; `snakemake {path}` makes it")
+    table, studies = pd.read_csv(path), planning.need_studies(context.preset, "signal")
+    return [
+        rules.correlation(table, model, dataset, str(claim.quantity), claim.given)
+        for model in studies.models
+        for dataset in studies.datasets
+    ]
+
+
+def _learnt_first(context: Context) -> list[Part]:
+    return [
+        rules.learnt_first(
+            read_table(context.layout.probe(key), PROBE),
+            key.model,
+            key.dataset,
+            context.preset.statistics,
+        )
+        for key in planning.probed(context.preset)
+    ]
