@@ -7,13 +7,10 @@ key's full path and the nearest valid name.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gainrl.config_claims import Claim
@@ -30,6 +27,7 @@ from gainrl.config_evaluation import (
     Sandbox,
     Testing,
 )
+from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
 from gainrl.config_studies import Studies
@@ -135,13 +133,18 @@ class Tracking(Section):
 
 
 class Preset(Section):
-    """A whole preset, as written in config.yaml or experiments/*.yaml."""
+    """A whole preset, as written in config.yaml or experiments/*.yaml.
+
+    curricula: parameters of a policy for every method that uses it and does not say otherwise. A
+    file's key `extends` names another file, which it adds to or changes (gainrl.config_files).
+    """
 
     preset: Name
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     threads: Positive = 1
     models: dict[Name, Model]
     datasets: dict[Name, Dataset]
+    curricula: dict[str, dict[str, Any]] = Field(default_factory=dict)
     methods: dict[Name, Method] = Field(default_factory=dict)
     scoring: Scoring = Scoring()
     training: Training = Training()
@@ -346,28 +349,15 @@ def load_preset(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
         source: path of a YAML or JSON file, or the mapping itself (Snakemake's `config`).
 
     Raises:
-        ConfigError: the file is missing or unreadable, a key is unknown or a value is wrong.
+        ConfigError: a file is missing or unreadable, a key is unknown or a value is wrong.
     """
     if isinstance(source, Mapping):
-        return _validated(dict(source), "config")
-    path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the preset: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    try:
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a preset is a mapping of keys, not {type(data).__name__}")
-    return _validated(data, str(path))
+        return _validated(extended(source, "config"), "config")
+    return _validated(extended(read_mapping(source), str(source)), str(source))
 
 
 def _validated(data: dict[str, Any], where: str) -> Preset:
     try:
-        return Preset.model_validate(data)
+        return Preset.model_validate(with_defaults(data))
     except ValidationError as error:
         raise ConfigError(f"{where}: {explain(error, Preset)}") from error

@@ -48,6 +48,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             )
         if isinstance(spec, Mix):
             _check_mix(preset, name, spec)
+    for name, parameters in preset.curricula.items():
+        curricula.check(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
         if method.inter_weight is not None and preset.scoring.variant == "released":
             raise ConfigError(

@@ -1,0 +1,86 @@
+"""From files to the mapping that a preset is checked from: YAML or JSON, and what it extends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gainrl.errors import ConfigError
+
+EXTENDS = "extends"
+
+
+def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read one YAML or JSON file.
+
+    Raises:
+        ConfigError: the file is missing, is not UTF-8 or YAML, or is no mapping.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read the preset: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from error
+    try:
+        data = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: a preset is a mapping of keys, not {type(data).__name__}")
+    return data
+
+
+def extended(data: Mapping[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a mapping says, on top of the file that its key `extends` names.
+
+    Mappings are merged key by key; everything else replaces what was there, and null takes it out.
+    The path is relative to the working folder.
+
+    Raises:
+        ConfigError: as `read_mapping`, or the files extend each other in a circle.
+    """
+    own = {key: value for key, value in data.items() if key != EXTENDS}
+    base = data.get(EXTENDS)
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise ConfigError(f"{where}: {EXTENDS}: the path of a file, not {base!r}")
+    if base in seen:
+        raise ConfigError(f"{where}: {EXTENDS}: {base} extends itself")
+    below = extended(read_mapping(base), base, (*seen, base))
+    return _merged(below, own)
+
+
+def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """Methods' curricula with the parameters that the key `curricula` gives for their policy."""
+    defaults, methods = data.get("curricula"), data.get("methods")
+    if not isinstance(defaults, dict) or not isinstance(methods, dict):
+        return data
+    filled = {}
+    for name, method in methods.items():
+        spec = method.get("curriculum") if isinstance(method, dict) else None
+        spec = {"name": spec} if isinstance(spec, str) else spec
+        given = defaults.get(spec.get("name")) if isinstance(spec, dict) else None
+        if isinstance(given, dict) and isinstance(spec, dict):
+            method = {**method, "curriculum": {**given, **spec}}
+        filled[name] = method
+    return {**data, "methods": filled}
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in own.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = _merged(result[key], value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,242 @@
+"""Verdicts: what is measured for a claim, and the rule that was fixed before."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from presets import changed, error_of
+from test_tables import write_run
+
+from gainrl import planning, planning_claims
+from gainrl.analysis import claims as rules
+from gainrl.analysis.claims import Part, claim_table, verdict, write_claims
+from gainrl.analysis.runs import collect, grouped
+from gainrl.analysis.statistics import Interval
+from gainrl.config import Statistics
+from gainrl.config_claims import Claim
+from gainrl.errors import DataError
+from gainrl.stages.claims import make_claims
+from gainrl.stages.common import Context
+
+CONFIG = Statistics(resamples=500, smoothing=1)
+SAME = {"statement": "It is so", "experiment": "table1", "methods": ("gain",)}
+
+
+def claim(measure="difference", threshold=0.0, **more):
+    return Claim(measure=measure, threshold=threshold, **{**SAME, **more})
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "above", "below"),
+    [
+        (0.1, 2.0, "supported", "not supported"),
+        (-2.0, -0.1, "not supported", "supported"),
+        (-1.0, 1.0, "undecided", "undecided"),
+        (0.0, 0.0, "undecided", "undecided"),
+        (math.nan, math.nan, "undecided", "undecided"),
+        (1.0, math.inf, "supported", "not supported"),
+    ],
+)
+def test_the_whole_interval_has_to_be_on_one_side(low, high, above, below):
+    assert verdict(claim(), low, high) == above
+    assert verdict(claim(direction="below"), low, high) == below
+
+
+def test_a_speedup_of_the_threshold_itself_is_enough():
+    assert verdict(claim("speedup", 2.5), 2.5, math.inf) == "supported"
+    assert verdict(claim("speedup", 2.5), 2.4, math.inf) == "undecided"
+    assert verdict(claim("speedup", 2.5), 0.0, 2.4) == "not supported"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "whole"),
+    [
+        (["supported", "supported"], "supported"),
+        (["supported", "undecided"], "undecided"),
+        (["supported", "not supported"], "not supported"),
+        (["undecided", "not supported"], "not supported"),
+    ],
+)
+def test_a_claim_needs_all_its_parts(verdicts, whole):
+    assert rules.overall(verdicts) == whole
+
+
+def test_the_rule_is_told_in_words():
+    assert rules.rule(claim("speedup", 2.5)) == (
+        "supported if the interval is at or above 2.5 ×, not supported if below"
+    )
+    assert rules.rule(claim("overhead", 5, direction="below")) == (
+        "supported if the interval is below 5 % of training time, not supported if above"
+    )
+
+
+# --- measurements --------------------------------------------------------------------------------
+
+GRPO = [[0.2, 0.3, 0.4], [0.2, 0.4, 0.6]]
+GAIN = [[0.2, 0.5, 0.6], [0.2, 0.5, 0.9]]
+
+
+@pytest.fixture
+def group(tmp_path):
+    folders = [
+        write_run(tmp_path, method, seed, curve)
+        for method, curves in (("grpo", GRPO), ("gain", GAIN))
+        for seed, curve in enumerate(curves)
+    ]
+    return grouped(collect(folders))["tiny", "chain"]
+
+
+def test_a_difference_is_paired_by_seed_and_in_points(group):
+    part = rules.difference(group["gain"], group["grpo"], CONFIG, "chain")
+    assert part.interval.mean == pytest.approx(25)  # 20 and 30
+    assert (part.interval.low, part.interval.high) == pytest.approx((20, 30))
+    assert part.quantity == "GAIN-RL less GRPO"
+
+
+def test_a_difference_is_of_the_mean_of_the_last_tests(group):
+    config = Statistics(resamples=500, smoothing=2)
+    part = rules.difference(group["gain"], group["grpo"], config, "chain")
+    assert part.interval.mean == pytest.approx(20)  # .55 - .35 and .7 - .5
+
+
+def test_a_speedup_keeps_censored_seeds(group):
+    """Target .5: GRPO's seed 0 never gets there and seed 1 at step 4; GAIN-RL at 2 both times."""
+    part = rules.faster(group["gain"], group["grpo"], group["grpo"], CONFIG, "chain")
+    assert part.interval.low == 2.0
+    assert part.interval.high == math.inf
+    assert "censored" in part.note
+
+
+def test_a_start_model_at_the_target_gives_no_speedup(tmp_path):
+    folders = [
+        write_run(tmp_path, method, seed, [0.5, 0.5, 0.4])
+        for method in ("grpo", "gain")
+        for seed in (0, 1)
+    ]
+    group = grouped(collect(folders))["tiny", "chain"]
+    part = rules.faster(group["gain"], group["grpo"], group["grpo"], CONFIG, "chain")
+    assert math.isnan(part.interval.low)
+    assert "undefined" in part.note
+
+
+def test_overhead_is_a_share_of_training(group):
+    part = rules.overhead(group["gain"], 0.4, CONFIG)  # four steps of 2 s
+    assert part.interval.mean == pytest.approx(5)
+
+
+SIGNAL = pd.DataFrame(
+    {
+        "model": "nano",
+        "dataset": ["chain", "chain", "word"],
+        "signal": ["c", "c", "c"],
+        "quantity": "gradient_norm",
+        "given": ["", "tokens", "tokens"],
+        "rho": [0.4, 0.2, 0.1],
+        "low": [0.3, 0.15, -0.1],
+        "high": [0.5, 0.25, 0.3],
+        "n": [64, 64, 60],
+    }
+)
+
+
+def test_a_correlation_is_read_from_the_signal_table():
+    part = rules.correlation(SIGNAL, "nano", "chain", "gradient_norm", "tokens")
+    assert (part.interval.mean, part.interval.low, part.interval.n) == (0.2, 0.15, 64)
+    with pytest.raises(DataError, match="no row of c with pass_rate for nano on chain"):
+        rules.correlation(SIGNAL, "nano", "chain", "pass_rate", "")
+
+
+def probe(gains):
+    """Six prompts with C falling, and their gain in right answers by step 10 of 20."""
+    tables = []
+    for step, right in ((0, [1] * 6), (10, [1 + g for g in gains]), (20, [5] * 6)):
+        rows = {"step": step, "id": list("abcdef"), "c": np.linspace(1, 0, 6) + step}
+        tables.append(pd.DataFrame({**rows, "correct": right, "samples": 8}))
+    return pd.concat(tables)
+
+
+def test_learnt_first_compares_c_before_rl_with_the_gain_of_the_first_half():
+    config = Statistics(resamples=300)
+    first = rules.learnt_first(probe([5, 4, 3, 2, 1, 0]), "nano", "chain", config)
+    last = rules.learnt_first(probe([0, 1, 2, 3, 4, 5]), "nano", "chain", config)
+    assert first.interval.mean == pytest.approx(1)
+    assert last.interval.mean == pytest.approx(-1)
+    assert "steps 0 to 10" in first.note
+
+
+# --- table ---------------------------------------------------------------------------------------
+
+
+def table():
+    parts = [
+        Part("nano", "chain", "chain", "A less B", Interval(2.0, 1.0, 3.0, 5)),
+        Part("nano", "word", "word", "A less B", Interval(0.5, -1.0, 2.0, 5)),
+    ]
+    return claim_table({"better": claim()}, {"better": parts})
+
+
+def test_the_table_has_the_claim_and_its_parts():
+    frame = table()
+    assert frame.columns.tolist() == rules.COLUMNS
+    assert frame["verdict"].tolist() == ["undecided", "supported", "undecided"]
+    assert frame["model"].tolist() == ["", "nano", "nano"]
+    assert frame["note"].iloc[0] == "1 supported, 1 undecided"
+
+
+def test_verdicts_are_written_for_people_too(tmp_path):
+    write_claims(table(), tmp_path / "claims.csv", CONFIG)
+    again = pd.read_csv(tmp_path / "claims.csv")
+    assert again["mean"].dropna().tolist() == [2.0, 0.5]
+    text = (tmp_path / "claims.md").read_text()
+    assert "| It is so | **undecided** |" in text
+    assert "2 [1, 3]" in text
+
+
+# --- presets -------------------------------------------------------------------------------------
+
+STEPS = {"statement": "faster", "measure": "speedup", "experiment": "table1", "methods": ["gain"]}
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({**STEPS}, "claims.steps.threshold"),
+        ({**STEPS, "threshold": 2, "experiment": "table9"}, "unknown name 'table9'"),
+        ({**STEPS, "threshold": 2, "methods": ["adarft"]}, "claims.steps.methods: unknown name"),
+        ({**STEPS, "threshold": 2, "against": "adarft"}, "claims.steps.against: unknown name"),
+        ({**STEPS, "threshold": 2, "measure": "correlation"}, "it takes no 'experiment'"),
+        (
+            {"statement": "x", "measure": "learnt_first", "threshold": 0},
+            "needs the key 'studies.dynamics'",
+        ),
+        ({"statement": "x", "measure": "difference", "threshold": 0}, "needs the keys"),
+        ({**STEPS, "threshold": 2, "quantity": "pass_rate"}, "'quantity' belongs to"),
+    ],
+)
+def test_claims_that_cannot_be_decided_are_refused(claim, message):
+    assert message in error_of(changed("claims", to={"steps": claim}))
+
+
+def test_a_claim_needs_its_methods_and_the_baseline():
+    data = changed("claims", to={"steps": {**STEPS, "threshold": 2}})
+    preset = planning.load(data)
+    keys = planning_claims.runs_of(preset, preset.claims.values())
+    assert {key.method for key in keys} == {"grpo", "gain"}
+    assert len(keys) == 8
+    assert list(planning_claims.wanted(preset, everything=False)) == ["steps"]
+    data["claims"]["steps"] |= {"experiment": "table2", "methods": ["adarft"]}
+    assert not planning_claims.wanted(planning.load(data), everything=False)
+
+
+def test_the_stage_names_what_is_missing(tmp_path):
+    data = changed("claims", to={"steps": {**STEPS, "threshold": 2}})
+    context = Context(planning.load(data), tmp_path)
+    with pytest.raises(DataError, match="the run is not finished"):
+        make_claims(context, tmp_path / "claims.csv", everything=True)
+    assert not (tmp_path / "claims.csv").exists()
