@@ -12,7 +12,19 @@ def results_of(names):
     """Tables and figures of some experiments."""
     drawn = [figure for figure, experiment in figures.items() if experiment in names]
     tables = [f"results/{name}.csv" for name in names]
+    drawn += [f"{name}_selection" for name in drawn if planning.selecting(preset, figures[name])]
     return tables + [f"results/figures/{figure}.png" for figure in drawn]
+
+
+def selections(experiment):
+    """Orders and scores that the selections of an experiment draw from."""
+    chosen, found = preset.experiments[experiment], []
+    for model in chosen.models:
+        for dataset in chosen.datasets:
+            orders = {preset.methods[m].order_key for m in planning.selecting(preset, experiment)}
+            found.append(layout.signals(model, dataset) / "scores.parquet")
+            found += [layout.order(model, dataset, order) for order in sorted(orders)]
+    return [str(path) for path in found]
 
 
 def warmup_tables(wildcards):

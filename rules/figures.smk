@@ -31,6 +31,32 @@ rule figure:
         " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
 
 
+# Which prompts the selections take (Figure 8, left).
+rule selection_figure:
+    input:
+        lambda w: selections(figures[w.figure]),
+    output:
+        png=report(
+            "results/figures/{figure}_selection.png",
+            caption="../workflow/report/selection.rst",
+            category="Figures",
+            labels={"figure": "{figure}, chosen prompts"},
+        ),
+        pdf="results/figures/{figure}_selection.pdf",
+    log:
+        "results/logs/{figure}_selection.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        experiment=lambda w: figures[w.figure],
+        slice=lambda w: planning.table_slice(preset, figures[w.figure]),
+    shell:
+        "gainrl selection --preset {params.preset} --experiment {params.experiment}"
+        " --out {output.png} > {log} 2>&1"
+
+
 # Snakemake's own report: `report` of what the default target builds, `report_all` of everything.
 # It is a child process, which must not lock the folder that its parent holds.
 rule report:

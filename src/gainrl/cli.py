@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("figure", choices=list(planning.STUDY_FIGURES))
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
+    add("selection", "a figure of the prompts that selections take", "experiment", "out")
     plan = add("plan", "estimate GPU-hours; write job scripts and verl command lines", "out")
     plan.add_argument("--profile", type=Path, default=Path("slurm"), help="default: slurm")
     test = add(
@@ -187,6 +188,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
         if arguments.command == "table":
             results.make_table(context, arguments.experiment, arguments.out)
+        elif arguments.command == "selection":
+            results.make_selection_figure(context, arguments.experiment, arguments.out)
         elif arguments.command == "figures":
             results.make_figures(context, arguments.experiment, arguments.out, arguments.curriculum)
         elif arguments.action == "init":

@@ -155,6 +155,12 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
     return list(found)
 
 
+def selecting(preset: Preset, experiment: str) -> list[str]:
+    """The methods of an experiment that train on a part of the data."""
+    methods = preset.experiments[experiment].methods
+    return [name for name in methods if preset.methods[name].selection]
+
+
 STUDY_FIGURES = {
     "figure2": "answers",
     "figure3": "layers",

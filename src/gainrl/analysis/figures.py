@@ -39,6 +39,8 @@ LOOKS = {
     "gain": Look("#0072B2", "-", "s"),
     "adarft": Look("#D55E00", (0, (5, 1.5)), "^"),
     "gain-length": Look("#009E73", (0, (3, 1, 1, 1)), "D"),
+    "ppo": Look("#4d4d4d", (0, (2, 1)), "o"),
+    "gain-ppo": Look("#0072B2", (0, (5, 1.5)), "s"),
 }
 """Methods that look the same in every figure."""
 
@@ -49,7 +51,7 @@ SPARE_LOOKS = (
     Look("#8C6D1F", (0, (2, 1)), "<"),
     Look("#5B3A8C", (0, (6, 1, 2, 1)), ">"),
 )
-"""For all other methods, in the order in which they appear."""
+"""For all other methods: colours in turn, with other dashes and markers when they come again."""
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -89,6 +91,7 @@ def figure7(
     path_png: PathLike,
     path_pdf: PathLike,
     baseline: str = "grpo",
+    methods: Sequence[str] = (),
 ) -> Figure:
     """Draw test accuracy over RL steps, a panel for each model, data set and benchmark.
 
@@ -102,6 +105,7 @@ def figure7(
         path_png: where the 200 dpi picture goes.
         path_pdf: where the vector picture goes.
         baseline: method whose final accuracy is the dashed level.
+        methods: all methods of the preset, so that each has its colour in every figure.
 
     Returns:
         The figure, whose axes are the panels in the order of the runs.
@@ -114,7 +118,7 @@ def figure7(
     for at, group in groups.items():
         check_baseline(group, baseline, "/".join(at))
         panels.extend((at, group, name) for name in group[baseline][0].measures)
-    looks = _looks(runs)
+    looks = looks_of(runs, methods)
     with mpl.rc_context(STYLE):
         columns = min(len(panels), 3)
         figure, axes = _canvas(len(panels), columns, 5.2 if columns == 1 else WIDTH, 2.5)
@@ -162,7 +166,11 @@ QUANTITIES = (
 
 
 def figure_curriculum(
-    runs: Sequence[Run], statistics_config: Statistics, path_png: PathLike, path_pdf: PathLike
+    runs: Sequence[Run],
+    statistics_config: Statistics,
+    path_png: PathLike,
+    path_pdf: PathLike,
+    methods: Sequence[str] = (),
 ) -> Figure:
     """Draw what each curriculum chose: batch accuracy, C, zero-variance share and mu over steps.
 
@@ -176,6 +184,7 @@ def figure_curriculum(
         statistics_config: resamples, confidence and seed of the bands; smoothing of the lines.
         path_png: where the 200 dpi picture goes.
         path_pdf: where the vector picture goes.
+        methods: as for `figure7`.
 
     Returns:
         The figure, whose axes are the panels.
@@ -184,7 +193,7 @@ def figure_curriculum(
         DataError: no runs, unequal seeds, or an unwritable path.
     """
     groups = grouped(_some(runs))
-    looks = _looks(runs)
+    looks = looks_of(runs, methods)
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(len(groups) * len(QUANTITIES), 2, WIDTH, 2.15)
         places = [(at, quantity) for at in groups for quantity in QUANTITIES]
@@ -236,14 +245,16 @@ def _some(runs: Sequence[Run]) -> Sequence[Run]:
     return runs
 
 
-def _looks(runs: Sequence[Run]) -> dict[str, Look]:
-    methods = list(dict.fromkeys(run.method for run in runs))
-    others = [method for method in methods if method not in LOOKS]
-    if len(others) > len(SPARE_LOOKS):
-        raise DataError(
-            f"a figure tells at most {len(SPARE_LOOKS)} unknown methods apart: {others}"
-        )
-    return {**LOOKS, **dict(zip(others, SPARE_LOOKS, strict=False))}
+def looks_of(runs: Sequence[Run], methods: Sequence[str]) -> dict[str, Look]:
+    """How each method is drawn: the same in every figure of a preset, whose methods are given."""
+    every = dict.fromkeys([*methods, *(run.method for run in runs)])
+    others, count = [name for name in every if name not in LOOKS], len(SPARE_LOOKS)
+    looks = dict(LOOKS)
+    for place, name in enumerate(others):
+        turn = place // count
+        parts = [SPARE_LOOKS[(place + k * turn) % count] for k in (0, 1, 2)]
+        looks[name] = Look(parts[0].color, parts[1].dashes, parts[2].marker)
+    return looks
 
 
 def _label_of(runs: Sequence[Run], method: str) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from gainrl import planning, planning_benchmarks
-from gainrl.analysis.figures import figure7, figure_curriculum
+from gainrl.analysis.figures import figure7, figure_curriculum, looks_of
 from gainrl.analysis.runs import Run, collect
 from gainrl.analysis.score_tables import agreement_rows, benchmark_rows, write_benchmarks
 from gainrl.analysis.scores import Summary, read_scored
+from gainrl.analysis.selection_figure import Selected, figure_selection
 from gainrl.analysis.tables import COLUMNS, table1, write_table
+from gainrl.curricula.selection import select
 from gainrl.errors import TrackingError
 from gainrl.planning import RunKey
-from gainrl.records import read_json
+from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.stages.common import PREPARATION, Context
 from gainrl.tracking import initialise, missing, store_uri
 
@@ -93,14 +96,42 @@ def make_figures(context: Context, experiment: str, curves: Path, walk: Path) ->
     """Draw the learning curves and what the curricula did, as PNG with PDF beside it."""
     runs, statistics = _runs(context, experiment), context.preset.statistics
     baseline = context.preset.experiments[experiment].baseline
-    figure7(runs, statistics, curves, curves.with_suffix(".pdf"), baseline)
-    figure_curriculum(runs, statistics, walk, walk.with_suffix(".pdf"))
+    methods = list(context.preset.methods)
+    figure7(runs, statistics, curves, curves.with_suffix(".pdf"), baseline, methods)
+    figure_curriculum(runs, statistics, walk, walk.with_suffix(".pdf"), methods)
     slice_ = {"figures": [curves.stem, walk.stem]}
     note = context.layout.home / "tables" / f"{experiment}.figures.tracking.json"
     run = context.track("figures", f"{experiment} figures", note, slice_, experiment=experiment)
     for path in (curves, walk):
         run.artifact(path)
         run.artifact(path.with_suffix(".pdf"))
+    run.finish()
+
+
+def make_selection_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw which prompts the selections of an experiment's methods take, by C, for one seed."""
+    preset, layout, panels = context.preset, context.layout, []
+    chosen = preset.experiments[experiment]
+    names = planning.selecting(preset, experiment)
+    for model, dataset in product(chosen.models, chosen.datasets):
+        scores = read_table(layout.signals(model, dataset) / "scores.parquet", SCORES)
+        signal = scores.set_index("id")["c"]
+        for name in names:
+            part, key = preset.methods[name].selection, preset.methods[name].order_key
+            assert part is not None
+            assert key is not None
+            order = read_table(layout.order(model, dataset, key), ORDER)
+            ranks = select(len(order), part.share, part.slope, preset.seeds[0])
+            where = f"{model}, {dataset}: " if len(chosen.datasets) > 1 else ""
+            title = f"{where}{preset.methods[name].label or name}"
+            taken = signal.loc[order["id"].iloc[ranks]].to_numpy()
+            panels.append(Selected(title, name, signal.to_numpy(), taken))
+    looks = looks_of([], list(preset.methods))
+    figure_selection(panels, looks, path, path.with_suffix(".pdf"))
+    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
+    for file in (path, path.with_suffix(".pdf")):
+        run.artifact(file)
     run.finish()
 
 

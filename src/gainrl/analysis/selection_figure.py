@@ -1,0 +1,58 @@
+"""Which part of the data a selection takes, by the angle signal (the paper's Figure 8, left)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _canvas, _save
+from gainrl.analysis.statistics import FloatArray
+from gainrl.errors import DataError
+
+BINS = 24
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A method's training prompts on one data set: C of all prompts and of the chosen ones."""
+
+    title: str
+    method: str
+    everything: FloatArray
+    chosen: FloatArray
+
+
+def figure_selection(
+    panels: Sequence[Selected], looks: Mapping[str, Look], path_png: PathLike, path_pdf: PathLike
+) -> Figure:
+    """Histograms of C (dimensionless) over the prompts, a panel for each method and data set.
+
+    Args:
+        panels: at least one; C before RL, of one seed's draw.
+        looks: colours by method, as in the learning curves.
+
+    Raises:
+        DataError: no panels, or an unwritable path.
+    """
+    if not panels:
+        raise DataError("no selections to draw")
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(len(panels), min(len(panels), 3), WIDTH, 2.1)
+        for axis, panel in zip(axes, panels, strict=True):
+            edges = np.histogram_bin_edges(panel.everything, bins=BINS).tolist()
+            axis.hist(panel.everything, edges, color="#d9d9d9")
+            axis.hist(panel.chosen, edges, color=looks[panel.method].color)
+            axis.set_title(panel.title, loc="left")
+            axis.set_xlabel("C before RL")
+        axes[0].set_ylabel("Prompts")
+        grey = Line2D([], [], color="#d9d9d9", lw=6)
+        coloured = Line2D([], [], color="#555555", lw=6)
+        labels = ["all prompts", "chosen (in the method's colour), first seed"]
+        figure.legend([grey, coloured], labels, loc="outside lower center", ncols=2)
+        _save(figure, path_png, path_pdf)
+    return figure
