@@ -22,7 +22,7 @@ from gainrl.records import (
     read_table,
     write_json,
 )
-from gainrl.stages.common import Context, commit, versions
+from gainrl.stages.common import Context, commit, machine, versions
 from gainrl.tracking import TrackedRun
 
 
@@ -108,6 +108,7 @@ class TrainingRun:
                 "config_hash": self.config_hash,
                 "commit": commit(),
                 "versions": versions(),
+                "machine": machine(self.context.preset, self.settings.backend),
                 "training": self.slice["training"],
                 "evaluation": self.slice["evaluation"],
                 "slice": self.slice,
