@@ -321,7 +321,7 @@ def _is_italic(children: Sequence[Token]) -> bool:
 
 
 def _open_table(*_: Any) -> str:
-    return '<div class="scroll"><table>\n'
+    return '<div class="scroll rows"><table>\n'
 
 
 def _close_table(*_: Any) -> str:

@@ -244,7 +244,9 @@ def settings_of(preset: Preset) -> str:
     content["verl"]["variables"] = dict.fromkeys(content["verl"]["variables"], HIDDEN)
     if content["tracking"]["uri"]:
         content["tracking"]["uri"] = re.sub(r"//[^/@]*@", "//", content["tracking"]["uri"])
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=96)
+    return yaml.safe_dump(
+        content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=96
+    )
 
 
 def origins(runs: Sequence[Run], scores: Sequence[dict[str, Any]]) -> Origins:
