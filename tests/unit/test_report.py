@@ -309,7 +309,7 @@ def test_figures_are_embedded_with_words_and_the_curriculum_is_folded(results):
     made = page(results)
     assert len(made.all("img", "src")) == 4  # figure 7, its curriculum, figure 3, layers
     assert all(made.all("img", "alt"))
-    assert (made.all("img", "width")[0], made.all("img", "height")[0]) == ("5", "3")
+    assert (made.all("img", "width")[0], made.all("img", "height")[0]) == ("60", "36")
     inside = re.search(r"<details><summary>(.*?)</summary>.*?</details>", made.text, re.DOTALL)
     assert inside[1] == "What the curricula did"
     assert inside[0].count("<img") == 1

@@ -249,6 +249,8 @@ def _short(value: float) -> str:
 
 # --- pictures ------------------------------------------------------------------------------------
 
+SCALE = 0.6
+"""Pixels of the page for one of a figure, whose resolution is that of print (200 dpi)."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -265,7 +267,7 @@ def png_size(png: bytes) -> tuple[int, int]:
 
 
 def _picture(picture: Picture) -> Markup:
-    width, height = png_size(picture.png)
+    width, height = (round(SCALE * pixels) for pixels in png_size(picture.png))
     data = base64.b64encode(picture.png).decode("ascii")
     return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
         data, width, height, f"{picture.title}: {picture.caption}"
