@@ -14,6 +14,9 @@ from gainrl.stages.report import settings_of
 from gainrl.stages.report_claims import read_claims
 from gainrl.tracking import pages
 
+VERL = {"steps": 4, "lr": 1e-4, "backend": "verl", "prompts": 2, "rollouts": 8}
+VERL |= {"mini_batch": None, "kl": 0.0}
+
 
 @pytest.fixture
 def results(tmp_path, capsys):
@@ -109,7 +112,7 @@ def test_preparation_is_what_the_files_say(results):
         ),
         ({"machine": None}, None, "0.0089"),
         ({"machine": None, "versions": {"torch": "2.0+cu128"}}, None, None),
-        ({"machine": None, "training": {"steps": 4, "backend": "verl"}}, f"{128 / 3600:.2g}", None),
+        ({"machine": None, "training": VERL}, f"{128 / 3600:.2g}", None),
     ],
     ids=["one GPU", "a run of before", "unknown", "verl"],
 )
