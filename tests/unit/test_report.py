@@ -95,6 +95,28 @@ def test_seconds_of_jobs_are_snakemakes(results):
         page(results)
 
 
+def test_tests_under_a_protocol_are_counted_with_the_method_that_they_test(results):
+    data = changed()
+    data["experiments"]["alone"]["final"] = ["paper"]
+    home, name = results / "nano", "benchmarks/chain/paper-transformers"
+    for at, folder in enumerate(("evals/tiny", *(f"runs/tiny/chain/grpo/seed{k}" for k in (0, 1)))):
+        (home / folder / name).mkdir(parents=True)
+        score = {"commit": "abc123", "seconds": {"generating": 10.0 * at, "grading": 1.0}}
+        (home / folder / name / "score.json").write_text(json.dumps(score))
+    made = page(results, data)
+    rows = {(r["Experiment"], r["Method"]): r for r in made.table("Experiment", "Method")[:3]}
+    assert {key: row["Protocol tests (s)"] for key, row in rows.items()} == {
+        ("table1", "GRPO"): "–",
+        ("table1", "GAIN-RL"): "–",
+        ("alone", "GRPO"): "32.0",
+    }
+    assert made.table("What", "Of")[-1]["Seconds"] == "1.0"
+    assert made.table("What", "Value")[0]["Runs and tests"] == "7"
+    (home / folder / name / "score.json").unlink()
+    with pytest.raises(DataError, match=r"grpo/seed1/.*score\.json: no such file"):
+        page(results, data)
+
+
 def test_preparation_is_what_the_files_say(results):
     rows = page(results).table("What", "Of", "Seconds")
     assert [(row["Of"], row["Seconds"]) for row in rows] == [

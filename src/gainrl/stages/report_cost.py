@@ -10,7 +10,7 @@ from gainrl.analysis.report import Cost, Preparation
 from gainrl.analysis.runs import Run
 from gainrl.config import Preset
 from gainrl.errors import DataError
-from gainrl.planning_benchmarks import Test
+from gainrl.planning_benchmarks import Test, final_tests
 from gainrl.records import read_json, read_metadata
 from gainrl.stages.common import Context
 
@@ -28,8 +28,7 @@ def costs(
     """
     rows = []
     for name, found in experiments.items():
-        protocols = context.preset.experiments[name].final
-        chosen = {test: score for test, score in tests.items() if test.protocol in protocols}
+        chosen = {test: tests[test] for test in final_tests(context.preset, [name])}
         for method in dict.fromkeys(run.method for run in found):
             those = [run for run in found if run.method == method]
             rows.append(_cost(context, name, those[0].label, those, chosen))
