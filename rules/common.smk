@@ -139,9 +139,9 @@ def claim_inputs(everything):
 
 
 def claim_tables(everything):
-    """The table of verdicts, if the preset has claims that can be decided."""
-    name = "claims" if everything else "claims_first"
-    return [f"results/{name}.csv"] if planning_claims.wanted(preset, everything) else []
+    """The table of verdicts, if there is one."""
+    name = planning_claims.table(preset, everything)
+    return [f"results/{name}"] if name else []
 
 
 def signal_table():

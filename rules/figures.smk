@@ -57,8 +57,8 @@ rule selection_figure:
         " --out {output.png} > {log} 2>&1"
 
 
-# Snakemake's own report: `report` of what the default target builds, `report_all` of everything.
-# It is a child process, which must not lock the folder that its parent holds.
+# The page that a reader opens first: `report` of what the default target builds, `report_all` of
+# everything. It shows the whole preset, so any change to it renews the page.
 rule report:
     input:
         results=lambda w: reported(everything=w.scope),
@@ -70,7 +70,8 @@ rule report:
         ENVIRONMENT
     params:
         preset=PRESET,
-        snakefile=workflow.main_snakefile,
+        scope=lambda w: "all" if w.scope else "first",
+        slice=lambda w: planning.digest(preset.model_dump(mode="json")),
     shell:
-        "snakemake --snakefile {params.snakefile} --configfile {params.preset} --nolock"
-        " --cores 1 --report {output} {input.results} > {log} 2>&1"
+        "gainrl report --preset {params.preset} --scope {params.scope} --out {output}"
+        " > {log} 2>&1"

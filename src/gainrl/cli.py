@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
     add("selection", "a figure of the prompts that selections take", "experiment", "out")
+    report = add("report", "the page with tables, figures, cost and configuration", "out")
+    report.add_argument(
+        "--scope", choices=["first", "all"], default="first", help="experiments; default: first"
+    )
     plan = add("plan", "estimate GPU-hours; write job scripts and verl command lines", "out")
     plan.add_argument("--profile", type=Path, default=Path("slurm"), help="default: slurm")
     test = add(
@@ -168,6 +172,10 @@ def _run(arguments: argparse.Namespace) -> None:
         else:
             stage = getattr(studies, f"study_{arguments.command}")
             stage(context, arguments.model, arguments.dataset)
+    elif arguments.command == "report":
+        from gainrl.stages.report import make_report
+
+        make_report(context, arguments.out, everything=arguments.scope == "all")
     elif arguments.command == "plan":
         from gainrl.stages import plan
 

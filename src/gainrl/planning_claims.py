@@ -41,3 +41,10 @@ def slice_of(preset: Preset) -> dict[str, Any]:
         "statistics": preset.statistics.model_dump(mode="json"),
         "labels": {name: method.label for name, method in preset.methods.items()},
     }
+
+
+def table(preset: Preset, everything: bool) -> str | None:
+    """Name of the table of verdicts, if the preset has claims that can be decided."""
+    if not wanted(preset, everything):
+        return None
+    return "claims.csv" if everything else "claims_first.csv"

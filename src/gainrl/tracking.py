@@ -13,12 +13,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from gainrl.errors import TrackingError
 from gainrl.records import read_json, write_json
 
 log = logging.getLogger(__name__)
 URI = "MLFLOW_TRACKING_URI"
+LOCAL_PAGES = "http://127.0.0.1:5000"
+"""Where `make ui` shows a store that has no server."""
 KEY = "gainrl.key"
 COMPLETE = "gainrl.complete"
 CHUNK = 900  # a batch takes 1,000 metrics at most
@@ -28,6 +31,18 @@ def store_uri(configured: str | None, root: Path) -> str:
     """The environment's store, else the preset's, else SQLite below `root`."""
     local = f"sqlite:///{(root / 'mlflow.db').resolve()}"
     return os.environ.get(URI) or configured or local
+
+
+def pages(uri: str) -> str:
+    """Where a store's runs can be looked at: the server itself, or what `make ui` starts.
+
+    A user and password in the URI are left out.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return LOCAL_PAGES
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
 def _client(uri: str) -> Any:

@@ -5,8 +5,10 @@ One run serves all tests; those that change something put it back.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -35,7 +37,9 @@ PRESETS = [
     ),
 ]
 METHODS, SEEDS = ("grpo", "adarft", "gain"), (0, 1)
-VIEWS = {"table": 1, "figure": 1, "report": 1, "default": 1}
+FEW = "1 model on 1 data set, trained by 3 methods"
+REPORT = {"report": 1, "default": 1}  # it shows the whole preset
+VIEWS = {"table": 1, "figure": 1, **REPORT}
 SIGNAL = {"signal_table": 1}
 
 
@@ -84,11 +88,30 @@ def test_the_table_has_a_row_for_each_method(project):
     assert (final["n"] == len(SEEDS)).all()
 
 
-def test_the_report_holds_the_table_and_the_figures(project):
+def test_the_report_holds_the_table_the_figures_and_what_it_cost(project):
     text = (project.folder / "results/report.html").read_text()
-    for name in ("table1.csv", "figure7.png", "figure7_curriculum.png"):
-        assert name in text
-    assert "data:image/png;charset=utf8;filename=figure7.png;base64," in text
+    seen = re.sub(r"<[^>]*>", "|", text).replace("\xa0", " ")
+    lines = (project.folder / "results/table1.md").read_text().splitlines()
+    for line in lines:
+        if line.startswith("| ") and "---" not in line:
+            cells = line.strip("| ").split(" | ")
+            assert "||".join(cells) in seen.replace("\n", ""), line
+    for name in ("figure7", "figure7_curriculum"):
+        picture = (project.folder / f"results/figures/{name}.png").read_bytes()
+        assert base64.b64encode(picture).decode() in text
+    folders = [project.run(method, seed) for method in METHODS for seed in SEEDS]
+    steps = [row for folder in folders for row in read_lines(folder / "steps.jsonl")]
+    assert f"6 finished training runs: {FEW} with 2 seeds, {len(steps)} RL steps" in seen
+    tokens = sum(row["rollout_tokens"] for row in steps)
+    assert f"All runs, each once||6||{tokens:,}||" in seen
+    index = read_json(project.folder / "results/tiny/tracking.json")["experiments"]
+    home = f"http://127.0.0.1:5000/#/experiments/{index['gainrl/tiny/table1']}/runs"
+    for folder in folders:
+        assert f'href="{home}/{read_json(folder / "tracking.json")["run_id"]}"' in text
+        assert f"||{read_json(folder / 'run.json')['config_hash']}||" in seen
+    assert "The angle signal" in text
+    assert "Verdicts" not in text
+    assert "<script" not in text
 
 
 def test_the_preset_alone_decides_the_order_of_the_prompts(project):
@@ -143,9 +166,9 @@ EDITS: list[tuple[str, Edit, dict[str, int]]] = [
     ("data", lambda p: p["datasets"]["chain"].update(seed=1),
      {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
       "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
-    ("tracking", lambda p: p.update(tracking={"experiment": "other"}), {}),
-    ("cost", lambda p: p.update(cost={"peak_tflops": 989.0}), {}),
-    ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), {}),
+    ("tracking", lambda p: p.update(tracking={"experiment": "other"}), REPORT),
+    ("cost", lambda p: p.update(cost={"peak_tflops": 989.0}), REPORT),
+    ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), REPORT),
     ("another name", lambda p: p.update(preset="renamed"),
      {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
       "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -112,6 +113,25 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def machine(preset: Preset, backend: str) -> dict[str, Any]:
+    """What a run is trained on: platform, processors that it may use, number and kind of GPUs.
+
+    On verl the GPUs are those that the preset gives a run; their kind is known to verl alone.
+    """
+    found = {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))}
+    if backend == "verl":
+        verl = preset.verl
+        gpus = verl.nodes * verl.gpus_per_node if verl.environment == "cuda" else 0
+        return {**found, "gpus": gpus, "gpu": None}
+    import torch
+
+    from gainrl.models.loading import device  # tables and tracking need no torch
+
+    if device().type != "cuda":
+        return {**found, "gpus": 0, "gpu": None}
+    return {**found, "gpus": 1, "gpu": torch.cuda.get_device_name()}
 
 
 def commit() -> str:

@@ -17,7 +17,7 @@ from gainrl.records import (
     read_table,
     write_json,
 )
-from gainrl.stages.common import Context, commit, versions
+from gainrl.stages.common import Context, commit, machine, versions
 from gainrl.stages.training_data import TrainingData, inputs_of, training_data
 from gainrl.tracking import TrackedRun
 
@@ -99,6 +99,7 @@ class TrainingRun:
                 "config_hash": self.config_hash,
                 "commit": commit(),
                 "versions": versions(),
+                "machine": machine(self.context.preset, self.settings.backend),
                 "training": self.slice["training"],
                 "overrides": sorted(self.method.training.given),
                 "evaluation": self.slice["evaluation"],

@@ -1,0 +1,169 @@
+"""What a preset's results cost, from run folders and the files of preparation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gainrl.analysis.report import Cost, Preparation
+from gainrl.analysis.runs import Run
+from gainrl.config import Preset
+from gainrl.errors import DataError
+from gainrl.planning_benchmarks import Test, final_tests
+from gainrl.records import read_json, read_metadata
+from gainrl.stages.common import Context
+
+Tests = Mapping[Test, Mapping[str, Any]]
+"""score.json of each test."""
+
+
+def costs(
+    context: Context, experiments: Mapping[str, Sequence[Run]], runs: Sequence[Run], tests: Tests
+) -> tuple[list[Cost], Cost | None]:
+    """A row for each method of each experiment, and one of all runs, which may share experiments.
+
+    Raises:
+        DataError: Snakemake's measurement of a job is damaged.
+    """
+    rows = []
+    for name, found in experiments.items():
+        chosen = {test: tests[test] for test in final_tests(context.preset, [name])}
+        for method in dict.fromkeys(run.method for run in found):
+            those = [run for run in found if run.method == method]
+            rows.append(_cost(context, name, those[0].label, those, chosen))
+    return rows, _cost(context, "", "", runs, tests) if runs else None
+
+
+def _cost(
+    context: Context, experiment: str, method: str, runs: Sequence[Run], tests: Tests
+) -> Cost:
+    keys = {(run.model, run.dataset, run.method, run.seed) for run in runs}
+    tested = [
+        test_seconds(score)
+        for test, score in tests.items()
+        if test.run and (test.run.model, test.run.dataset, test.run.method, test.run.seed) in keys
+    ]
+    seconds = [float(run.timing["seconds_step"].sum()) for run in runs]
+    gpus = [gpus_of(run, context.preset) for run in runs]
+    threads = [threads_of(run) if gpu == 0 else None for run, gpu in zip(runs, gpus, strict=True)]
+    return Cost(
+        experiment=experiment,
+        method=method,
+        runs=len(runs),
+        tokens=int(sum(run.steps["rollout_tokens"].sum() for run in runs)),
+        seconds=sum(seconds),
+        tests=_sum(tested) if tested else None,
+        jobs=_sum([job_seconds(context, run) for run in runs]),
+        gpu_hours=_hours(seconds, [gpu or None for gpu in gpus]),
+        core_hours=_hours(seconds, threads),
+    )
+
+
+def _sum(values: Collection[float | None]) -> float | None:
+    """Not known if a part is not."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _hours(seconds: Sequence[float], devices: Sequence[int | None]) -> float | None:
+    """Over the runs that used such devices; None if no run did."""
+    used = [s * n for s, n in zip(seconds, devices, strict=True) if n is not None]
+    return sum(used) / 3600 if used else None
+
+
+def test_seconds(score: Mapping[str, Any]) -> float | None:
+    """Seconds of answering and grading, where score.json has them."""
+    seconds = score.get("seconds")
+    return sum(seconds.values()) if seconds else None
+
+
+test_seconds.__test__ = False  # type: ignore[attr-defined]
+
+
+def gpus_of(run: Run, preset: Preset) -> int | None:
+    """GPUs that a run was trained on; None where nothing says so.
+
+    Runs of before run.json named its machine: on verl those that the preset gives a run, else 0 if
+    torch was a build for CPUs.
+    """
+    noted = run.config.get("machine")
+    if noted is not None:
+        return noted["gpus"]
+    if run.config["training"].get("backend") == "verl":
+        return preset.verl.nodes * preset.verl.gpus_per_node
+    return 0 if run.config.get("versions", {}).get("torch", "").endswith("+cpu") else None
+
+
+def threads_of(run: Run) -> int | None:
+    """Threads of a local run; verl's processes are not limited to a number."""
+    local = run.config["training"].get("backend", "local") == "local"
+    return run.config.get("slice", {}).get("threads") if local else None
+
+
+def job_seconds(context: Context, run: Run) -> float | None:
+    """Seconds of the whole training job as Snakemake measured them, if it ran the job.
+
+    Raises:
+        DataError: the file is not Snakemake's.
+    """
+    name = f"{run.model}-{run.dataset}-{run.method}-seed{run.seed}.tsv"
+    path = context.layout.home / "benchmarks" / "train" / name
+    if not path.exists():
+        return None
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        return float(lines[1][lines[0].index("s")])
+    except (IndexError, ValueError) as error:
+        raise DataError(f"{path}: no seconds in column 's'") from error
+
+
+# --- preparation ---------------------------------------------------------------------------------
+
+
+def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Preparation]:
+    """Seconds of models, scores and difficulties behind the results, and of start models' tests.
+
+    Raises:
+        DataError: a file of them is missing.
+    """
+    preset, layout = context.preset, context.layout
+    studies = preset.studies
+    signal = studies if studies and studies.signal else None
+    pairs = [(model, name) for model in signal.models for name in signal.datasets] if signal else []
+    made = preset.methods
+    scored = [*((r.model, r.dataset) for r in runs if made[r.method].order), *pairs]
+    measured = [
+        *((r.model, r.dataset) for r in runs if made[r.method].difficulty == "measured"),
+        *pairs,
+    ]
+    models = [*(run.model for run in runs), *(m for m, _ in pairs), *(test.model for test in tests)]
+    rows = [
+        Preparation(
+            "model, with its warm-up" if preset.models[model].warmup else "model",
+            model,
+            read_json(layout.model(model) / "gainrl.json").get("seconds"),
+        )
+        for model in dict.fromkeys(models)
+    ]
+    for what, name, wanted in (
+        ("scores of the training prompts (Eq. 5)", "scores", scored),
+        ("difficulties measured by rollouts", "difficulty", measured),
+    ):
+        for pair in dict.fromkeys(wanted):
+            seconds = _noted(layout.signals(*pair) / f"{name}.parquet")
+            rows.append(Preparation(what, " on ".join(pair), seconds))
+    return [*rows, *_start_tests(tests)]
+
+
+def _start_tests(tests: Tests) -> Iterable[Preparation]:
+    for test, score in tests.items():
+        if test.run is None:
+            what = f"test of the model as it is ({test.protocol}, {test.engine})"
+            yield Preparation(what, f"{test.model} on {test.benchmark}", test_seconds(score))
+
+
+def _noted(path: Path) -> float | None:
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    return read_metadata(path).get("seconds")
