@@ -30,6 +30,7 @@ from gainrl.config_evaluation import (
     Testing,
 )
 from gainrl.config_models import Model, Nano
+from gainrl.config_ppo import PPO
 from gainrl.config_studies import Studies
 from gainrl.config_verl import Verl
 from gainrl.errors import ConfigError, nearest
@@ -117,7 +118,7 @@ class Curriculum(Section):
 class Method(Section):
     """A composition: algorithm, curriculum and the order or difficulty it walks.
 
-    algorithm: grpo, or ppo (GAE with a critic of the policy's size; verl only).
+    algorithm: grpo, or ppo (GAE with a critic of the policy's size; its keys are `ppo`).
     """
 
     algorithm: Literal["grpo", "ppo"] = "grpo"
@@ -176,6 +177,7 @@ class Preset(Section):
     methods: dict[Name, Method] = Field(default_factory=dict)
     scoring: Scoring = Scoring()
     training: Training = Training()
+    ppo: PPO = PPO()
     evaluation: Evaluation = Evaluation()
     protocols: dict[Name, Protocol] = Field(default_factory=dict)
     testing: Testing = Testing()
@@ -210,8 +212,6 @@ class Preset(Section):
                 for name in getattr(experiment, field) or ():
                     _known(f"experiments.{key}.{field}", name, known)
             _known(f"experiments.{key}.baseline", experiment.baseline, experiment.methods)
-            for method in experiment.methods:
-                self._trainable(experiment, method)
             self._testable(key, experiment)
         if self.benchmarks:
             self._benchmark_references(self.benchmarks)
@@ -241,17 +241,6 @@ class Preset(Section):
                 f"models.{key}.vocabulary: '{model.vocabulary}' lacks words of data set '{name}'; "
                 "it needs 'code'"
             )
-
-    def _trainable(self, experiment: Experiment, method: str) -> None:
-        if self.methods[method].algorithm == "grpo":
-            return
-        for model in experiment.models:
-            for dataset in experiment.datasets:
-                if self.training_for(dataset, model).backend == "local":
-                    raise ValueError(
-                        f"methods.{method}.algorithm: 'ppo' needs training.backend: verl "
-                        f"(it is 'local' for {model} on {dataset})"
-                    )
 
     def _testable(self, key: str, experiment: Experiment) -> None:
         for name in experiment.final:
@@ -287,6 +276,10 @@ class Preset(Section):
     def training_for(self, dataset: str, model: str) -> Training:
         """The training section with the overrides of the model, then of the data set."""
         return self._overridden(self.training, "training", model, dataset)
+
+    def ppo_for(self, method: str) -> PPO | None:
+        """The section `ppo` for a method that trains with PPO."""
+        return self.ppo if self.methods[method].algorithm == "ppo" else None
 
     def evaluation_for(self, dataset: str, model: str) -> Evaluation:
         """The evaluation section with the overrides of the model, then of the data set."""
