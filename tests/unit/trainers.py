@@ -33,7 +33,7 @@ def odd(response, gold):
 
 
 def trainer_for(
-    tokenizer, prompts, table, *, seed=5, reward=odd, curriculum=None, ppo=None, **changes
+    tokenizer, prompts, table, /, *, seed=5, reward=odd, curriculum=None, ppo=None, **changes
 ):
     """A trainer of GRPO, or of PPO with the section `ppo`."""
     chosen = settings(**changes)
