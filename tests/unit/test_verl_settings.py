@@ -45,6 +45,7 @@ def test_the_papers_command_for_the_7b_model(paper):
         "data.max_prompt_length": "1024",
         "data.max_response_length": "8192",
         "actor_rollout_ref.actor.optim.lr": "1e-06",
+        "actor_rollout_ref.actor.optim.clip_grad": "1.0",  # verl 0.9.1 never reads actor.grad_clip
         "actor_rollout_ref.model.use_remove_padding": "true",
         "actor_rollout_ref.actor.ppo_mini_batch_size": "256",
         "actor_rollout_ref.actor.use_dynamic_bsz": "true",

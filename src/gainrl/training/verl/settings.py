@@ -80,7 +80,7 @@ def overrides(
         "actor_rollout_ref.actor.optim.lr": training.lr,
         "actor_rollout_ref.actor.optim.weight_decay": training.weight_decay,
         "actor_rollout_ref.actor.optim.betas": list(training.betas),
-        "actor_rollout_ref.actor.grad_clip": training.max_grad_norm,
+        "actor_rollout_ref.actor.optim.clip_grad": training.max_grad_norm,
         "actor_rollout_ref.actor.clip_ratio": training.clip,
         "actor_rollout_ref.actor.ppo_mini_batch_size": mini,
         "actor_rollout_ref.actor.use_dynamic_bsz": True,
