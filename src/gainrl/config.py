@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import product
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -30,6 +31,7 @@ from gainrl.config_evaluation import (
 from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
+from gainrl.config_ppo import PPO
 from gainrl.config_studies import Studies
 from gainrl.config_verl import Verl
 from gainrl.errors import ConfigError, nearest
@@ -148,6 +150,7 @@ class Preset(Section):
     methods: dict[Name, Method] = Field(default_factory=dict)
     scoring: Scoring = Scoring()
     training: Training = Training()
+    ppo: PPO = PPO()
     evaluation: Evaluation = Evaluation()
     protocols: dict[Name, Protocol] = Field(default_factory=dict)
     testing: Testing = Testing()
@@ -183,8 +186,7 @@ class Preset(Section):
                 for name in getattr(experiment, field) or ():
                     _known(f"experiments.{key}.{field}", name, known)
             _known(f"experiments.{key}.baseline", experiment.baseline, experiment.methods)
-            for method in experiment.methods:
-                self._trainable(experiment, method)
+            self._trainable(experiment)
             self._testable(key, experiment)
         for key, claim in self.claims.items():
             self._decidable(f"claims.{key}", claim)
@@ -217,19 +219,9 @@ class Preset(Section):
                 "it needs 'code'"
             )
 
-    def _trainable(self, experiment: Experiment, method: str) -> None:
-        for model in experiment.models:
-            for dataset in experiment.datasets:
-                self.training_for(dataset, model, method)
-        if self.methods[method].algorithm == "grpo":
-            return
-        for model in experiment.models:
-            for dataset in experiment.datasets:
-                if self.training_for(dataset, model).backend == "local":
-                    raise ValueError(
-                        f"methods.{method}.algorithm: 'ppo' needs training.backend: verl "
-                        f"(it is 'local' for {model} on {dataset})"
-                    )
+    def _trainable(self, experiment: Experiment) -> None:
+        for place in product(experiment.datasets, experiment.models, experiment.methods):
+            self.training_for(*place)
 
     def _testable(self, key: str, experiment: Experiment) -> None:
         for name in experiment.final:
@@ -287,6 +279,10 @@ class Preset(Section):
         weight = self.methods[method].inter_weight
         changes = {} if weight is None else {"inter_weight": weight}
         return _merged(self.scoring, changes, f"methods.{method}")
+
+    def ppo_for(self, method: str) -> PPO | None:
+        """The section `ppo` for a method that trains with PPO."""
+        return self.ppo if self.methods[method].algorithm == "ppo" else None
 
     def evaluation_for(self, dataset: str, model: str) -> Evaluation:
         """The evaluation section with the overrides of the model, then of the data set."""

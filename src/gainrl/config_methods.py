@@ -53,9 +53,9 @@ class Changes(Section):
 class Method(Section):
     """A composition: algorithm, curriculum, what it walks, what it is trained on.
 
-    algorithm: grpo, or ppo (GAE with a critic of the policy's size; verl only). order: the ranks
-    that the curriculum walks or `selection` draws by. inter_weight: c in C = C_intra + c * C_inter
-    (Table 4) for this method's order and curriculum, in place of `scoring.inter_weight`.
+    algorithm: grpo, or ppo (GAE with a critic of the policy's size; its keys are `ppo`). order: the
+    ranks that the curriculum walks or `selection` draws by. inter_weight: c in C = C_intra + c *
+    C_inter (Table 4) for this method's order and curriculum, in place of `scoring.inter_weight`.
     """
 
     algorithm: Literal["grpo", "ppo"] = "grpo"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from gainrl.config_data import Positive, Rate, Section
+from gainrl.config_data import Positive, Section
 
 
 class Verl(Section):
@@ -14,7 +14,7 @@ class Verl(Section):
 
     environment: which of envs/verl-*.txt is built and used; python: an interpreter of your own
     environment instead. nodes, gpus_per_node: what one run gets. tensor_parallel: GPUs of one vLLM
-    replica. critic_lr: of PPO's critic. patience: seconds without a finished step or test after
+    replica. patience: seconds without a finished step or test after
     which a run is ended and fails (a failed weight push hangs for ever). variables: environment
     variables of its processes. keys: verl's own configuration keys (Hydra paths); they win over
     what the rest of the preset says.
@@ -25,7 +25,6 @@ class Verl(Section):
     nodes: Positive = 1
     gpus_per_node: Positive = 8
     tensor_parallel: Positive = 1
-    critic_lr: Rate = 1e-5
     patience: Positive = 3600
     variables: dict[str, str] = Field(default_factory=dict)
     keys: dict[str, Any] = Field(default_factory=dict)

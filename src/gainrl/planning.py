@@ -331,7 +331,7 @@ def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, An
 def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
     """What a training run depends on beside its seed and its input files."""
     spec, scoring = preset.datasets[dataset], preset.scoring_for(method)
-    benchmarks = benchmarks_of(preset, model, dataset, method)
+    benchmarks, ppo = benchmarks_of(preset, model, dataset, method), preset.ppo_for(method)
     return {
         "training": preset.training_for(dataset, model, method).model_dump(mode="json"),
         "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
@@ -342,6 +342,7 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
         "signal": [scoring.variant, scoring.tap, scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
+        **({"ppo": ppo.model_dump(mode="json")} if ppo else {}),
         **_verl_slice(preset, model, dataset),
     }
 
@@ -350,7 +351,7 @@ def _verl_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What a run on verl depends on besides; where and how patiently it runs is no part of it."""
     if preset.training_for(dataset, model).backend != "verl":
         return {}
-    return {"verl": {"keys": _sorted(preset.verl.keys), "critic_lr": preset.verl.critic_lr}}
+    return {"verl": {"keys": _sorted(preset.verl.keys)}}
 
 
 def _sorted(value: Any) -> Any:

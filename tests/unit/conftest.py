@@ -14,3 +14,20 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def gradients(monkeypatch):
+    """Gradients as they are when the optimiser would be called, before clipping."""
+    import torch
+
+    seen = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, limit):
+        kept = list(parameters)
+        seen.append([None if p.grad is None else p.grad.detach().clone() for p in kept])
+        return clip(kept, limit)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    return seen

@@ -45,6 +45,9 @@ def preset():
         steps=STEPS, prompts=8, rollouts=8, max_response=4, lr=3e-3, kl=0.01, save_every=2
     )
     changed["evaluation"]["every"] = 1
+    changed["methods"]["ppo"] = {**changed["methods"]["gain"], "algorithm": "ppo"}
+    changed["experiments"]["table1"]["methods"].append("ppo")
+    changed["ppo"] = {"critic_lr": 3e-3}
     return changed
 
 
@@ -235,6 +238,21 @@ def test_a_run_killed_again_and_again_ends_like_the_uninterrupted_one(
     assert runner(new_root, *TRAIN) == 0, runner.said
     assert_same_results(new_root, uninterrupted)
     assert_tracked_once(new_root, monkeypatch)
+
+
+def test_a_run_with_a_critic_goes_on_as_exactly(runner, prepared, new_root, tmp_path):
+    argv, run = [*TRAIN[:-4], "--method", "ppo", "--seed", "0"], RUN.parents[1] / "ppo" / "seed0"
+    whole = Path(shutil.copytree(prepared, tmp_path / "whole"))
+    assert runner(whole, *argv) == 0, runner.said
+    assert runner(new_root, *argv, moment="line 3") == -signal.SIGKILL, runner.said
+    assert runner(new_root, *argv) == 0, runner.said
+    assert "going on from step 2" in runner.said
+    for name in RESULTS:
+        same = (whole / run / name).read_bytes() == (new_root / run / name).read_bytes()
+        assert same, f"{name} differs"
+    steps = read_lines(whole / run / "steps.jsonl")
+    assert {"value_loss", "explained_variance"} <= set(steps[-1])
+    assert all(row["grad_norm"] > 0 for row in steps)  # of groups of equal rewards too
 
 
 def test_the_installed_script_killed_from_outside(runner, new_root, uninterrupted, monkeypatch):

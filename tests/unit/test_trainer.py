@@ -1,23 +1,33 @@
 """The local trainer against plain, unpacked GRPO, and its exact continuation."""
 
 import copy
-import io
 import re
 
 import numpy as np
 import pytest
 import torch
+from trainers import (
+    END,
+    ENDS,
+    PAD,
+    Fixed,
+    network,
+    nudge,
+    odd,
+    plain_log_probabilities,
+    same,
+    through_a_file,
+    trainer_for,
+    weights,
+)
 
-from gainrl.config import Training
 from gainrl.config_data import Generated
-from gainrl.config_models import Nano
-from gainrl.curricula import Setting, build
 from gainrl.data.generate import generate_splits
 from gainrl.data.prompts import encode
 from gainrl.errors import ModelError
-from gainrl.models.nano import build_model, build_tokenizer
+from gainrl.models.nano import build_tokenizer
 from gainrl.signals import prefill
-from gainrl.training.local.loop import LocalTrainer, Rollouts
+from gainrl.training.local.loop import Rollouts
 from gainrl.training.packing import (
     Branch,
     check_packable,
@@ -28,8 +38,6 @@ from gainrl.training.packing import (
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-PAD, END = 0, 1
-ENDS = frozenset({END, *range(100, 130)})  # so that a random model's answers differ in length
 
 
 @pytest.fixture(scope="module")
@@ -48,88 +56,9 @@ def prompts(tokenizer, table):
     return encode(tokenizer, list(table["id"]), list(table["question"]))
 
 
-def network(tokenizer):
-    spec = Nano(source="nano", hidden=32, layers=2, heads=2, feed_forward=64)
-    return build_model(spec, len(tokenizer)).eval()
-
-
-def settings(**changes):
-    base = {"steps": 6, "prompts": 4, "rollouts": 4, "lr": 1e-2, "max_response": 12}
-    return Training(**{**base, "row_tokens": 70, "micro_batch_tokens": 220, **changes})
-
-
-def odd(response, gold):
-    """A reward that a random model earns in about half of its answers."""
-    return float(sum(map(ord, response)) % 2)
-
-
-def trainer_for(tokenizer, prompts, table, *, seed=5, reward=odd, curriculum=None, **changes):
-    chosen = settings(**changes)
-    size = len(prompts.ids)
-    policy = curriculum or build(
-        "gain",
-        {"step": 0.2, "sigma": 0.3},
-        Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy()),
-    )
-    trainer = LocalTrainer(
-        network(tokenizer),
-        tokenizer,
-        prompts,
-        list(table["answer"]),
-        policy,
-        chosen,
-        seed,
-        lambda texts, golds: list(map(reward, texts, golds)),
-    )
-    trainer.ends = ENDS
-    return trainer
-
-
 @pytest.fixture
 def make(tokenizer, prompts, table):
     return lambda **options: trainer_for(tokenizer, prompts, table, **options)
-
-
-class Fixed:
-    """A curriculum that shows given batches."""
-
-    needs = frozenset()
-
-    def __init__(self, batches):
-        self.batches, self.now = [np.array(batch) for batch in batches], 0
-
-    def next_batch(self):
-        return self.batches[self.now]
-
-    def observe(self, outcome):
-        self.now += 1
-        self.outcome = outcome
-
-    def metrics(self):
-        return {}
-
-    def state_dict(self):
-        return {"now": self.now}
-
-    def load_state_dict(self, state):
-        self.now = state["now"]
-
-
-def weights(trainer):
-    return {key: value.detach().clone() for key, value in trainer.model.named_parameters()}
-
-
-def same(left, right):
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
-
-
-def plain_log_probabilities(model, prompt, response, temperature):
-    """One sequence alone, without packing, cache or padding."""
-    ids = torch.tensor([[*prompt, *response]])
-    scores = torch.log_softmax(model(input_ids=ids).logits[0].float() / temperature, -1)
-    picked = scores[:-1].gather(1, ids[0, 1:, None]).squeeze(1)
-    entropy = -(scores[:-1].exp() * scores[:-1]).sum(1)
-    return picked[len(prompt) - 1 :], entropy[len(prompt) - 1 :]
 
 
 # --- packing -------------------------------------------------------------------------------------
@@ -208,29 +137,6 @@ def reference_update(model, start, prompts, rollouts, chosen, options):
     model.zero_grad()
     loss.backward()
     return {key: value.grad.clone() for key, value in model.named_parameters()}, divergence
-
-
-def nudge(model):
-    """Move the weights a little, so that the policy differs from the reference."""
-    generator = torch.Generator().manual_seed(9)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
-
-
-@pytest.fixture
-def gradients(monkeypatch):
-    """Gradients as they are when the optimiser would be called, before clipping."""
-    seen = []
-    clip = torch.nn.utils.clip_grad_norm_
-
-    def spy(parameters, limit):
-        kept = list(parameters)
-        seen.append([None if p.grad is None else p.grad.detach().clone() for p in kept])
-        return clip(kept, limit)
-
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
-    return seen
 
 
 @pytest.mark.parametrize("changes", [{}, {"kl": 0.3}, {"temperature": 0.6}, {"row_tokens": 1}])
@@ -445,13 +351,6 @@ def test_an_answer_that_ends_at_the_limit_is_not_truncated(make):
 
 
 # --- determinism and continuation ----------------------------------------------------------------
-
-
-def through_a_file(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
 
 
 def test_the_seed_decides_everything(make):

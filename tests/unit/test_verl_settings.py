@@ -9,6 +9,7 @@ import pytest
 
 from gainrl import planning
 from gainrl.config import Preset, load_preset
+from gainrl.config_ppo import PPO
 from gainrl.errors import ConfigError
 from gainrl.training.verl.settings import Place, overrides
 
@@ -16,14 +17,14 @@ PAPER = Path(__file__).resolve().parents[2] / "experiments" / "paper.yaml"
 PLACE = Place(Path("/run/seed0"), Path("/m"), Path("/train.parquet"), (Path("/a"), Path("/b")))
 
 
-def settings(preset: Preset, model: str, algorithm: str = "grpo", export: bool = True):
+def settings(preset: Preset, model: str, ppo: PPO | None = None, export: bool = True):
     """verl's keys and values for a run of a preset on DeepScaleR."""
     pairs = overrides(
         preset.verl,
         preset.training_for("deepscaler", model),
         preset.evaluation_for("deepscaler", model),
         PLACE,
-        algorithm,
+        ppo,
         seed=3,
         export=export,
     )
@@ -44,6 +45,7 @@ def test_the_papers_command_for_the_7b_model(paper):
         "data.max_prompt_length": "1024",
         "data.max_response_length": "8192",
         "actor_rollout_ref.actor.optim.lr": "1e-06",
+        "actor_rollout_ref.actor.optim.clip_grad": "1.0",  # verl 0.9.1 never reads actor.grad_clip
         "actor_rollout_ref.model.use_remove_padding": "true",
         "actor_rollout_ref.actor.ppo_mini_batch_size": "256",
         "actor_rollout_ref.actor.use_dynamic_bsz": "true",
@@ -74,11 +76,22 @@ def test_a_micro_batch_holds_the_longest_sequence(paper):
 
 
 def test_ppo_adds_a_critic_of_the_policys_size(paper):
-    grpo, ppo = (settings(paper, "llama-3.2-3b", name) for name in ("grpo", "ppo"))
+    grpo = settings(paper, "llama-3.2-3b")
     assert not [key for key in grpo if key.startswith("critic.")]
-    assert ppo["algorithm.adv_estimator"] == '"gae"'
-    assert (ppo["critic.model.path"], ppo["critic.optim.lr"]) == ('"/m"', "1e-05")
-    assert ppo["critic.strategy"] == '"fsdp2"'
+    section = PPO(critic_lr=3e-5, gae_lambda=0.95, discount=0.99, clip_value=0.2)
+    ppo = settings(paper, "llama-3.2-3b", section)
+    assert {
+        "algorithm.adv_estimator": '"gae"',
+        "algorithm.lam": "0.95",
+        "algorithm.gamma": "0.99",
+        "critic.strategy": '"fsdp2"',
+        "critic.model.path": '"/m"',
+        "critic.cliprange_value": "0.2",
+        "critic.optim.lr": "3e-05",
+        "critic.optim.weight_decay": "0.0",
+        "critic.optim.betas": "[0.9, 0.999]",
+        "critic.optim.clip_grad": "1.0",
+    }.items() <= ppo.items()
 
 
 def test_the_presets_own_keys_win(paper):
@@ -100,13 +113,18 @@ def test_weights_are_exported_only_where_they_are_kept(paper):
     assert lean[key] == '["model", "optimizer", "extra"]'
 
 
-def test_ppo_needs_verl(paper):
+@pytest.mark.parametrize("backend", ["local", "verl"])
+def test_ppo_trains_on_both_backends_and_only_its_runs_depend_on_its_section(paper, backend):
     data = copy.deepcopy(paper.model_dump(mode="json"))
-    data["methods"]["grpo"]["algorithm"] = "ppo"
-    planning.load(data)
-    data["training"]["backend"] = "local"
-    with pytest.raises(ConfigError, match=r"methods.grpo.algorithm: 'ppo' needs training.backend"):
-        planning.load(data)
+    data["training"]["backend"] = backend
+    data["methods"]["gain"]["algorithm"] = "ppo"
+    preset = planning.load(data)
+    section = preset.ppo.model_copy(update={"critic_lr": 2e-5})
+    changed = preset.model_copy(update={"ppo": section})
+    for method, depends in (("gain", True), ("grpo", False)):
+        run = ("llama-3.2-3b", "deepscaler", method)
+        before, after = planning.run_slice(preset, *run), planning.run_slice(changed, *run)
+        assert (before != after) is ("ppo" in before) is depends
 
 
 @pytest.mark.parametrize(
@@ -130,7 +148,6 @@ def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
     before = planning.run_slice(paper, *run)
     for key, value, changes in (
         ("keys", {"data.seed": 1}, True),
-        ("critic_lr", 1e-4, True),
         ("nodes", 2, False),
         ("patience", 60, False),
         ("python", "/opt/python", False),

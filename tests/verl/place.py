@@ -81,6 +81,7 @@ def preset(folder: Path, **training: Any) -> dict[str, Any]:
             "max_prompt": 96, "max_response": 24, "micro_batch_tokens": 2048, "save_every": 4,
             **training,
         },
+        "ppo": {"critic_lr": 1e-3},
         "evaluation": {"every": 6, "temperature": 1.0, "samples": 4},
         "methods": METHODS,
         "experiments": {
@@ -90,7 +91,6 @@ def preset(folder: Path, **training: Any) -> dict[str, Any]:
             "python": str(PYTHON),
             "gpus_per_node": 1,
             "patience": 240,
-            "critic_lr": 1e-3,
             "variables": variables,
             "keys": cpu_keys(),
         },

@@ -52,6 +52,7 @@ def keep_first_batch(trainer):
         if not (FOLDER / "batch.pt").exists():
             fields = ["prompts", "responses", "rm_scores", "advantages", "old_log_probs"]
             fields.append("rollout_log_probs")
+            fields += ["values", "returns"] if self.use_critic else []
             data = tq.kv_batch_get(
                 keys=batch.keys, partition_id=batch.partition_id, select_fields=fields
             )

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import place as places
 import pytest
+import torch
 
 from gainrl.records import read_lines
+from gainrl.training.local.critic import Estimates
+from gainrl.training.local.objective import gae, whiten
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SEEDS = (0, 1, 2)
@@ -35,6 +38,18 @@ def test_ppo_with_a_critic_on_two_ranks(place):
     steps, tests = read_lines(folder / "steps.jsonl"), read_lines(folder / "eval.jsonl")
     assert len(steps) == content["training"]["steps"]
     assert tests[-1]["accuracy"] > tests[0]["accuracy"] + 0.3
+    assert {"value_loss", "explained_variance"} <= set(steps[0])
+    batch = torch.load(two.folder / "probe" / "batch.pt", weights_only=True)
+    lengths = torch.tensor([len(row) for row in batch["responses"]])
+    known = Estimates.of(torch.stack([row.sum() for row in batch["rm_scores"]]), lengths)
+    known.values[known.mask] = torch.cat(batch["values"]).float()
+    known.advantages = gae(known.values, known.rewards, discount=1.0, gae_lambda=1.0)
+    for name, ours in (
+        ("advantages", whiten(known.advantages, known.mask)),
+        ("returns", known.returns),
+    ):
+        theirs = torch.cat(batch[name])
+        torch.testing.assert_close(ours[known.mask], theirs, atol=1e-5, rtol=0, msg=name)
     # The signal of the first step, whose samples were spread over both ranks.
     scores = pd.read_parquet(two.home / "signals/nano/sevens/scores.parquet")
     table = pd.read_parquet(two.home / "data/sevens/train.parquet")

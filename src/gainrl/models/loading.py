@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ transformers_logging.disable_progress_bar()  # logs are files, not terminals
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(place: torch.device) -> AbstractContextManager[None]:
+    """bf16 in the forward pass on a GPU, where trained weights are in fp32; nothing on a CPU."""
+    return torch.autocast("cuda", torch.bfloat16) if place.type == "cuda" else nullcontext()
 
 
 def load_tokenizer(folder: str | Path) -> Any:

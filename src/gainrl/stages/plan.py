@@ -188,7 +188,7 @@ def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
         training,
         preset.evaluation_for(key.dataset, key.model),
         place_of(layout.run(key), layout.model(key.model), _benchmarks(preset, key)),
-        preset.methods[key.method].algorithm,
+        preset.ppo_for(key.method),
         key.seed,
         export=training.keep_model or bool(kept),
     )

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from gainrl import curricula
 from gainrl.errors import ModelError
 from gainrl.evaluation.accuracy import answer, summary
-from gainrl.models.loading import load_model, load_tokenizer
+from gainrl.models.loading import load_model, load_tokenizer, pad_token
 from gainrl.planning import RunKey
 from gainrl.records import (
     SAMPLES,
@@ -24,7 +24,9 @@ from gainrl.stages.common import Context, render_prompts, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training.local import checkpoint
+from gainrl.training.local.critic import Critic
 from gainrl.training.local.loop import LocalTrainer
+from gainrl.training.local.ppo import PPOTrainer
 
 
 def run_of(context: Context, key: RunKey) -> TrainingRun:
@@ -88,7 +90,7 @@ class LocalRun(TrainingRun):
             load_benchmark(self.context, key.model, name, self.network, self.tokenizer)
             for name in self.slice["benchmarks"]
         ]
-        self.trainer = LocalTrainer(
+        given = (
             self.network,
             self.tokenizer,
             prompts,
@@ -103,6 +105,13 @@ class LocalRun(TrainingRun):
             reward_for(self.context.preset, key.dataset),
             self.context.preset.scoring_for(key.method),
         )
+        ppo = self.context.preset.ppo_for(key.method)
+        if ppo is None:
+            self.trainer = LocalTrainer(*given)
+        else:
+            pad = pad_token(self.tokenizer)
+            critic = Critic(self.network, self.settings, ppo, key.seed, pad)
+            self.trainer = PPOTrainer(*given, critic=critic)
 
     def _test(self, last: bool) -> None:
         for benchmark in self.benchmarks:

@@ -138,7 +138,7 @@ class VerlRun(TrainingRun):
             self.settings,
             self.evaluation,
             place,
-            self.method.algorithm,
+            preset.ppo_for(key.method),
             key.seed,
             export=self.settings.keep_model or bool(self.slice["snapshots"]),
         )

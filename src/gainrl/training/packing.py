@@ -59,6 +59,12 @@ class Packed:
     trunks: torch.Tensor
     rows: Sequence[Row]
 
+    @property
+    def places(self) -> torch.Tensor:
+        """(T,) which token of its branch a target is, from 0 on."""
+        row = self.source // self.inputs.shape[1]
+        return self.positions.flatten()[self.source] + 1 - self.trunks[row]
+
 
 def split_rows(
     trunk: Sequence[int], branches: Sequence[Branch], row_tokens: int, index: int = 0
@@ -139,6 +145,18 @@ def check_packable(model: Any) -> None:
         raise ModelError(f"model type '{config.model_type}' uses sliding-window attention")
 
 
+def final_states(decoder: Any, packed: Packed) -> torch.Tensor:
+    """The (R, L, d) final hidden states of a micro-batch, after the norm."""
+    device = next(decoder.parameters()).device
+    states: torch.Tensor = decoder(
+        input_ids=packed.inputs.to(device),
+        attention_mask=packed.mask.to(device),
+        position_ids=packed.positions.to(device),
+        use_cache=False,
+    ).last_hidden_state
+    return states
+
+
 def log_probabilities(
     model: Any, packed: Packed, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -148,13 +166,8 @@ def log_probabilities(
         (T,) log-probabilities of the targets, (T,) entropies of their distributions (detached),
         both in nats, and the (R, L, d) final hidden states after the norm.
     """
-    device = next(model.parameters()).device
-    states = model.get_decoder()(
-        input_ids=packed.inputs.to(device),
-        attention_mask=packed.mask.to(device),
-        position_ids=packed.positions.to(device),
-        use_cache=False,
-    ).last_hidden_state
+    states = final_states(model.get_decoder(), packed)
+    device = states.device
     chosen = states.flatten(0, 1)[packed.source.to(device)]
     logits = model.get_output_embeddings()(chosen).float() / temperature
     everything = torch.log_softmax(logits, -1)

@@ -6,7 +6,6 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from gainrl.config import Scoring, Training
 from gainrl.curricula import Curriculum, Outcome
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
-from gainrl.models.loading import end_tokens, pad_token
+from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
@@ -49,10 +48,33 @@ class Rollouts:
     advantages: torch.Tensor
 
     @property
+    def lengths(self) -> np.ndarray:
+        """(P * G,) tokens of each response."""
+        return np.array([len(response) for response in self.responses])
+
+    @property
     def tokens(self) -> np.ndarray:
         """(P,) rollout tokens."""
-        lengths = np.array([len(response) for response in self.responses])
-        return lengths.reshape(len(self.rows), -1).sum(1)
+        return self.lengths.reshape(len(self.rows), -1).sum(1)
+
+    @property
+    def even(self) -> torch.Tensor:
+        """(P,) bool: groups of equal rewards."""
+        return (self.rewards == self.rewards[:, :1]).all(1)
+
+    @property
+    def idle(self) -> torch.Tensor:
+        """(P,) bool: prompts without a policy gradient, since all their advantages are 0."""
+        return ~self.advantages.flatten(1).any(1)
+
+    @property
+    def spread(self) -> torch.Tensor:
+        """(P,) mean absolute advantage."""
+        return self.advantages.abs().mean(1)
+
+    def advantages_of(self, packed: Packed) -> torch.Tensor:
+        """(T,) advantages of a micro-batch's target tokens."""
+        return self.advantages.flatten()[packed.branch]
 
 
 class LocalTrainer:
@@ -105,15 +127,16 @@ class LocalTrainer:
         began = time.perf_counter()
         rollouts = self._roll_out()
         rolled = time.perf_counter()
+        rollouts, learned = self._credit(rollouts)
         signal, losses = self._update(rollouts)
         self.step_number += 1
-        record = self._record(rollouts, signal, losses)
+        record = self._record(rollouts, signal, {**losses, **learned})
         self.curriculum.observe(
             Outcome(
                 rows=rollouts.rows,
                 accuracy=rollouts.rewards.mean(1).double().numpy(),
                 signal=signal,
-                advantage=rollouts.advantages.abs().mean(1).double().numpy(),
+                advantage=rollouts.spread.double().numpy(),
                 tokens=rollouts.tokens,
             )
         )
@@ -126,16 +149,11 @@ class LocalTrainer:
             "seconds_step": ended - began,
         }
 
-    def _autocast(self) -> Any:
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
-
     def _roll_out(self) -> Rollouts:
         settings = self.settings
         rows = self.curriculum.next_batch()
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
-        with self._autocast():
+        with autocast(self.device):
             responses = generate(
                 self.model,
                 [self.prompts.tokens[row] for row in rows],
@@ -150,14 +168,17 @@ class LocalTrainer:
         rewards = torch.tensor(self.reward(texts, golds)).view(len(rows), settings.rollouts)
         return Rollouts(rows, responses, rewards, group_advantages(rewards))
 
+    def _credit(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, float]]:
+        """The rollouts with the advantages to train on, and what to record of these."""
+        return rollouts, {}
+
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
-        count, size = len(rollouts.rows), self.settings.mini_batch or len(rollouts.rows)
-        signal = np.full(count, np.nan)
-        old = self._old_policy(rollouts, signal) if size < count else None
+        signal = np.full(len(rollouts.rows), np.nan)
+        parts = self._mini_batches(rollouts)
+        old = self._old_policy(rollouts, signal) if len(parts) > 1 else None
         sums = dict.fromkeys(("loss", "kl", "entropy", "grad_norm"), 0.0)
-        for start in range(0, count, size):
-            rows = self._rows_of(rollouts, range(start, start + size))
+        for rows in parts:
             tokens = sum(len(branch.tokens) for row in rows for branch in row.branches)
             self.optimizer.zero_grad(set_to_none=False)
             for packed in self._packs(rows, rollouts):
@@ -167,8 +188,7 @@ class LocalTrainer:
             )
             self.optimizer.step()
             sums["grad_norm"] += float(norm)
-        updates = count // size
-        return signal, {key: value / updates for key, value in sums.items()}
+        return signal, {key: value / len(parts) for key, value in sums.items()}
 
     def _accumulate(
         self,
@@ -180,10 +200,10 @@ class LocalTrainer:
         sums: dict[str, float],
     ) -> None:
         """Forward (and backward where there is a gradient) of one micro-batch; token-mean loss."""
-        temperature, owner = self.settings.temperature, packed.branch.to(self.device)
-        advantage = rollouts.advantages.flatten().to(self.device)[owner]
+        temperature = self.settings.temperature
+        advantage = rollouts.advantages_of(packed).to(self.device)
         has_gradient = self.settings.kl > 0 or bool(advantage.any())
-        with torch.set_grad_enabled(has_gradient), self._autocast():
+        with torch.set_grad_enabled(has_gradient), autocast(self.device):
             now, entropy, states = self._log_probabilities(packed)
         if old is None:
             self._read_signal(packed, states, rollouts, signal)
@@ -194,7 +214,7 @@ class LocalTrainer:
             )
         reference = None
         if self.reference is not None:
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), autocast(self.device):
                 reference = log_probabilities(self.reference, packed, temperature)[0]
         loss, divergence = policy_loss(
             now,
@@ -214,7 +234,7 @@ class LocalTrainer:
         """Log-probabilities of every response before the first of several updates; reads C too."""
         old: dict[int, torch.Tensor] = {}
         for packed in self._packs(self._rows_of(rollouts, range(len(rollouts.rows))), rollouts):
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), autocast(self.device):
                 picked, _, states = self._log_probabilities(packed)
             self._read_signal(packed, states, rollouts, signal)
             branches = [branch for row in packed.rows for branch in row.branches]
@@ -240,6 +260,11 @@ class LocalTrainer:
         for row, value in zip(packed.rows, found.tolist(), strict=True):
             signal[row.index] = value
 
+    def _mini_batches(self, rollouts: Rollouts) -> list[list[Row]]:
+        """The packed rows of each mini-batch; a group stays whole."""
+        count, size = len(rollouts.rows), self.settings.mini_batch or len(rollouts.rows)
+        return [self._rows_of(rollouts, range(at, at + size)) for at in range(0, count, size)]
+
     def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[Row]:
         """Packed rows of some prompts of the batch (positions in the batch)."""
         group = self.settings.rollouts
@@ -252,8 +277,8 @@ class LocalTrainer:
         return rows
 
     def _packs(self, rows: list[Row], rollouts: Rollouts) -> Iterator[Packed]:
-        """Micro-batches; prompts whose group has no variance apart from the rest."""
-        idle = ~rollouts.advantages.any(1)
+        """Micro-batches; prompts without a policy gradient apart from the rest."""
+        idle = rollouts.idle
         for wanted in (False, True):
             part = [row for row in rows if bool(idle[row.index]) == wanted]
             for batch in micro_batches(part, self.settings.micro_batch_tokens):
@@ -263,14 +288,14 @@ class LocalTrainer:
         self, rollouts: Rollouts, signal: np.ndarray, losses: dict[str, float]
     ) -> dict[str, Any]:
         """The step record: everything in it is determined by the configuration."""
-        lengths = np.array([len(response) for response in rollouts.responses])
+        lengths = rollouts.lengths
         truncated = [response[-1] not in self.ends for response in rollouts.responses]
         return {
             "step": self.step_number,
             "accuracy": float(rollouts.rewards.double().mean()),
             "reward": float(rollouts.rewards.double().mean()),
             "signal": float(signal.mean()),
-            "zero_variance": float((~rollouts.advantages.any(1)).double().mean()),
+            "zero_variance": float(rollouts.even.double().mean()),
             "rollout_tokens": int(lengths.sum()),
             "response_length": float(lengths.mean()),
             "truncated": float(np.mean(truncated)),

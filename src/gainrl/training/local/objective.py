@@ -1,4 +1,4 @@
-"""GRPO's advantage and loss (spec section 4; DeepSeekMath, arXiv 2402.03300)."""
+"""Advantages and losses: GRPO (spec section 4; arXiv 2402.03300), PPO (arXiv 1707.06347)."""
 
 from __future__ import annotations
 
@@ -44,3 +44,58 @@ def policy_loss(
     gap = reference - log_probability
     divergence = (gap.exp() - gap - 1).sum()
     return loss + kl * divergence, divergence.detach()
+
+
+# --- PPO -----------------------------------------------------------------------------------------
+
+
+def gae(
+    values: torch.Tensor, rewards: torch.Tensor, *, discount: float, gae_lambda: float
+) -> torch.Tensor:
+    """Generalised advantage estimates (arXiv 1506.02438, Eq. 16), not yet whitened.
+
+    A_t = delta_t + discount * gae_lambda * A_t+1 with delta_t = r_t + discount * V_t+1 - V_t; a
+    response ends in a state of value 0.
+
+    Args:
+        values, rewards: (K, N), 0 after a response's last token.
+
+    Returns:
+        (K, N), 0 after a response's last token. With the values added it is the return.
+    """
+    advantages = torch.zeros_like(values)
+    later, value = values.new_zeros(len(values)), values.new_zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + discount * value - values[:, t]
+        later = delta + discount * gae_lambda * later
+        advantages[:, t], value = later, values[:, t]
+    return advantages
+
+
+def whiten(advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean 0 and variance 1 over the tokens of `mask`, (K, N) bool; 0 elsewhere.
+
+    The variance is the unbiased one with 1e-8 added, as in verl.
+    """
+    chosen = advantages[mask]
+    scale = torch.rsqrt(chosen.var() + 1e-8)
+    return ((advantages - chosen.mean()) * scale).masked_fill(~mask, 0.0)
+
+
+def value_loss(
+    values: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Half the squared error of (T,) values, summed over tokens.
+
+    The larger one of two: that of the value, and that of the value kept within `clip` of `old`.
+    """
+    clipped = torch.clamp(values, old - clip, old + clip)
+    return 0.5 * torch.maximum((values - returns) ** 2, (clipped - returns) ** 2).sum()
+
+
+def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> float:
+    """1 - Var(returns - values) / Var(returns) over (T,) tokens, with 1e-5 added below, as verl's.
+
+    1 for a perfect critic, 0 for one that says the same everywhere, less for a worse one.
+    """
+    return float(1 - (returns - values).var() / (returns.var() + 1e-5))

@@ -13,6 +13,7 @@ from typing import Any
 
 from gainrl.config import Training
 from gainrl.config_evaluation import Evaluation
+from gainrl.config_ppo import PPO
 from gainrl.config_verl import Verl
 
 PLUGIN = "gainrl.training.verl.engine"
@@ -44,14 +45,14 @@ def overrides(
     training: Training,
     evaluation: Evaluation,
     place: Place,
-    algorithm: str,
+    ppo: PPO | None,
     seed: int,
     export: bool = True,
 ) -> list[str]:
     """Hydra overrides of verl's ppo_trainer for a run.
 
     Args:
-        algorithm: 'grpo', or 'ppo' (GAE with a critic of the policy's size).
+        ppo: for PPO (GAE with a critic of the policy's size); None for GRPO.
         export: checkpoints hold the weights as a Hugging Face folder too.
 
     Returns:
@@ -62,7 +63,7 @@ def overrides(
     tokens = max(training.micro_batch_tokens, longest)
     greedy = evaluation.temperature == 0
     values: dict[str, Any] = {
-        "algorithm.adv_estimator": "grpo" if algorithm == "grpo" else "gae",
+        "algorithm.adv_estimator": "gae" if ppo else "grpo",
         "algorithm.use_kl_in_reward": False,
         "data.train_files": str(place.train),
         "data.val_files": [str(path) for path in place.tests],
@@ -79,7 +80,7 @@ def overrides(
         "actor_rollout_ref.actor.optim.lr": training.lr,
         "actor_rollout_ref.actor.optim.weight_decay": training.weight_decay,
         "actor_rollout_ref.actor.optim.betas": list(training.betas),
-        "actor_rollout_ref.actor.grad_clip": training.max_grad_norm,
+        "actor_rollout_ref.actor.optim.clip_grad": training.max_grad_norm,
         "actor_rollout_ref.actor.clip_ratio": training.clip,
         "actor_rollout_ref.actor.ppo_mini_batch_size": mini,
         "actor_rollout_ref.actor.use_dynamic_bsz": True,
@@ -126,13 +127,19 @@ def overrides(
         "trainer.max_actor_ckpt_to_keep": 2,
         "trainer.max_critic_ckpt_to_keep": 2,
     }
-    if algorithm == "ppo":
+    if ppo:
         values |= {
+            "algorithm.gamma": ppo.discount,
+            "algorithm.lam": ppo.gae_lambda,
             "critic.strategy": "fsdp2",
             "critic.model.path": str(place.model),
             "critic.model.use_remove_padding": True,
             "critic.ppo_max_token_len_per_gpu": tokens,
-            "critic.optim.lr": verl.critic_lr,
+            "critic.cliprange_value": ppo.clip_value,
+            "critic.optim.lr": ppo.critic_lr,
+            "critic.optim.weight_decay": training.weight_decay,
+            "critic.optim.betas": list(training.betas),
+            "critic.optim.clip_grad": training.max_grad_norm,
         }
     values |= verl.keys
     return [f"{key}={_text(value)}" for key, value in sorted(values.items())]

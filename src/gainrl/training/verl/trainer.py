@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
@@ -27,6 +28,7 @@ from gainrl import curricula
 from gainrl.curricula import Curriculum, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
+from gainrl.training.local.objective import explained_variance
 from gainrl.training.verl.engine import FIELD, SECONDS
 
 MODE = "gainrl"
@@ -143,6 +145,8 @@ class CurriculumTrainer(PPOTrainerSync):
                 record[f"curriculum/{key}"] = float(value)
             for key, theirs in LOSSES.items():
                 record[key] = float(np.mean(metrics.get(theirs, 0.0)))
+            if self.use_critic:
+                record["value_loss"] = float(np.mean(metrics["critic/vf_loss"]))
             append_lines(self.folder / "steps.jsonl", [{"step": self.global_steps, **record}])
         seconds = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
         rolled = seconds.pop("seconds_gen", 0.0)
@@ -162,6 +166,7 @@ class CurriculumTrainer(PPOTrainerSync):
             if not tag.get("is_padding", False)
         ]
         fields = ["rm_scores", "responses", "response_mask", "advantages", FIELD]
+        fields += ["values", "returns"] if self.use_critic else []
         fields += [SECONDS] if "GAINRL_TIME_SIGNAL" in os.environ else []
         data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=fields)
         reward = np.array([row.sum().item() for row in data["rm_scores"].unbind()])
@@ -189,6 +194,10 @@ class CurriculumTrainer(PPOTrainerSync):
             tokens=np.array([tokens[group].sum() for group in groups]),
         )
         even = [np.ptp(reward[group]) == 0 for group in groups]
+        explained = {}
+        if self.use_critic:
+            values, returns = (torch.cat(data[name].unbind()) for name in ("values", "returns"))
+            explained = {"explained_variance": explained_variance(values, returns)}
         return outcome, {
             "accuracy": float(reward.mean()),
             "reward": float(reward.mean()),
@@ -197,6 +206,7 @@ class CurriculumTrainer(PPOTrainerSync):
             "rollout_tokens": int(tokens.sum()),
             "response_length": float(tokens.mean()),
             "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
+            **explained,
         }
 
     def _data_parallel(self) -> int:

@@ -1,0 +1,119 @@
+"""Small trainers over a random nano model, for the tests of GRPO and of PPO."""
+
+import io
+
+import numpy as np
+import torch
+
+from gainrl.config import Training
+from gainrl.config_models import Nano
+from gainrl.curricula import Setting, build
+from gainrl.models.nano import build_model
+from gainrl.training.local.critic import Critic
+from gainrl.training.local.loop import LocalTrainer
+from gainrl.training.local.ppo import PPOTrainer
+
+PAD, END = 0, 1
+ENDS = frozenset({END, *range(100, 130)})  # so that a random model's answers differ in length
+
+
+def network(tokenizer):
+    spec = Nano(source="nano", hidden=32, layers=2, heads=2, feed_forward=64)
+    return build_model(spec, len(tokenizer)).eval()
+
+
+def settings(**changes):
+    base = {"steps": 6, "prompts": 4, "rollouts": 4, "lr": 1e-2, "max_response": 12}
+    return Training(**{**base, "row_tokens": 70, "micro_batch_tokens": 220, **changes})
+
+
+def odd(response, gold):
+    """A reward that a random model earns in about half of its answers."""
+    return float(sum(map(ord, response)) % 2)
+
+
+def trainer_for(
+    tokenizer, prompts, table, /, *, seed=5, reward=odd, curriculum=None, ppo=None, **changes
+):
+    """A trainer of GRPO, or of PPO with the section `ppo`."""
+    chosen = settings(**changes)
+    size = len(prompts.ids)
+    policy = curriculum or build(
+        "gain",
+        {"step": 0.2, "sigma": 0.3},
+        Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy()),
+    )
+    model = network(tokenizer)
+    given = (
+        model,
+        tokenizer,
+        prompts,
+        list(table["answer"]),
+        policy,
+        chosen,
+        seed,
+        lambda texts, golds: list(map(reward, texts, golds)),
+    )
+    if ppo is None:
+        trainer = LocalTrainer(*given)
+    else:
+        trainer = PPOTrainer(*given, critic=Critic(model, chosen, ppo, seed, PAD))
+    trainer.ends = ENDS
+    return trainer
+
+
+class Fixed:
+    """A curriculum that shows given batches."""
+
+    needs = frozenset()
+
+    def __init__(self, batches):
+        self.batches, self.now = [np.array(batch) for batch in batches], 0
+
+    def next_batch(self):
+        return self.batches[self.now]
+
+    def observe(self, outcome):
+        self.now += 1
+        self.outcome = outcome
+
+    def metrics(self):
+        return {}
+
+    def state_dict(self):
+        return {"now": self.now}
+
+    def load_state_dict(self, state):
+        self.now = state["now"]
+
+
+def weights(trainer):
+    return {key: value.detach().clone() for key, value in trainer.model.named_parameters()}
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def plain_log_probabilities(model, prompt, response, temperature):
+    """One sequence alone, without packing, cache or padding."""
+    ids = torch.tensor([[*prompt, *response]])
+    scores = torch.log_softmax(model(input_ids=ids).logits[0].float() / temperature, -1)
+    picked = scores[:-1].gather(1, ids[0, 1:, None]).squeeze(1)
+    entropy = -(scores[:-1].exp() * scores[:-1]).sum(1)
+    return picked[len(prompt) - 1 :], entropy[len(prompt) - 1 :]
+
+
+def nudge(model):
+    """Move the weights a little, so that the policy differs from the reference."""
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+
+
+def through_a_file(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
