@@ -144,7 +144,10 @@ def test_speedup_is_paired_by_seed():
     ratio = speedup(reached([40, 10, 60], 60), reached([20, 10, 15], 60), rng(), *BOOTSTRAP)
     assert (ratio.value, ratio.low, ratio.high, ratio.censored) == (2, 1, 4, 0)
     # ratios 0.5, 0.5, 4, though the medians' ratio is 1
-    assert speedup(reached([10, 20, 40], 60), reached([20, 40, 10], 60), rng(), *BOOTSTRAP).value == 0.5
+    assert (
+        speedup(reached([10, 20, 40], 60), reached([20, 40, 10], 60), rng(), *BOOTSTRAP).value
+        == 0.5
+    )
 
 
 def test_a_censored_method_bounds_the_speedup_above_and_a_censored_baseline_below():

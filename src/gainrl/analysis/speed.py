@@ -32,8 +32,8 @@ TIMES = "×"
 def run_flops(run: Run, parameters: int) -> FloatArray:
     """(steps,) FLOP of a run's RL steps; `parameters` are the policy's."""
     algorithm = run.config["slice"]["method"]["algorithm"]
-    columns = (run.steps[name] for name in ("prompt_tokens", "rollout_tokens"))
-    return step_flops(parameters, *columns, run.config["training"], algorithm)
+    prompts, responses = run.steps["prompt_tokens"], run.steps["rollout_tokens"]
+    return step_flops(parameters, prompts, responses, run.config["training"], algorithm)
 
 
 @dataclass(frozen=True)

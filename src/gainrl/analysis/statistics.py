@@ -68,9 +68,7 @@ class Median:
         """The median, or NaN if the censored seeds leave it open."""
         return self.lower if self.lower == self.upper else math.nan
 
-    def text(
-        self, spec: str = ".0f", above: str = ">", below: str = "<", unit: str = ""
-    ) -> str:
+    def text(self, spec: str = ".0f", above: str = ">", below: str = "<", unit: str = "") -> str:
         """What a table prints, such as '25', '>40 (2 of 3 censored)' or '1.1 to 1.6 (...)'.
 
         spec: of a number, as `format` takes it.
