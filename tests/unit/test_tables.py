@@ -74,6 +74,11 @@ def test_a_torn_line_in_the_middle_is_an_error(folders):
         ("steps.jsonl", '"zero_variance": 0.25', '"zero_variance": 25', "row 1.*zero_variance"),
         ("steps.jsonl", '"rollout_tokens": 100', '"rollout_tokens": null', "rollout_tokens"),
         ("steps.jsonl", '"step": 3', '"step": 2', "step 2 is out of place"),
+        ("run.json", '"kl": 0.0', '"kml": 0.0', r"run\.json: training: key 'kl' is missing"),
+        ("run.json", '"algorithm"', '"algorythm"', r"slice\.method: key 'algorithm' is missing"),
+        ("run.json", '"label"', '"overrides": [3], "label"', "'overrides' is .3., which is no"),
+        ("steps.jsonl", '"prompt_tokens": 20', '"tokens": 20', "'prompt_tokens' is missing"),
+        ("timing.jsonl", '"seconds_step": 2.0', '"seconds_step": 0.0', "is 0.0, not over 0"),
         ("timing.jsonl", "seconds_step", "seconds", r"timing\.jsonl: row 1: key 'seconds_step'"),
         ("eval.jsonl", '"step": 2', '"step": 0', "step 0 of 'chain' is there twice"),
         ("eval.jsonl", '"step": 0', '"step": 1', "start at step 0"),
@@ -112,6 +117,39 @@ def test_other_evaluation_steps_cannot_be_compared(folders):
 def test_another_config_cannot_be_compared(folders, name, old, new, key):
     change(folders[2] / name, old, new)
     with pytest.raises(DataError, match=rf"grpo/seed0 and .*gain/seed0 cannot.*{key}"):
+        collect(folders)
+
+
+def test_what_a_method_sets_itself_may_differ_from_other_methods_but_not_within_it(folders):
+    for folder in folders[2:]:
+        change(folder / "run.json", '"prompts": 2', '"prompts": 1')
+    with pytest.raises(DataError, match=r"training\.prompts is 2 and 1"):
+        collect(folders)
+    for folder in folders[2:]:
+        change(folder / "run.json", '"label"', '"overrides": ["prompts"], "label"')
+    assert len(collect(folders)) == 4
+    assert len(collect(folders[::-1])) == 4
+    change(folders[3] / "run.json", '"prompts": 1', '"prompts": 3')
+    with pytest.raises(DataError, match=r"gain/seed0 and .*gain/seed1.*prompts is 1 and 3"):
+        collect(folders)
+
+
+def test_a_third_method_is_compared_with_those_that_override_nothing(folders, tmp_path):
+    for folder in folders[:2]:
+        change(folder / "run.json", '"label"', '"overrides": ["lr"], "label"')
+    other = write_run(tmp_path, "mopps", 0, GRPO[0])
+    change(other / "run.json", '"lr": 0.0001', '"lr": 0.5')
+    with pytest.raises(DataError, match=r"gain/seed0 and .*mopps/seed0.*lr is 0\.0001 and 0\.5"):
+        collect([*folders, other])
+
+
+def test_other_numbers_of_steps_are_never_compared(folders):
+    change(folders[2] / "run.json", '"steps": 4', '"steps": 3')
+    change(folders[2] / "run.json", '"label"', '"overrides": ["steps"], "label"')
+    for name in ("steps.jsonl", "timing.jsonl", "eval.jsonl"):
+        lines = (folders[2] / name).read_text().splitlines(keepends=True)
+        (folders[2] / name).write_text("".join(line for line in lines if '"step": 4' not in line))
+    with pytest.raises(DataError, match=r"training\.steps is 4 and 3"):
         collect(folders)
 
 
