@@ -151,10 +151,9 @@ def published_rows(table: int, cells: Iterable[Cell]) -> list[dict[str, object]]
                 continue
             counted = metric.startswith("iterations_to_")
             name = {"pass@1": "accuracy"}.get(metric, "steps" if counted else metric)
-            row = {name: getattr(cell, name) for name in ("model", "dataset", "method")}
             rows.append(
                 {
-                    **row,
+                    **{"model": cell.model, "dataset": cell.dataset, "method": cell.method},
                     "benchmark": cell.benchmark,
                     "metric": f"published_{name}",
                     "mean": value if counted else value / 100,
