@@ -72,6 +72,7 @@ rule benchmarks_table:
             labels={"experiment": "benchmarks"},
         ),
         markdown="results/benchmarks.md",
+        tex="results/benchmarks.tex",
     log:
         "results/logs/benchmarks.log",
     localrule: True

@@ -13,6 +13,7 @@ rule claims:
             labels={"experiment": "claims{first}"},
         ),
         markdown="results/claims{first}.md",
+        tex="results/claims{first}.tex",
     log:
         "results/logs/claims{first}.log",
     conda:

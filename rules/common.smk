@@ -92,6 +92,11 @@ def tested(experiment):
     return [str(test.folder(layout) / "score.json") for test in tests]
 
 
+def prepared(experiment):
+    """Scores and difficulties that an experiment's methods needed; the table says what they cost."""
+    return [str(path) for path in planning_tables.prepared(preset, layout, experiment)]
+
+
 def benchmarks_of(wildcards):
     """The benchmarks that a run's checkpoints are tested on."""
     return planning.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)

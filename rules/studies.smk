@@ -105,6 +105,7 @@ rule signal_table:
             category="Tables",
             labels={"experiment": "signal, in words"},
         ),
+        tex="results/signal.tex",
     log:
         "results/logs/signal.log",
     localrule: True

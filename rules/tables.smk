@@ -5,6 +5,7 @@ rule table:
     input:
         runs=lambda w: finished(w.experiment),
         scores=lambda w: tested(w.experiment),
+        prepared=lambda w: prepared(w.experiment),
     output:
         csv=report(
             "results/{experiment}.csv",
@@ -13,6 +14,7 @@ rule table:
             labels={"experiment": "{experiment}"},
         ),
         markdown="results/{experiment}.md",
+        tex="results/{experiment}.tex",
     log:
         "results/logs/{experiment}.log",
     conda:

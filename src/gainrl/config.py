@@ -28,6 +28,7 @@ from gainrl.config_evaluation import (
     Sandbox,
     Testing,
 )
+from gainrl.config_experiments import Column, Published
 from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
@@ -106,6 +107,8 @@ class Experiment(Section):
 
     `figure` names the experiment's learning curves (`figure7`); without it none are drawn. `final`:
     protocols under which the final model of every run, and its start model, are tested besides.
+    `columns`: what the table for people shows (the CSV has everything). `published`: which numbers
+    of the paper stand beside ours, in the CSV and in the column `paper`.
     """
 
     models: tuple[Name, ...] = Field(min_length=1)
@@ -116,6 +119,25 @@ class Experiment(Section):
     figure: Name | None = None
     final: tuple[Name, ...] = ()
     caption: str | None = None
+    columns: tuple[Column, ...] = Field(
+        default=(
+            *("final", "difference", "steps", "speedup", "tokens", "seconds", "zero_variance"),
+        ),
+        min_length=1,
+    )
+    published: Published | None = None
+
+    @model_validator(mode="after")
+    def _shown(self) -> Experiment:
+        if "paper" in self.columns and self.published is None:
+            raise ValueError("columns: 'paper' needs the key 'published'")
+        if self.published:
+            self.published.check(
+                models=self.models,
+                methods=self.methods,
+                benchmarks=self.benchmarks or self.datasets,
+            )
+        return self
 
 
 class Statistics(Section):

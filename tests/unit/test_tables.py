@@ -7,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from run_folders import cell, change, write_run
 
 from gainrl.analysis.figures import figure7, figure_curriculum
 from gainrl.analysis.runs import collect, read_run
@@ -19,48 +20,6 @@ GRPO = [[0.2, 0.3, 0.4], [0.2, 0.4, 0.6]]  # final mean 0.5; seed 0 ends below i
 GAIN = [[0.2, 0.5, 0.6], [0.2, 0.5, 0.9]]
 
 
-def write_lines(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def write_run(root, method, seed, curves, **changes):
-    """A finished run of 4 steps, tested at 0, 2 and 4; curves: benchmark -> accuracies."""
-    curves = curves if isinstance(curves, dict) else {"chain": curves}
-    folder = root / "nano/runs/tiny" / changes.get("dataset", "chain") / method / f"seed{seed}"
-    folder.mkdir(parents=True)
-    run = {
-        "preset": "nano",
-        "model": "tiny",
-        "dataset": "chain",
-        "method": method,
-        "seed": seed,
-        "config_hash": method,
-        "commit": "c",
-        "versions": {},
-        "training": {"steps": 4, "lr": 1e-4},
-        "evaluation": {"temperature": 0.0, "samples": 1},
-        "label": {"grpo": "GRPO", "gain": "GAIN-RL"}.get(method),
-    }
-    (folder / "run.json").write_text(json.dumps({**run, **changes}))
-    steps = [
-        {"step": step, "accuracy": 0.1 * step, "reward": 0.1, "signal": 0.5, "zero_variance": 0.25}
-        | {"rollout_tokens": 100 + seed}
-        | ({"curriculum/mu": 3.0 * step} if method == "gain" else {})
-        for step in range(1, 5)
-    ]
-    write_lines(folder / "steps.jsonl", steps)
-    time = {"seconds_rollout": 1.0, "seconds_train": 1.0, "seconds_step": 2.0}
-    write_lines(folder / "timing.jsonl", [{"step": step, **time} for step in range(1, 5)])
-    tests = [
-        {"step": 2 * i, "benchmark": name, "accuracy": value, "problems": 10, "samples": 1}
-        for name, curve in curves.items()
-        for i, value in enumerate(curve)
-    ]
-    write_lines(folder / "eval.jsonl", tests)
-    (folder / "done.json").write_text('{"final": {}}')
-    return folder
-
-
 @pytest.fixture
 def folders(tmp_path):
     return [
@@ -68,18 +27,6 @@ def folders(tmp_path):
         for method, curves in (("grpo", GRPO), ("gain", GAIN))
         for seed, curve in enumerate(curves)
     ]
-
-
-def change(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def cell(table, method, metric):
-    found = table[(table["method"] == method) & (table["metric"] == metric)]
-    assert len(found) == 1
-    return found.iloc[0]
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -127,6 +74,11 @@ def test_a_torn_line_in_the_middle_is_an_error(folders):
         ("steps.jsonl", '"zero_variance": 0.25', '"zero_variance": 25', "row 1.*zero_variance"),
         ("steps.jsonl", '"rollout_tokens": 100', '"rollout_tokens": null', "rollout_tokens"),
         ("steps.jsonl", '"step": 3', '"step": 2', "step 2 is out of place"),
+        ("run.json", '"kl": 0.0', '"kml": 0.0', r"run\.json: training: key 'kl' is missing"),
+        ("run.json", '"algorithm"', '"algorythm"', r"slice\.method: key 'algorithm' is missing"),
+        ("run.json", '"label"', '"overrides": [3], "label"', "'overrides' is .3., which is no"),
+        ("steps.jsonl", '"prompt_tokens": 20', '"tokens": 20', "'prompt_tokens' is missing"),
+        ("timing.jsonl", '"seconds_step": 2.0', '"seconds_step": 0.0', "is 0.0, not over 0"),
         ("timing.jsonl", "seconds_step", "seconds", r"timing\.jsonl: row 1: key 'seconds_step'"),
         ("eval.jsonl", '"step": 2', '"step": 0', "step 0 of 'chain' is there twice"),
         ("eval.jsonl", '"step": 0', '"step": 1', "start at step 0"),
@@ -165,6 +117,39 @@ def test_other_evaluation_steps_cannot_be_compared(folders):
 def test_another_config_cannot_be_compared(folders, name, old, new, key):
     change(folders[2] / name, old, new)
     with pytest.raises(DataError, match=rf"grpo/seed0 and .*gain/seed0 cannot.*{key}"):
+        collect(folders)
+
+
+def test_what_a_method_sets_itself_may_differ_from_other_methods_but_not_within_it(folders):
+    for folder in folders[2:]:
+        change(folder / "run.json", '"prompts": 2', '"prompts": 1')
+    with pytest.raises(DataError, match=r"training\.prompts is 2 and 1"):
+        collect(folders)
+    for folder in folders[2:]:
+        change(folder / "run.json", '"label"', '"overrides": ["prompts"], "label"')
+    assert len(collect(folders)) == 4
+    assert len(collect(folders[::-1])) == 4
+    change(folders[3] / "run.json", '"prompts": 1', '"prompts": 3')
+    with pytest.raises(DataError, match=r"gain/seed0 and .*gain/seed1.*prompts is 1 and 3"):
+        collect(folders)
+
+
+def test_a_third_method_is_compared_with_those_that_override_nothing(folders, tmp_path):
+    for folder in folders[:2]:
+        change(folder / "run.json", '"label"', '"overrides": ["lr"], "label"')
+    other = write_run(tmp_path, "mopps", 0, GRPO[0])
+    change(other / "run.json", '"lr": 0.0001', '"lr": 0.5')
+    with pytest.raises(DataError, match=r"gain/seed0 and .*mopps/seed0.*lr is 0\.0001 and 0\.5"):
+        collect([*folders, other])
+
+
+def test_other_numbers_of_steps_are_never_compared(folders):
+    change(folders[2] / "run.json", '"steps": 4', '"steps": 3')
+    change(folders[2] / "run.json", '"label"', '"overrides": ["steps"], "label"')
+    for name in ("steps.jsonl", "timing.jsonl", "eval.jsonl"):
+        lines = (folders[2] / name).read_text().splitlines(keepends=True)
+        (folders[2] / name).write_text("".join(line for line in lines if '"step": 4' not in line))
+    with pytest.raises(DataError, match=r"training\.steps is 4 and 3"):
         collect(folders)
 
 
@@ -253,7 +238,11 @@ def test_both_files_are_written_and_agree(folders, tmp_path):
     assert "75.0 [60.0, 90.0] | +25.0 [+20.0, +30.0] | 2 | ≥2.00× (1 of 2 censored)" in gain
     assert "n = 2 seeds" in lines[-1]
     assert "10 problems, 1 sample each, greedy; final is step 4" in lines[-1]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["table1.csv", "table1.md"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "table1.csv",
+        "table1.md",
+        "table1.tex",
+    ]
 
 
 def test_rows_do_not_depend_on_which_other_methods_there_are(folders, tmp_path):

@@ -330,6 +330,7 @@ def test_the_record_and_the_outcome_say_what_happened(make, tokenizer, table):
     assert record["step"] == 1
     assert record["accuracy"] == record["reward"] == rollouts.rewards.double().mean().item()
     assert record["rollout_tokens"] == lengths.sum()
+    assert record["prompt_tokens"] == sum(len(trainer.prompts.tokens[i]) for i in (3, 1, 0, 7))
     assert record["response_length"] == lengths.mean()
     assert record["truncated"] == cut.mean()
     outcome = policy.outcome

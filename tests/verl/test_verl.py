@@ -173,6 +173,7 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
     first = read_lines(resumed.folder / "steps.jsonl")[0]
     for key in ("loss", "entropy", "grad_norm", "signal", "response_length", "accuracy"):
         assert record[key] == pytest.approx(first[key], abs=1e-5, rel=1e-4), key
+    assert record["prompt_tokens"] == first["prompt_tokens"]
 
 
 def test_what_the_curriculum_and_the_signal_cost(resumed):

@@ -54,7 +54,7 @@ def test_everything_is_there(project):
         *("signals/nano/chain/scores.parquet", "signals/nano/chain/difficulty.parquet"),
         "signals/nano/chain/order/angle.parquet",
     ]
-    views = ["table1.csv", "table1.md", "report.html", "mlflow.db"]
+    views = ["table1.csv", "table1.md", "table1.tex", "report.html", "mlflow.db"]
     views += [
         f"figures/figure7{part}.{kind}" for part in ("", "_curriculum") for kind in ("png", "pdf")
     ]

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gainrl.analysis.render import Caption, Heading, Table, write_views
 from gainrl.analysis.runs import Run
-from gainrl.analysis.score_tables import grid
 from gainrl.analysis.signal_table import rank_interval
 from gainrl.analysis.statistics import (
     Interval,
     bootstrap_interval,
+    cost_to_reach,
     paired_difference,
     smooth,
     speedup,
-    steps_to_reach,
     target_accuracy,
 )
 from gainrl.config import Statistics
@@ -87,16 +87,16 @@ def faster(
     window, at = config.smoothing, method[0].evaluated
     target = target_accuracy([run.curve(benchmark) for run in baseline], window)
     slow, fast = (
-        [steps_to_reach(at, run.curve(benchmark), target, window) for run in runs]
+        [cost_to_reach(at, run.curve(benchmark), target, window) for run in runs]
         for runs in (against, method)
     )
     what = f"{method[0].label} against {against[0].label}"
-    if 0 in slow or 0 in fast:
+    if any(reach.upper == 0 for reach in (*slow, *fast)):
         note = "undefined: the start model is already at the target"
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
-    found = speedup(slow, fast, at[-1], *_bootstrap(config))
+    found = speedup(slow, fast, *_bootstrap(config))
     interval = Interval(found.value, found.low, found.high, found.n)
-    return _part(method[0], benchmark, what, interval, f"median {found.text(2, '≥', '≤', '×')}")
+    return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
 
 
 def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Part:
@@ -221,12 +221,12 @@ def claim_table(claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Part]]
 
 
 def write_claims(frame: pd.DataFrame, path: Path, config: Statistics) -> None:
-    """Write the CSV and, beside it with the suffix .md, verdicts for people; both atomically."""
+    """Write the CSV and, beside it as .md and .tex, verdicts for people; each atomically."""
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
     lines = [["Claim", "Verdict", "Measured", "Rule"]]
     for _, group in frame.groupby("claim", sort=False):
         whole, *parts = group.to_dict("records")
-        lines.append([whole["statement"], f"**{whole['verdict']}**", "", whole["rule"]])
+        lines.append([whole["statement"], whole["verdict"], "", whole["rule"]])
         lines += [[f"– {_where(row)}", row["verdict"], shown(row), ""] for row in parts]
     note = (
         f"Intervals: {config.confidence:.0%} bootstrap over seeds, or over prompts where it says "
@@ -234,7 +234,7 @@ def write_claims(frame: pd.DataFrame, path: Path, config: Statistics) -> None:
         "are, not supported if one of them is not, else undecided. Nothing is corrected for the "
         "number of comparisons."
     )
-    write_text(path.with_suffix(".md"), f"**Verdicts**\n\n{grid(lines)}\n*{note}*\n")
+    write_views(path, [Heading("Verdicts"), Table(lines), Caption(note)])
 
 
 def _where(row: Row) -> str:

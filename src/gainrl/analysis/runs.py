@@ -31,8 +31,13 @@ _IDENTITY: Mapping[str, type] = {
     "seed": int,
     "training": dict,
     "evaluation": dict,
+    "slice": dict,
 }
+_COUNTED = ("backend", "prompts", "rollouts", "mini_batch", "kl")
+"""Keys of `training` that the FLOP of a step depend on."""
 _SHARES = ("accuracy", "zero_variance")
+_SPENT = ("rollout_tokens", "prompt_tokens", "seconds_step")
+"""Numbers that are over 0 in every step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +45,9 @@ class Run:
     """One finished run.
 
     folder: where it lies; label: the method's name for people; config: run.json as written.
-    steps: a row an RL step (from 1): accuracy and zero_variance in [0, 1], rollout_tokens in
-    tokens, signal (C, dimensionless, NaN if not measured) and whatever else was logged.
+    steps: a row an RL step (from 1): accuracy and zero_variance in [0, 1], rollout_tokens and
+    prompt_tokens (each prompt once) in tokens, signal (C, dimensionless, NaN if not measured) and
+    whatever else was logged.
     timing: a row an RL step: seconds_rollout, seconds_train, seconds_step, in seconds.
     evaluations: a row a test: step (0 = start model), benchmark, accuracy in [0, 1], problems,
     samples. final: done.json's summary.
@@ -58,6 +64,11 @@ class Run:
     timing: pd.DataFrame
     evaluations: pd.DataFrame
     final: dict[str, Any]
+
+    @property
+    def overrides(self) -> list[str]:
+        """Keys of `training` that the method sets itself, and which may differ between methods."""
+        return list(self.config.get("overrides", []))
 
     @property
     def benchmarks(self) -> list[str]:
@@ -117,17 +128,22 @@ def collect(folders: Iterable[str | os.PathLike[str]]) -> list[Run]:
 
     Raises:
         DataError: a run is unfinished or damaged (see `read_run`); two folders hold the same run;
-            two runs of one model and data set differ in preset, training, evaluation, evaluated
-            steps, or the benchmarks' problems or samples.
+            two runs of one model and data set differ in preset, training (but for the keys that
+            one of two methods sets itself, `Run.overrides`), evaluation, evaluated steps, or the
+            benchmarks' problems or samples.
     """
     runs = [read_run(folder) for folder in folders]
     seen: dict[tuple[str, str, str, int], Run] = {}
-    firsts: dict[tuple[str, str], Run] = {}
+    firsts: dict[tuple[str, str], dict[str, Run]] = {}  # of each method
     for run in runs:
         other = seen.setdefault((run.model, run.dataset, run.method, run.seed), run)
         if other is not run:
             raise DataError(f"{other.folder} and {run.folder} hold the same run")
-        _check_comparable(firsts.setdefault((run.model, run.dataset), run), run)
+        known = firsts.setdefault((run.model, run.dataset), {})
+        same = known.get(run.method)
+        for first in [same] if same else known.values():
+            _check_comparable(first, run)
+        known.setdefault(run.method, run)
     return runs
 
 
@@ -143,7 +159,16 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         raise DataError(f"{at}: the run is not finished (no done.json)")
     config = _mapping(at / "run.json", _IDENTITY)
     final = _mapping(at / "done.json", {"final": dict})["final"]
-    length = _value(config["training"], "steps", int, f"{at / 'run.json'}: training")
+    where = str(at / "run.json")
+    length = _value(config["training"], "steps", int, f"{where}: training")
+    for key in _COUNTED:
+        if key not in config["training"]:
+            raise DataError(f"{where}: training: key '{key}' is missing")
+    method = _value(config["slice"], "method", dict, f"{where}: slice")
+    _value(method, "algorithm", str, f"{where}: slice.method")
+    named = _value(config, "overrides", list, where) if "overrides" in config else []
+    if not all(isinstance(key, str) for key in named):
+        raise DataError(f"{where}: key 'overrides' is {named!r}, which is no list of keys")
     steps = _read_steps(at / "steps.jsonl", length)
     return Run(
         folder=at,
@@ -179,7 +204,8 @@ def _value(mapping: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
 
 
 def _read_steps(path: Path, length: int) -> pd.DataFrame:
-    rows = _rows(path, {"step": True, "rollout_tokens": True, "signal": False}, shares=_SHARES)
+    keys = {"step": True, "rollout_tokens": True, "prompt_tokens": True, "signal": False}
+    rows = _rows(path, keys, shares=_SHARES)
     frame = pd.DataFrame(rows)
     _check_steps(path, frame["step"].tolist(), length)
     frame["signal"] = frame["signal"].astype(float)  # null where a method measures none
@@ -238,6 +264,8 @@ def _rows(
             fits = isinstance(value, int | float) and not isinstance(value, bool)
             if not fits or not math.isfinite(value):
                 raise DataError(f"{where}: key '{key}' is {value!r}, which is not a number")
+            if key in _SPENT and value <= 0:
+                raise DataError(f"{where}: key '{key}' is {value}, not over 0")
             if key in shares and not 0 <= value <= 1:
                 raise DataError(f"{where}: key '{key}' is {value}, not a share in [0, 1]")
     return rows
@@ -257,13 +285,17 @@ def _check_steps(path: Path, found: list[int], length: int) -> None:
 
 
 def _check_comparable(one: Run, other: Run) -> None:
-    """Refuse two runs that differ in more than method and seed."""
+    """Refuse two runs that differ in more than method and seed, and what methods set themselves.
+
+    The number of steps is never one of those: curves are compared step by step.
+    """
     both = f"{one.folder} and {other.folder} cannot be compared"
     if one.config["preset"] != other.config["preset"]:
         raise DataError(f"{both}: preset differs")
-    for section in ("training", "evaluation"):
+    own = {*one.overrides, *other.overrides} - {"steps"} if one.method != other.method else set()
+    for section, free in (("training", own), ("evaluation", set())):
         left, right = one.config[section], other.config[section]
-        for key in sorted({*left, *right}):
+        for key in sorted({*left, *right} - free):
             if key not in left or key not in right or left[key] != right[key]:
                 values = f"{left.get(key)!r} and {right.get(key)!r}"
                 raise DataError(f"{both}: {section}.{key} is {values}")

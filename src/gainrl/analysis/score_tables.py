@@ -1,4 +1,4 @@
-"""Tables of scores under protocols, as tidy CSV and as Markdown."""
+"""Tables of scores under protocols: tidy CSV, and blocks for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gainrl.analysis.render import Block, Caption, Heading, Table, write_views
 from gainrl.analysis.scores import Scored, agreement, problem_interval
 from gainrl.config import Statistics
 from gainrl.records import SAMPLES, read_table, write_text
@@ -34,21 +35,23 @@ BOTH = (
 # --- final models of an experiment ---------------------------------------------------------------
 
 
-def final_markdown(frame: pd.DataFrame, labels: Mapping[str, str]) -> str:
+def final_blocks(frame: pd.DataFrame, labels: Mapping[str, str]) -> list[Block]:
     """The rows of `scores.Summary` for people: a table for each model, data set and protocol."""
-    parts = []
+    blocks: list[Block] = []
     frame = frame.assign(protocol=frame["metric"].str.partition("/")[0])
     for (model, dataset, protocol), group in frame.groupby(
         ["model", "dataset", "protocol"], sort=False
     ):
-        parts.append(f"**{model}, trained on {dataset}: final models, protocol {protocol}**\n")
-        parts.append(grid(_wide(group, labels)))
         told = [
             f"{row['benchmark']}: {row['n']} problems, {row['note'].partition('; protocol ')[2]}"
             for row in group.drop_duplicates("benchmark").to_dict("records")
         ]
-        parts.append(f"*{'. '.join(told)}. {BOTH}*\n")
-    return "\n".join(parts)
+        blocks += [
+            Heading(f"{model}, trained on {dataset}: final models, protocol {protocol}"),
+            Table(_wide(group, labels)),
+            Caption(f"{'. '.join(told)}. {BOTH}"),
+        ]
+    return blocks
 
 
 def _wide(group: pd.DataFrame, labels: Mapping[str, str]) -> list[list[str]]:
@@ -137,10 +140,10 @@ def agreement_rows(tests: Sequence[tuple[Scored, str]], folders: Sequence[Path])
 
 
 def write_benchmarks(scores: pd.DataFrame, agreed: pd.DataFrame, path: Path) -> None:
-    """Write the CSV and, beside it with the suffix .md, a table for people; both atomically."""
+    """Write the CSV and, beside it, a table for people as .md and .tex; each atomically."""
     both = pd.concat([scores, agreed]) if len(agreed) else scores
     write_text(path, both.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    parts = []
+    blocks: list[Block] = []
     for (benchmark, _), group in scores.groupby(["benchmark", "protocol"], sort=False):
         metrics = list(dict.fromkeys(group["metric"]))
         lines = [["Model", "Engine", *(f"{name.replace('_', ' ')} (%)" for name in metrics)]]
@@ -150,19 +153,12 @@ def write_benchmarks(scores: pd.DataFrame, agreed: pd.DataFrame, path: Path) -> 
                 [str(model), str(engine), *(_both(cells.get(name), None) for name in metrics)]
             )
         count, note = group["n"].iloc[0], str(group["note"].iloc[0]).rpartition("; ")[0]
-        told = f"{count} problems, {note}; {OVER}"
-        parts.append(f"**{benchmark}**\n\n{grid(lines)}\n*{told}*\n")
+        told = Caption(f"{count} problems, {note}; {OVER}")
+        blocks += [Heading(str(benchmark)), Table(lines), told]
     if len(agreed):
         lines = [["Model", "Benchmark", "Engines", "Measure", "Share (%)"]]
         for row in agreed.to_dict("records"):
             where, share = f"{row['benchmark']}, {row['protocol']}", f"{100 * row['mean']:.1f}"
             lines.append([row["model"], where, row["engine"], row["metric"], share])
-        parts.append(f"**Two engines on the same problems**\n\n{grid(lines)}")
-    write_text(path.with_suffix(".md"), "\n".join(parts))
-
-
-def grid(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    head, *body = [" | ".join(row) for row in rows]
-    rule = " | ".join(["---"] + ["---:"] * (len(rows[0]) - 1))
-    return "".join(f"| {line} |\n" for line in [head, rule, *body])
+        blocks += [Heading("Two engines on the same problems"), Table(lines)]
+    write_views(path, blocks)

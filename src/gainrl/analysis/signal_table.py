@@ -17,6 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from gainrl.analysis.render import (
+    Block,
+    Caption,
+    Heading,
+    Paragraph,
+    Points,
+    Table,
+    write_views,
+)
 from gainrl.analysis.statistics import FloatArray, Interval, _same_length, _vector
 from gainrl.errors import DataError
 from gainrl.records import Schema, check_table, write_text
@@ -305,30 +314,30 @@ def _sign(row) -> int:
 
 
 def write_signal(table: pd.DataFrame, path_csv: str | Path, title: str | None = None) -> None:
-    """Write the tidy CSV and, beside it with the suffix .md, the verdict and a table for people.
+    """Write the tidy CSV and, beside it as .md and .tex, the verdict and a table for people.
 
-    Both atomically; `table` is what `signal_table` returned, `title` the Markdown's first line.
+    Each atomically; `table` is what `signal_table` returned, `title` the first line for people.
 
     Raises:
         DataError: a file cannot be written.
     """
     path = Path(path_csv)
     write_text(path, table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    parts = [f"{title}\n"] if title else []
-    parts.append("".join(f"- {text}\n" for text in verdict(table)))
+    blocks: list[Block] = [Paragraph(title)] if title else []
+    blocks.append(Points(tuple(verdict(table))))
     for (model, dataset), group in table.groupby(["model", "dataset"], sort=False):
-        parts.append(f"**{model} on {dataset}**\n\n{_grid(group)}")
+        blocks += [Heading(f"{model} on {dataset}"), Table(_wide(group))]
         if notes := "; ".join(row.note for row in _by_name(group).values() if row.note):
-            parts.append(f"Notes: {'; '.join(dict.fromkeys(notes.split('; ')))}.\n")
+            blocks.append(Paragraph(f"Notes: {'; '.join(dict.fromkeys(notes.split('; ')))}."))
     if "caption" in table.attrs:
-        parts.append(f"*{table.attrs['caption']}*\n")
-    write_text(path.with_suffix(".md"), "\n".join(parts))
+        blocks.append(Caption(table.attrs["caption"]))
+    write_views(path, blocks)
 
 
-def _grid(group: pd.DataFrame) -> str:
+def _wide(group: pd.DataFrame) -> list[list[str]]:
     rows, most = _by_name(group), group.groupby("quantity")["n"].max()
     pairs = list(dict.fromkeys((quantity, given) for _, quantity, given in rows))
-    lines = [["Signal"], ["---"] + ["---:"] * len(pairs)]
+    lines = [["Signal"]]
     for quantity, given in pairs:
         held = " given length" if given else ""
         lines[0].append(f"{LABELS[quantity].capitalize()}{held} (n = {most[quantity]:,})")
@@ -338,7 +347,7 @@ def _grid(group: pd.DataFrame) -> str:
             row = rows[signal, quantity, given]
             other = "" if row.n == most[quantity] else f" (n = {row.n:,})"
             lines[-1].append("–" if math.isnan(row.rho) else _shown(row) + other)
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return lines
 
 
 def _shown(row) -> str:

@@ -1,8 +1,9 @@
-"""How seeds become numbers: intervals, smoothed curves, steps to a target and speed-ups.
+"""How seeds become numbers: intervals, smoothed curves, cost to a target and speed-ups.
 
 The replicate is the seed. Nothing here drops one: a run that never reaches the target is
-*censored* (all that is known is that it needs more steps than it had), and a median over such runs
-is given as the bounds that the known part allows. Functions are pure; randomness comes from the
+*censored* (all that is known is that it needs more than it spent), and a median over such runs is
+given as the bounds that the known part allows. A cost is whatever a run spends as it goes: RL
+steps, tokens, seconds or FLOP. Functions are pure; randomness comes from the
 generator that the caller passes.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +31,21 @@ class Interval:
     low: float
     high: float
     n: int
+
+
+class Reach(NamedTuple):
+    """What a run spent until it reached a target, in the unit of its costs: in [lower, upper].
+
+    The two are equal where it got there; a censored run needs more than it spent: (spent, inf).
+    """
+
+    lower: float
+    upper: float
+
+    @property
+    def censored(self) -> bool:
+        """Whether the run ended below the target."""
+        return math.isinf(self.upper)
 
 
 @dataclass(frozen=True)
@@ -51,9 +68,12 @@ class Median:
         """The median, or NaN if the censored seeds leave it open."""
         return self.lower if self.lower == self.upper else math.nan
 
-    def text(self, digits: int = 0, above: str = ">", below: str = "<", unit: str = "") -> str:
-        """What a table prints, such as '25', '>40 (2 of 3 censored)' or '1.1 to 1.6 (...)'."""
-        lower, upper = f"{self.lower:.{digits}f}{unit}", f"{self.upper:.{digits}f}{unit}"
+    def text(self, spec: str = ".0f", above: str = ">", below: str = "<", unit: str = "") -> str:
+        """What a table prints, such as '25', '>40 (2 of 3 censored)' or '1.1 to 1.6 (...)'.
+
+        spec: of a number, as `format` takes it.
+        """
+        lower, upper = f"{self.lower:{spec}}{unit}", f"{self.upper:{spec}}{unit}"
         if self.lower == self.upper:
             shown = lower
         elif self.lower > 0 and math.isinf(self.upper):
@@ -159,94 +179,89 @@ def target_accuracy(curves: Sequence[ArrayLike], window: int) -> float:
     return float(_vector([smooth(curve, window)[-1] for curve in curves], "curves").mean())
 
 
-def steps_to_reach(
-    steps: ArrayLike, accuracy: ArrayLike, target: float, window: int
-) -> float | None:
-    """First step at which the smoothed curve is at or above the target and stays there to the end.
+def cost_to_reach(costs: ArrayLike, accuracy: ArrayLike, target: float, window: int) -> Reach:
+    """What a run had spent when its smoothed curve came to the target to stay there to the end.
 
     A curve that touches the target and falls below it again has not reached it yet. The answer is
-    an evaluated step; there is no interpolation between two evaluations.
+    the cost at a test; there is no interpolation between two tests.
 
     Args:
-        steps: (n,) evaluated RL steps, increasing; 0 is the start model.
-        accuracy: (n,) accuracy at those steps, in [0, 1].
+        costs: (n,) what was spent before each test, increasing; 0 is the start model.
+        accuracy: (n,) accuracy of those tests, in [0, 1].
         target: accuracy to reach.
-        window: evaluations in the trailing mean, as for `smooth`.
+        window: tests in the trailing mean, as for `smooth`.
 
     Returns:
-        The step, or None if the run ends below the target (censored: more steps than it had).
+        The cost; (last cost, inf) if the run ends below the target.
 
     Raises:
-        ValueError: lengths differ, steps do not increase, or as for `smooth`.
+        ValueError: lengths differ, costs do not increase, or as for `smooth`.
     """
-    at, curve = _vector(steps, "steps"), smooth(accuracy, window)
-    _same_length(at.size, curve.size)
-    if (np.diff(at) <= 0).any():
-        raise ValueError("steps must increase")
+    spent, curve = _vector(costs, "costs"), smooth(accuracy, window)
+    _same_length(spent.size, curve.size)
+    if (np.diff(spent) <= 0).any():
+        raise ValueError("costs must increase")
     below = np.flatnonzero(curve < target - TOLERANCE)
     first = int(below[-1]) + 1 if below.size else 0
-    return float(at[first]) if first < at.size else None
+    if first == spent.size:
+        return Reach(float(spent[-1]), math.inf)
+    return Reach(float(spent[first]), float(spent[first]))
 
 
 # --- medians with censored seeds -----------------------------------------------------------------
 
 
-def median_steps(
-    reached: Sequence[float | None],
-    last_step: float,
-    rng: np.random.Generator,
-    resamples: int,
-    confidence: float,
+def median_cost(
+    reached: Sequence[Reach], rng: np.random.Generator, resamples: int, confidence: float
 ) -> Median:
-    """Median over seeds of the steps to a target; a censored seed (None) counts as infinity.
+    """Median over seeds of the cost to a target; a censored seed counts as infinity.
 
     Args:
-        reached: one answer of `steps_to_reach` a seed.
-        last_step: last evaluated step of every run; a censored seed needs more.
+        reached: one answer of `cost_to_reach` a seed.
         rng: source of the resamples.
         resamples: number of bootstrap samples.
         confidence: nominal coverage in (0, 1).
     """
-    lower, upper = _bounds(reached, last_step)
-    return _median(lower, upper, reached.count(None), rng, resamples, confidence)
+    lower, upper = _bounds(reached)
+    censored = sum(each.censored for each in reached)
+    return _median(lower, upper, censored, rng, resamples, confidence)
 
 
 def speedup(
-    baseline: Sequence[float | None],
-    method: Sequence[float | None],
-    last_step: float,
+    baseline: Sequence[Reach],
+    method: Sequence[Reach],
     rng: np.random.Generator,
     resamples: int,
     confidence: float,
 ) -> Median:
-    """Median over seeds of the baseline's steps to the target / the method's, paired by seed.
+    """Median over seeds of the baseline's cost to the target / the method's, paired by seed.
 
-    The baseline's own steps are found by the same rule as the method's, not set to the length of
-    the run: a baseline that is at its final level after half the run gets no credit for the idle
-    half. As the target is the *mean* final level of the baseline's seeds, the seeds that end below
-    it are censored too. A censored count lies in (last_step, inf), so a seed's ratio lies in
-    [0, known / last_step] if the method is censored, in [last_step / known, inf] if the baseline
-    is, and anywhere if both are. The median is monotone in each ratio, so its bounds are the
-    medians of the bounds: nothing is dropped and nothing is imputed.
+    The baseline's own cost is found by the same rule as the method's, not set to that of the whole
+    run: a baseline that is at its final level after half the run gets no credit for the idle half.
+    As the target is the *mean* final level of the baseline's seeds, the seeds that end below it are
+    censored too. A censored cost lies in (spent, inf), where each run has spent its own amount, so
+    a seed's ratio lies in [0, known / spent] if the method is censored, in [spent / known, inf] if
+    the baseline is, and anywhere if both are. The median is monotone in each ratio, so its bounds
+    are the medians of the bounds: nothing is dropped and nothing is imputed.
 
     Args:
-        baseline: (n,) answers of `steps_to_reach`, one a seed.
-        method: (n,) the same for the method, in the same seed order.
-        last_step: last evaluated step of every run.
+        baseline: (n,) answers of `cost_to_reach`, one a seed.
+        method: (n,) the same for the method, in the same seed order and unit.
         rng: source of the resamples.
         resamples: number of bootstrap samples.
         confidence: nominal coverage in (0, 1).
 
     Raises:
-        ValueError: lengths differ, no seeds, or a count is 0 (the start model is at the target, so
+        ValueError: lengths differ, no seeds, or a cost is 0 (the start model is at the target, so
             there is nothing to be faster at).
     """
     _same_length(len(method), len(baseline))
-    if 0 in baseline or 0 in method:
+    if any(each.upper == 0 for each in (*baseline, *method)):
         raise ValueError("no speed-up: the start model is already at the target")
-    baseline_low, baseline_high = _bounds(baseline, last_step)
-    method_low, method_high = _bounds(method, last_step)
-    censored = sum(None in pair for pair in zip(baseline, method, strict=True))
+    baseline_low, baseline_high = _bounds(baseline)
+    method_low, method_high = _bounds(method)
+    pairs = zip(baseline, method, strict=True)
+    censored = sum(one.censored or other.censored for one, other in pairs)
     return _median(
         baseline_low / method_high,
         baseline_high / method_low,
@@ -257,10 +272,9 @@ def speedup(
     )
 
 
-def _bounds(reached: Sequence[float | None], last_step: float) -> tuple[FloatArray, FloatArray]:
-    lower = [last_step if step is None else step for step in reached]
-    upper = [math.inf if step is None else step for step in reached]
-    return np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+def _bounds(reached: Sequence[Reach]) -> tuple[FloatArray, FloatArray]:
+    both = np.asarray(reached, dtype=np.float64).reshape(len(reached), 2)
+    return both[:, 0], both[:, 1]
 
 
 def _median(

@@ -1,29 +1,21 @@
-"""Table 1: what each method reached, how fast and at what cost, as tidy CSV and as Markdown."""
+"""An experiment's table: tidy CSV, and the same numbers for people as Markdown and LaTeX."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from gainrl.analysis.runs import AVERAGE, Group, Run, grouped
-from gainrl.analysis.score_tables import final_markdown, grid
-from gainrl.analysis.statistics import (
-    Interval,
-    Median,
-    bootstrap_interval,
-    median_steps,
-    paired_difference,
-    speedup,
-    steps_to_reach,
-    target_accuracy,
-)
-from gainrl.config import Statistics
+from gainrl.analysis.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.analysis.runs import Group, Run, grouped
+from gainrl.analysis.score_tables import final_blocks
+from gainrl.analysis.speed import Row
+from gainrl.analysis.table_columns import all_tasks, by_method
+from gainrl.analysis.table_rows import ALL_TASKS, Facts, Summary
+from gainrl.config import Experiment, Statistics
+from gainrl.config_experiments import Column
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
 
@@ -31,46 +23,58 @@ COLUMNS = [
     *("model", "dataset", "method", "benchmark", "metric"),
     *("mean", "low", "high", "n", "note"),
 ]
-WHOLE_RUN = "all"
-"""Benchmark of the metrics that belong to the training run and not to a test."""
-
-TIMES = "×"
-Row = dict[str, object]
+DEFAULT: tuple[Column, ...] = Experiment.model_fields["columns"].default
 
 
-def table1(runs: Sequence[Run], statistics_config: Statistics, baseline: str) -> pd.DataFrame:
+def table1(
+    runs: Sequence[Run], statistics_config: Statistics, baseline: str, facts: Facts | None = None
+) -> pd.DataFrame:
     """Summarise runs in tidy form: one row for each group, method, benchmark and metric.
 
     Metrics, each with its interval [low, high] over n seeds (NaN limits where n is 1):
     start_accuracy, final_accuracy (last test), best_accuracy (largest of all tests, hence
     optimistic) and difference_to_baseline (final, paired by seed): shares in [0, 1];
-    steps_to_baseline: RL steps to the baseline's final accuracy, `mean` is the median over seeds
-    with censored ones as infinity; speedup: a ratio, `mean` is the median over paired seeds, NaN
-    where censoring leaves it open; rollout_tokens: tokens a run; seconds: training without tests;
-    zero_variance_share: groups of equal rewards, mean over steps. `note` is what a reader must know
-    of the number. Several benchmarks are also given as their unweighted `average`.
+    steps_to_baseline, and tokens_, seconds_ and flops_to_baseline: cost until the baseline's final
+    accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
+    speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
+    censoring leaves it open; rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
+    without tests; zero_variance_share: groups of equal rewards, mean over steps;
+    preparation_seconds and preparation_share (of the mean training seconds): measured once.
+    Several benchmarks are also given as their unweighted `average`. Several tasks (model, data set
+    and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in
+    rows of the benchmark `all tasks`. `note` is what a reader must know of the number.
 
     Args:
         runs: what `collect` returned, at least one group of model and data set.
         statistics_config: resamples, confidence, smoothing (tests) and seed of the intervals.
         baseline: method that the others are compared with; every group must have it.
+        facts: what is known beside the runs; without it, none of the rows that need it.
 
     Returns:
-        The columns COLUMNS; `attrs` carries the labels and the caption for `write_table`.
+        The columns COLUMNS; `attrs` carries the labels and captions for `write_table`.
 
     Raises:
         DataError: no runs, a group without the baseline, or methods with different seeds.
     """
     if not runs:
         raise DataError("no runs to summarise")
-    summary = _Summary(statistics_config, baseline)
+    facts = facts or Facts()
+    summary = Summary(statistics_config, baseline, facts)
+    groups = grouped(runs)
     rows: list[Row] = []
-    for (model, dataset), group in grouped(runs).items():
+    for (model, dataset), group in groups.items():
         check_baseline(group, baseline, f"{model}/{dataset}")
-        rows.extend({"model": model, "dataset": dataset} | row for row in summary.rows(group))
+        rows.extend(summary.group(model, dataset, group))
+        here = {"model": model, "dataset": dataset}.items()
+        rows.extend(row for row in facts.published if here <= row.items())
+    rows.extend(summary.tasks(groups))
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    frame.attrs["labels"] = {run.method: run.label for run in runs}
-    frame.attrs["caption"] = _caption(runs, statistics_config, frame.attrs["labels"][baseline])
+    labels = {run.method: run.label for run in runs}
+    frame.attrs = {
+        "labels": labels,
+        "baseline": labels[baseline],
+        "caption": _caption(runs, statistics_config, labels[baseline]),
+    }
     return frame
 
 
@@ -80,83 +84,7 @@ def check_baseline(group: Group, baseline: str, where: str) -> None:
         raise DataError(f"{where}: no runs of the baseline '{baseline}'{nearest(baseline, group)}")
 
 
-@dataclass(frozen=True)
-class _Summary:
-    """The rows of one group; every interval starts from the same seed, so that none depends on
-    which other rows a table has."""
-
-    config: Statistics
-    baseline: str
-
-    def rows(self, group: Group) -> Iterator[Row]:
-        for method, runs in group.items():
-            for benchmark in runs[0].measures:
-                for row in self._benchmark(group, method, benchmark):
-                    yield {"method": method, "benchmark": benchmark, **row}
-            for row in self._whole_run(runs):
-                yield {"method": method, "benchmark": WHOLE_RUN, **row}
-
-    def _benchmark(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
-        curves = [run.curve(benchmark) for run in group[method]]
-        base = [run.curve(benchmark) for run in group[self.baseline]]
-        final = [curve[-1] for curve in curves]
-        yield self._mean("start_accuracy", [curve[0] for curve in curves])
-        yield self._mean("final_accuracy", final)
-        optimistic = "largest of all tests, chosen on the tests themselves"
-        yield self._mean("best_accuracy", [curve.max() for curve in curves], optimistic)
-        if method != self.baseline:
-            difference = paired_difference(final, [curve[-1] for curve in base], *self._bootstrap())
-            yield _interval("difference_to_baseline", difference, "paired by seed")
-        yield from self._speed(group, method, benchmark)
-
-    def _speed(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
-        at, window = group[method][0].evaluated, self.config.smoothing
-        base = [run.curve(benchmark) for run in group[self.baseline]]
-        target = target_accuracy(base, window)
-        reached = [
-            steps_to_reach(at, run.curve(benchmark), target, window) for run in group[method]
-        ]
-        steps = median_steps(reached, at[-1], *self._bootstrap())
-        yield _median("steps_to_baseline", steps.upper, steps, steps.text())
-        if method == self.baseline:
-            return
-        base_reached = [steps_to_reach(at, curve, target, window) for curve in base]
-        start = np.mean([curve[0] for curve in base])
-        if target <= start or 0 in reached or 0 in base_reached:
-            note = "undefined: the start model is already at the baseline's final accuracy"
-            yield _row("speedup", math.nan, math.nan, math.nan, len(reached), note)
-            return
-        ratio = speedup(base_reached, reached, at[-1], *self._bootstrap())
-        # A bound of a ratio may be attained, unlike the bound of a censored count of steps.
-        yield _median("speedup", ratio.value, ratio, ratio.text(2, "≥", "≤", TIMES))
-
-    def _whole_run(self, runs: list[Run]) -> Iterator[Row]:
-        yield self._mean("rollout_tokens", [run.steps["rollout_tokens"].sum() for run in runs])
-        seconds = [run.timing["seconds_step"].sum() for run in runs]
-        yield self._mean("seconds", seconds, "training only, without tests")
-        yield self._mean("zero_variance_share", [run.steps["zero_variance"].mean() for run in runs])
-
-    def _mean(self, metric: str, values: Sequence[float], note: str = "") -> Row:
-        return _interval(metric, bootstrap_interval(values, *self._bootstrap()), note)
-
-    def _bootstrap(self) -> tuple[np.random.Generator, int, float]:
-        config = self.config
-        return np.random.default_rng(config.seed), config.resamples, config.confidence
-
-
-def _interval(metric: str, interval: Interval, note: str) -> Row:
-    return _row(metric, interval.mean, interval.low, interval.high, interval.n, note)
-
-
-def _median(metric: str, value: float, median: Median, text: str) -> Row:
-    return _row(metric, value, median.low, median.high, median.n, f"median: {text}")
-
-
-def _row(metric: str, mean: float, low: float, high: float, n: int, note: str) -> Row:
-    return {"metric": metric, "mean": mean, "low": low, "high": high, "n": n, "note": note}
-
-
-# --- caption -------------------------------------------------------------------------------------
+# --- captions ------------------------------------------------------------------------------------
 
 
 def _caption(runs: Sequence[Run], config: Statistics, baseline: str) -> str:
@@ -207,6 +135,40 @@ def _protocol(runs: Sequence[Run]) -> str:
     return f"Tests: {'; '.join(tests)}; final is step {shown}."
 
 
+_SPEED_UPS: dict[str, str] = {
+    "speedup_tokens": "rollout tokens",
+    "speedup_seconds": "seconds of training (tests and preparation are not in them)",
+    "speedup_flops": "FLOP",
+}
+
+
+def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
+    """Sentences that some columns add to the caption."""
+    text = ""
+    shown = [what for name, what in _SPEED_UPS.items() if name in columns]
+    if shown:
+        text += f" Speed-up in {', '.join(shown)}: the same rule with what a run had spent by then."
+    if "flops" in columns or "speedup_flops" in columns:
+        text += (
+            " FLOP: 2 P a token for each forward pass and 4 P for each backward pass, P parameters;"
+            " attention left out."
+        )
+    if "preparation" in columns:
+        text += " Preparation: seconds measured once before training, and as a share of it."
+    notes = frame.loc[frame["metric"].astype(str).str.startswith("published_"), "note"]
+    if "paper" in columns and len(notes):
+        text += f" Paper: what it prints, of one run; {'; '.join(dict.fromkeys(notes))}."
+    return text
+
+
+ALL_TASKS_CAPTION = (
+    "{tasks}. Interquartile mean: of the final accuracies of all seeds on all tasks, the mean of "
+    "the middle half. Probability of improvement: that a run of the method ends above one of "
+    "{baseline} on the same task, ties counted half, averaged over tasks. Both by Agarwal et al. "
+    "2021 (arXiv:2108.13264, section 4)."
+)
+
+
 # --- writing -------------------------------------------------------------------------------------
 
 
@@ -215,14 +177,16 @@ def write_table(
     csv_path: str | os.PathLike[str],
     title: str | None = None,
     final: pd.DataFrame | None = None,
+    columns: Sequence[Column] = DEFAULT,
 ) -> None:
-    """Write the tidy CSV and, beside it with the suffix .md, a table for people; both atomically.
+    """Write the tidy CSV and, beside it, a table for people as .md and .tex; each atomically.
 
     Args:
         frame: what `table1` returned.
-        csv_path: path of the CSV; shares are in [0, 1] there and in percent in the Markdown.
+        csv_path: path of the CSV; shares are in [0, 1] there and in percent in the tables.
         title: put in front of the caption (an experiment's `caption`).
         final: rows about final models (analysis.scores.Summary), which go below.
+        columns: what the tables for people show, in that order; the CSV has everything.
 
     Raises:
         DataError: a file cannot be written.
@@ -230,65 +194,25 @@ def write_table(
     path = Path(csv_path)
     both = frame if final is None else pd.concat([frame, final])[COLUMNS]
     write_text(path, both.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    text = _markdown(frame, title)
+    labels = frame.attrs.get("labels", {})
+    blocks: list[Block] = [Paragraph(title)] if title else []
+    blocks += _blocks(frame, columns, labels)
     if final is not None:
-        text += "\n" + final_markdown(final, frame.attrs.get("labels", {}))
-    write_text(path.with_suffix(".md"), text)
+        blocks += final_blocks(final, labels)
+    write_views(path, blocks)
 
 
-def _markdown(frame: pd.DataFrame, title: str | None) -> str:
-    parts = [f"{title}\n"] if title else []
-    for (model, dataset), group in frame.groupby(["model", "dataset"], sort=False):
-        rows = _wide(group, frame.attrs.get("labels", {}))
-        parts.append(f"**{model}, trained on {dataset}**\n\n{grid(rows)}")
+def _blocks(frame: pd.DataFrame, columns: Sequence[Column], labels: dict[str, str]) -> list[Block]:
+    blocks: list[Block] = []
+    together = frame["benchmark"] == ALL_TASKS
+    for (model, dataset), group in frame[~together].groupby(["model", "dataset"], sort=False):
+        rows = by_method(group, columns, labels)
+        blocks += [Heading(f"{model}, trained on {dataset}"), Table(rows)]
     if "caption" in frame.attrs:
-        parts.append(f"*{frame.attrs['caption']}*\n")
-    return "\n".join(parts)
-
-
-def _wide(group: pd.DataFrame, labels: dict[str, str]) -> list[list[str]]:
-    """Header and one line a method; accuracies in percent, differences in points."""
-    cells = {(r.method, r.benchmark, r.metric): r for r in group.itertuples()}
-    tested = [name for name in dict.fromkeys(group["benchmark"]) if name != WHOLE_RUN]
-    main = AVERAGE if AVERAGE in tested else tested[0]
-    columns: list[tuple[str, str, str]] = [
-        *((f"{name} (%)", name, "final_accuracy") for name in tested),
-        ("Difference (points)", main, "difference_to_baseline"),
-        ("Steps to baseline", main, "steps_to_baseline"),
-        ("Speed-up", main, "speedup"),
-        ("Rollout tokens", WHOLE_RUN, "rollout_tokens"),
-        ("Training (s)", WHOLE_RUN, "seconds"),
-        ("Zero-variance groups (%)", WHOLE_RUN, "zero_variance_share"),
-    ]
-    starts = group[group["metric"] == "start_accuracy"].drop_duplicates("benchmark")
-    start = [f"{100 * mean:.1f}" for mean in starts["mean"]]
-    lines = [["Method", *(head for head, _, _ in columns)]]
-    lines.append(["Start model", *start, *["–"] * (len(columns) - len(start))])
-    for method in dict.fromkeys(group["method"]):
-        shown = [_shown(cells.get((method, name, metric))) for _, name, metric in columns]
-        lines.append([labels.get(method, method), *shown])
-    return lines
-
-
-def _shown(row: object) -> str:
-    if row is None:
-        return "–"
-    metric, mean, low, high, note = (
-        getattr(row, name) for name in ("metric", "mean", "low", "high", "note")
-    )
-    if metric in ("steps_to_baseline", "speedup"):
-        return str(note).removeprefix("median: ").split(":")[0]
-    if metric == "rollout_tokens":
-        return _with_interval(mean, low, high, ",.0f", 1)
-    if metric == "seconds":
-        return _with_interval(mean, low, high, ",.0f" if mean >= 100 else ".1f", 1)
-    return _with_interval(
-        mean, low, high, "+.1f" if metric == "difference_to_baseline" else ".1f", 100
-    )
-
-
-def _with_interval(mean: float, low: float, high: float, spec: str, scale: float) -> str:
-    text = format(scale * mean, spec)
-    if math.isnan(low):
-        return text
-    return f"{text} [{format(scale * low, spec)}, {format(scale * high, spec)}]"
+        blocks.append(Caption(frame.attrs["caption"] + _told(columns, frame)))
+    if together.any():
+        rows = all_tasks(frame[together], labels, frame.attrs["baseline"])
+        tasks = str(frame.loc[together, "note"].iloc[0])
+        words = ALL_TASKS_CAPTION.format(tasks=tasks, baseline=frame.attrs["baseline"])
+        blocks += [Heading("All tasks"), Table(rows), Caption(words)]
+    return blocks

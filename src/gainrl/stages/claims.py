@@ -17,7 +17,7 @@ from gainrl.stages.common import Context
 
 
 def make_claims(context: Context, path: Path, everything: bool) -> None:
-    """Measure the preset's claims and write their verdicts, as CSV with Markdown beside it.
+    """Measure the preset's claims and write their verdicts, as CSV, Markdown and LaTeX.
 
     Args:
         everything: all claims; else those that the default target's results can decide.
@@ -33,7 +33,7 @@ def make_claims(context: Context, path: Path, everything: bool) -> None:
     slice_ = planning_claims.slice_of(preset)
     note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
     run = context.track("claims", path.stem, note, slice_)
-    for file in (path, path.with_suffix(".md")):
+    for file in (path, path.with_suffix(".md"), path.with_suffix(".tex")):
         run.artifact(file)
     run.finish()
     print(path.with_suffix(".md").read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from gainrl.errors import TrackingError
 from gainrl.planning import RunKey
 from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.stages.common import PREPARATION, Context
+from gainrl.stages.table_facts import table_facts
 from gainrl.tracking import initialise, missing, store_uri
 
 
@@ -28,16 +29,17 @@ def _runs(context: Context, experiment: str) -> list[Run]:
 
 
 def make_table(context: Context, experiment: str, path: Path) -> None:
-    """Write an experiment's table as CSV with Markdown beside it, and record it."""
+    """Write an experiment's table as CSV with Markdown and LaTeX beside it, and record it."""
     chosen = context.preset.experiments[experiment]
-    frame = table1(_runs(context, experiment), context.preset.statistics, chosen.baseline)
+    facts = table_facts(context, experiment)
+    frame = table1(_runs(context, experiment), context.preset.statistics, chosen.baseline, facts)
     title = chosen.caption or f"{experiment}, preset {context.preset.preset}"
-    write_table(frame, path, title, _final(context, experiment))
+    write_table(frame, path, title, _final(context, experiment), chosen.columns)
     slice_ = planning.table_slice(context.preset, experiment)
     note = context.layout.home / "tables" / f"{experiment}.tracking.json"
     run = context.track("table", f"{experiment} table", note, slice_, experiment=experiment)
-    run.artifact(path)
-    run.artifact(path.with_suffix(".md"))
+    for suffix in (".csv", ".md", ".tex"):
+        run.artifact(path.with_suffix(suffix))
     final = frame[frame["metric"] == "final_accuracy"].to_dict("records")
     for row in final:
         name = "/".join(str(row[key]) for key in ("model", "dataset", "method", "benchmark"))

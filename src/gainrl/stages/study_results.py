@@ -28,7 +28,7 @@ from gainrl.stages.common import PREPARATION, Context
 
 
 def make_signal_table(context: Context, path: Path) -> None:
-    """Write results/signal.csv, Markdown beside it, and record both."""
+    """Write results/signal.csv, Markdown and LaTeX beside it, and record them."""
     studies = planning.need_studies(context.preset, "signal")
     frames = {
         (model, dataset): _signal_frame(context, model, dataset)
@@ -39,7 +39,7 @@ def make_signal_table(context: Context, path: Path) -> None:
     assert study is not None
     table = signal_table(frames, study.resamples, statistics.confidence, statistics.seed)
     write_signal(table, path, f"What C goes with, preset {context.preset.preset}")
-    _record(context, "signal", [path, path.with_suffix(".md")])
+    _record(context, "signal", [path.with_suffix(suffix) for suffix in (".csv", ".md", ".tex")])
     print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 

@@ -158,6 +158,7 @@ class VerlRun(TrainingRun):
             "poll_interval": POLL_SECONDS,
             "benchmarks": benchmarks,
             "ends": sorted(folder_ends(folder, tokenizer)),
+            "prompt_lengths": prompts.lengths.tolist(),
             "curriculum": {
                 "name": policy.name,
                 "parameters": policy.parameters,

@@ -297,6 +297,7 @@ class LocalTrainer:
             "signal": float(signal.mean()),
             "zero_variance": float(rollouts.even.double().mean()),
             "rollout_tokens": int(lengths.sum()),
+            "prompt_tokens": int(self.prompts.lengths[rollouts.rows].sum()),
             "response_length": float(lengths.mean()),
             "truncated": float(np.mean(truncated)),
             **losses,

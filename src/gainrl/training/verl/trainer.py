@@ -204,6 +204,7 @@ class CurriculumTrainer(PPOTrainerSync):
             "signal": float(outcome.signal.mean()),
             "zero_variance": float(np.mean(even)),
             "rollout_tokens": int(tokens.sum()),
+            "prompt_tokens": sum(self.job["prompt_lengths"][row] for row in drawn),
             "response_length": float(tokens.mean()),
             "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
             **explained,

@@ -1,0 +1,66 @@
+"""FLOP of RL steps, counted from the tokens that they had: what a run cost, on any machine.
+
+A token costs 2 P FLOP forward and 4 P backward, with P all parameters (Kaplan et al. 2020,
+arXiv:2001.08361, section 2.1), as in `gainrl.analysis.cost`; attention, padding, recomputed
+activations and tests are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gainrl.analysis.statistics import FloatArray
+
+FORWARD, BACKWARD = 2, 4
+"""FLOP per token and parameter."""
+
+
+def per_token(training: Mapping[str, Any], algorithm: str) -> int:
+    """FLOP per parameter for a token of a step, over all passes that it takes part in.
+
+    The rollout is a forward pass and the update a forward and a backward pass. Further forward
+    passes: the old log-probabilities, which verl always computes and the local trainer where one
+    batch makes several updates; the reference policy, where kl > 0. The critic of PPO has a pass
+    that gives the values, and an update.
+
+    Args:
+        training: section `training` of run.json: backend, prompts, mini_batch, kl.
+        algorithm: grpo or ppo.
+    """
+    passes = FORWARD + FORWARD + BACKWARD
+    mini = training["mini_batch"]
+    if training["backend"] == "verl" or (mini is not None and mini < training["prompts"]):
+        passes += FORWARD
+    if training["kl"] > 0:
+        passes += FORWARD
+    if algorithm == "ppo":
+        passes += FORWARD + FORWARD + BACKWARD
+    return passes
+
+
+def step_flops(
+    parameters: float,
+    prompt_tokens: ArrayLike,
+    response_tokens: ArrayLike,
+    training: Mapping[str, Any],
+    algorithm: str,
+) -> FloatArray:
+    """(steps,) FLOP of RL steps.
+
+    The local trainer runs a prompt once for its group of rollouts (shared prefix), verl once for
+    each rollout.
+
+    Args:
+        parameters: of the policy, P; a critic is as large.
+        prompt_tokens: (steps,) tokens of a step's prompts, each prompt counted once.
+        response_tokens: (steps,) tokens of all rollouts of a step.
+        training: as for `per_token`, with rollouts.
+        algorithm: grpo or ppo.
+    """
+    copies = training["rollouts"] if training["backend"] == "verl" else 1
+    prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
+    return parameters * per_token(training, algorithm) * (copies * prompts + responses)

@@ -1,0 +1,152 @@
+"""Tables for people: the same cells as Markdown and as LaTeX.
+
+A document is a list of blocks. The LaTeX is a fragment for `\\input`, not a document: it needs the
+package booktabs and leaves floats and captions to the text around it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gainrl.records import write_text
+
+Rows = Sequence[Sequence[str]]
+"""Lines of cells; the first line is the head, and the first column is text."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A line above a table."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a reader must know of the numbers above it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of statements."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells; the first line is the head."""
+
+    rows: Rows
+
+
+Block = Heading | Paragraph | Caption | Points | Table
+
+
+def write_views(path: Path, blocks: Sequence[Block]) -> None:
+    """Write a document beside `path` with the suffixes .md and .tex, each atomically.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    write_text(path.with_suffix(".md"), markdown(blocks))
+    write_text(path.with_suffix(".tex"), latex(blocks))
+
+
+# --- Markdown ------------------------------------------------------------------------------------
+
+
+def markdown(blocks: Sequence[Block]) -> str:
+    """The document as GitHub's Markdown."""
+    return "\n".join(_in_markdown(block) for block in blocks)
+
+
+def _in_markdown(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"**{text}**\n"
+        case Paragraph(text):
+            return f"{text}\n"
+        case Caption(text):
+            return f"*{text}*\n"
+        case Points(items):
+            return "".join(f"- {item}\n" for item in items)
+        case Table(rows):
+            return grid(rows)
+
+
+def grid(rows: Rows) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
+    rule = " | ".join(["---"] + ["---:"] * (len(rows[0]) - 1))
+    return "".join(f"| {line} |\n" for line in [head, rule, *body])
+
+
+# --- LaTeX ---------------------------------------------------------------------------------------
+
+PREAMBLE = "% A fragment for \\input; the document needs \\usepackage{booktabs}.\n"
+_SPECIAL = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    # After the end of a line LaTeX takes a bracket or a star for an argument.
+    "[": "{[}",
+    "*": "{*}",
+}
+
+
+def latex(blocks: Sequence[Block]) -> str:
+    """The document as a LaTeX fragment, with one booktabs `tabular` for each table."""
+    return PREAMBLE + "\n".join(_in_latex(block) for block in blocks)
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is; a hyphen before a number is a minus."""
+    text = re.sub(r"(?<!\w)-(?=\d)", "−", text)
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def _in_latex(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"\\medskip\\noindent\\textbf{{{escape(text)}}}\\par\\smallskip\n"
+        case Paragraph(text):
+            return f"\\noindent {escape(text)}\\par\n"
+        case Caption(text):
+            return f"\\smallskip\\noindent{{\\footnotesize {escape(text)}\\par}}\n"
+        case Points(items):
+            lines = "".join(f"\\item {escape(item)}\n" for item in items)
+            return f"\\begin{{itemize}}\n{lines}\\end{{itemize}}\n"
+        case Table(rows):
+            return _tabular(rows)
+
+
+def _tabular(rows: Rows) -> str:
+    head, *body = [" & ".join(map(escape, row)) + r" \\" for row in rows]
+    columns = "l" + "r" * (len(rows[0]) - 1)
+    lines = [
+        *(f"\\noindent\\begin{{tabular}}{{{columns}}}", "\\toprule", head, "\\midrule"),
+        *(*body, "\\bottomrule", "\\end{tabular}\\par"),
+    ]
+    return "\n".join(lines) + "\n"

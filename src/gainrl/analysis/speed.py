@@ -1,0 +1,117 @@
+"""How fast a method is, in four currencies: RL steps, rollout tokens, seconds and FLOP.
+
+Each says what a run had spent when its smoothed test curve first reached the baseline's final
+accuracy to stay there, and how many times that the baseline spent, paired by seed. Censoring is
+that of `gainrl.analysis.statistics`: no seed is ever dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gainrl.analysis.flops import step_flops
+from gainrl.analysis.runs import Group, Run
+from gainrl.analysis.statistics import (
+    FloatArray,
+    Median,
+    cost_to_reach,
+    median_cost,
+    speedup,
+    target_accuracy,
+)
+from gainrl.config import Statistics
+
+Row = dict[str, object]
+TIMES = "×"
+
+
+def run_flops(run: Run, parameters: int) -> FloatArray:
+    """(steps,) FLOP of a run's RL steps; `parameters` are the policy's."""
+    algorithm = run.config["slice"]["method"]["algorithm"]
+    prompts, responses = run.steps["prompt_tokens"], run.steps["rollout_tokens"]
+    return step_flops(parameters, prompts, responses, run.config["training"], algorithm)
+
+
+@dataclass(frozen=True)
+class Currency:
+    """What is spent: the suffixes of its metrics, how a note prints it, and each step's share.
+
+    spent: from a run and the policy's parameters to (steps,) costs, each over 0.
+    """
+
+    cost: str
+    ratio: str
+    spec: str
+    spent: Callable[[Run, int], FloatArray]
+
+    def at_tests(self, run: Run, parameters: int) -> FloatArray:
+        """(n,) what a run had spent before each of its tests; 0 for the start model."""
+        total = np.concatenate([[0.0], np.cumsum(self.spent(run, parameters))])
+        return total[run.evaluated.astype(int)]
+
+
+STEPS = Currency("steps", "speedup", ".0f", lambda run, _: np.ones(len(run.steps)))
+TOKENS = Currency(
+    "tokens", "speedup_tokens", ",.0f", lambda run, _: run.steps["rollout_tokens"].to_numpy(float)
+)
+SECONDS = Currency(
+    "seconds", "speedup_seconds", ",.1f", lambda run, _: run.timing["seconds_step"].to_numpy(float)
+)
+FLOPS = Currency("flops", "speedup_flops", ".2e", run_flops)
+
+
+def speed_rows(
+    group: Group,
+    method: str,
+    baseline: str,
+    benchmark: str,
+    parameters: int | None,
+    config: Statistics,
+) -> Iterator[Row]:
+    """Rows <currency>_to_baseline and, but for the baseline, speedup and speedup_<currency>.
+
+    `mean` of the first is the median over seeds with censored ones as infinity; of the second the
+    median over paired seeds, NaN where censoring leaves it open or the start model is already at
+    the target. Without `parameters` there are no rows in FLOP.
+    """
+    currencies = [STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])]
+    base = [run.curve(benchmark) for run in group[baseline]]
+    target = target_accuracy(base, config.smoothing)
+    bootstrap = (config.resamples, config.confidence)
+    for currency in currencies:
+        reached, base_reached = (
+            [
+                cost_to_reach(
+                    currency.at_tests(run, parameters or 0),
+                    run.curve(benchmark),
+                    target,
+                    config.smoothing,
+                )
+                for run in group[name]
+            ]
+            for name in (method, baseline)
+        )
+        cost = median_cost(reached, np.random.default_rng(config.seed), *bootstrap)
+        text = cost.text(currency.spec)
+        yield _median(f"{currency.cost}_to_baseline", cost.upper, cost, text)
+        if method == baseline:
+            continue
+        start = np.mean([curve[0] for curve in base])
+        if target <= start or any(each.upper == 0 for each in (*reached, *base_reached)):
+            note = "undefined: the start model is already at the baseline's final accuracy"
+            numbers = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": len(reached)}
+            yield {"metric": currency.ratio, **numbers, "note": note}
+            continue
+        ratio = speedup(base_reached, reached, np.random.default_rng(config.seed), *bootstrap)
+        # A bound of a ratio may be attained, unlike the bound of a censored cost.
+        text = ratio.text(".2f", "≥", "≤", TIMES)
+        yield _median(currency.ratio, ratio.value, ratio, text)
+
+
+def _median(metric: str, value: float, median: Median, text: str) -> Row:
+    numbers = {"mean": value, "low": median.low, "high": median.high, "n": median.n}
+    return {"metric": metric, **numbers, "note": f"median: {text}"}

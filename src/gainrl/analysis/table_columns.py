@@ -1,0 +1,130 @@
+"""Columns of an experiment's table for people: which there are, and how their cells are printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from gainrl.analysis.published import COMPARABLE
+from gainrl.analysis.runs import AVERAGE
+from gainrl.analysis.table_rows import WHOLE_RUN
+from gainrl.config_experiments import Column
+
+_WHOLE: dict[str, tuple[str, str]] = {
+    "tokens": ("Rollout tokens", "rollout_tokens"),
+    "flops": ("FLOP", "flops"),
+    "seconds": ("Training (s)", "seconds"),
+    "preparation": ("Preparation (s)", "preparation_seconds"),
+    "zero_variance": ("Zero-variance groups (%)", "zero_variance_share"),
+}
+_OF_MAIN: dict[str, tuple[str, str]] = {
+    "difference": ("Difference (points)", "difference_to_baseline"),
+    "steps": ("Steps to baseline", "steps_to_baseline"),
+    "speedup": ("Speed-up", "speedup"),
+    "speedup_tokens": ("Speed-up in tokens", "speedup_tokens"),
+    "speedup_seconds": ("Speed-up in seconds", "speedup_seconds"),
+    "speedup_flops": ("Speed-up in FLOP", "speedup_flops"),
+}
+"""By name of the preset's `columns`: what stands above a column, and the metric below."""
+
+
+def all_tasks(group: pd.DataFrame, labels: dict[str, str], baseline: str) -> list[list[str]]:
+    """Header and one line a method of the rows about all tasks; `baseline` is a label."""
+    cells = {(row["method"], row["metric"]): row for row in _records(group)}
+    improved = f"Probability of improvement over {baseline} (%)"
+    lines = [["Method", "Interquartile mean (%)", improved]]
+    for method in dict.fromkeys(group["method"]):
+        shown = [
+            _shown(cells.get((method, metric)))
+            for metric in ("interquartile_mean", "probability_of_improvement")
+        ]
+        lines.append([labels.get(method, method), *shown])
+    return lines
+
+
+def by_method(
+    group: pd.DataFrame, columns: Sequence[Column], labels: dict[str, str]
+) -> list[list[str]]:
+    """Header and one line a method of one model and data set.
+
+    Accuracies are in percent, differences in points; the first line is the start model's.
+    """
+    cells = {(row["method"], row["benchmark"], row["metric"]): row for row in _records(group)}
+    heads = [head for name in columns for head in _heads(name, group)]
+    starts = group[group["metric"] == "start_accuracy"].drop_duplicates("benchmark")
+    start = dict(zip(starts["benchmark"], starts["mean"], strict=True))
+    first = [
+        f"{100 * start[name]:.1f}" if metric == "final_accuracy" else "–"
+        for _, name, metric in heads
+    ]
+    lines = [["Method", *(head for head, _, _ in heads)], ["Start model", *first]]
+    for method in dict.fromkeys(group["method"]):
+        found = [(cells.get((method, name, metric)), metric) for _, name, metric in heads]
+        shown = [_shown(row) for row, _ in found]
+        for place, (row, metric) in enumerate(found):
+            if row and metric == "preparation_seconds":
+                share = cells[method, WHOLE_RUN, "preparation_share"]["mean"]
+                shown[place] += f" ({100 * share:.1f}% of training)"
+        lines.append([labels.get(method, method), *shown])
+    return lines
+
+
+def _records(group: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in group.to_dict("records")]
+
+
+def _heads(column: Column, group: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(head, benchmark, metric) of each column that a name of the preset stands for."""
+    tested = [name for name in dict.fromkeys(group["benchmark"]) if name != WHOLE_RUN]
+    if column == "final":
+        return [(f"{name} (%)", name, "final_accuracy") for name in tested]
+    if column in _OF_MAIN:
+        head, metric = _OF_MAIN[column]
+        return [(head, AVERAGE if AVERAGE in tested else tested[0], metric)]
+    if column in _WHOLE:
+        head, metric = _WHOLE[column]
+        return [(head, WHOLE_RUN, metric)]
+    found = []
+    for metric, unit in (("published_accuracy", "%"), ("published_steps", "steps")):
+        for name in tested:
+            rows = group[(group["benchmark"] == name) & (group["metric"] == metric)]
+            if len(rows):
+                same = rows["note"].str.startswith(COMPARABLE).all()
+                said = unit if same else f"{unit}, not comparable"
+                found.append((f"Paper: {name} ({said})", name, metric))
+    return found
+
+
+_SPECS = {"rollout_tokens": ",.0f", "flops": ".2e", "published_steps": ".0f"}
+"""How the numbers of a metric are printed; of another one in percent."""
+
+
+def _shown(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    metric, mean, low, high = (row[name] for name in ("metric", "mean", "low", "high"))
+    if metric.endswith("_to_baseline") and metric != "difference_to_baseline":
+        return _median(row)
+    if metric.startswith("speedup"):
+        return _median(row)
+    if metric in _SPECS:
+        return _with_interval(mean, low, high, _SPECS[metric], 1)
+    if metric in ("seconds", "preparation_seconds"):
+        return _with_interval(mean, low, high, ",.0f" if mean >= 100 else ".1f", 1)
+    return _with_interval(
+        mean, low, high, "+.1f" if metric == "difference_to_baseline" else ".1f", 100
+    )
+
+
+def _median(row: dict[str, Any]) -> str:
+    return str(row["note"]).removeprefix("median: ").split(":")[0]
+
+
+def _with_interval(mean: float, low: float, high: float, spec: str, scale: float) -> str:
+    text = format(scale * mean, spec)
+    if math.isnan(low):
+        return text
+    return f"{text} [{format(scale * low, spec)}, {format(scale * high, spec)}]"

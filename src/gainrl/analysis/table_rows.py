@@ -1,0 +1,166 @@
+"""The rows of an experiment's tidy table: what each method reached, how fast and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gainrl.analysis.aggregate import (
+    Statistic,
+    interquartile_mean,
+    probability_of_improvement,
+    stratified_interval,
+)
+from gainrl.analysis.runs import Group, Run
+from gainrl.analysis.speed import Row, run_flops, speed_rows
+from gainrl.analysis.statistics import (
+    FloatArray,
+    Interval,
+    bootstrap_interval,
+    paired_difference,
+)
+from gainrl.config import Statistics
+from gainrl.errors import DataError
+
+WHOLE_RUN = "all"
+"""Benchmark of the metrics that belong to the training run and not to a test."""
+ALL, ALL_TASKS = "all", "all tasks"
+"""Model and data set, and benchmark, of the metrics that put several tasks into one number."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was measured before a method could train: seconds, and in words what they are of."""
+
+    seconds: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a table needs to know beside the runs.
+
+    parameters: of each model; one that is missing has no numbers in FLOP. preparation: by model,
+    data set and method; what is missing has no rows. published: the paper's numbers as tidy rows
+    (analysis.published).
+    """
+
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    preparation: Mapping[tuple[str, str, str], Preparation] = field(default_factory=dict)
+    published: Sequence[Row] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of an experiment; every interval starts from the same seed, so that none depends on
+    which other rows a table has."""
+
+    config: Statistics
+    baseline: str
+    facts: Facts
+
+    def group(self, model: str, dataset: str, group: Group) -> Iterator[Row]:
+        """Rows of one model and data set, without the paper's."""
+        for method, runs in group.items():
+            same = {"model": model, "dataset": dataset, "method": method}
+            for benchmark in runs[0].measures:
+                for row in self._benchmark(group, method, benchmark):
+                    yield {**same, "benchmark": benchmark, **row}
+            prepared = self.facts.preparation.get((model, dataset, method))
+            for row in self._whole_run(runs, prepared):
+                yield {**same, "benchmark": WHOLE_RUN, **row}
+
+    def tasks(self, groups: Mapping[tuple[str, str], Group]) -> Iterator[Row]:
+        """Rows about all tasks of an experiment, if it has several.
+
+        A task is a model, a data set and a benchmark; its scores are the final accuracies.
+
+        Raises:
+            DataError: a method was not run on every model and data set with as many seeds.
+        """
+        scores = _matrices(groups)
+        if next(iter(scores.values())).shape[1] < 2:
+            return
+        base = scores[self.baseline]
+        note = f"{base.shape[1]} tasks; stratified bootstrap over the seeds of each"
+        for method, matrix in scores.items():
+            same = {"model": ALL, "dataset": ALL, "method": method, "benchmark": ALL_TASKS}
+            found = self._stratified(interquartile_mean, matrix)
+            yield {**same, **_interval("interquartile_mean", found, note)}
+            if method != self.baseline:
+                found = self._stratified(probability_of_improvement, matrix, base)
+                row = _interval(
+                    "probability_of_improvement", found, f"over {self.baseline}; {note}"
+                )
+                yield {**same, **row}
+
+    def _stratified(self, statistic: Statistic, *scores: FloatArray) -> Interval:
+        rng, resamples, confidence = self._bootstrap()
+        return stratified_interval(
+            statistic, *scores, rng=rng, resamples=resamples, confidence=confidence
+        )
+
+    def _benchmark(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
+        curves = [run.curve(benchmark) for run in group[method]]
+        base = [run.curve(benchmark) for run in group[self.baseline]]
+        final = [curve[-1] for curve in curves]
+        yield self._mean("start_accuracy", [curve[0] for curve in curves])
+        yield self._mean("final_accuracy", final)
+        optimistic = "largest of all tests, chosen on the tests themselves"
+        yield self._mean("best_accuracy", [curve.max() for curve in curves], optimistic)
+        if method != self.baseline:
+            difference = paired_difference(final, [curve[-1] for curve in base], *self._bootstrap())
+            yield _interval("difference_to_baseline", difference, "paired by seed")
+        parameters = self.facts.parameters.get(group[method][0].model)
+        yield from speed_rows(group, method, self.baseline, benchmark, parameters, self.config)
+
+    def _whole_run(self, runs: list[Run], prepared: Preparation | None) -> Iterator[Row]:
+        yield self._mean("rollout_tokens", [run.steps["rollout_tokens"].sum() for run in runs])
+        if parameters := self.facts.parameters.get(runs[0].model):
+            counted = "counted from tokens, attention and tests left out"
+            yield self._mean("flops", [run_flops(run, parameters).sum() for run in runs], counted)
+        seconds = [run.timing["seconds_step"].sum() for run in runs]
+        yield self._mean("seconds", seconds, "training only, without tests")
+        yield self._mean("zero_variance_share", [run.steps["zero_variance"].mean() for run in runs])
+        if prepared:
+            share = f"of the mean training seconds; {prepared.note}"
+            ratio = prepared.seconds / float(np.mean(seconds))
+            yield _single("preparation_seconds", prepared.seconds, prepared.note)
+            yield _single("preparation_share", ratio, share)
+
+    def _mean(self, metric: str, values: Sequence[float], note: str = "") -> Row:
+        return _interval(metric, bootstrap_interval(values, *self._bootstrap()), note)
+
+    def _bootstrap(self) -> tuple[np.random.Generator, int, float]:
+        config = self.config
+        return np.random.default_rng(config.seed), config.resamples, config.confidence
+
+
+def _matrices(groups: Mapping[tuple[str, str], Group]) -> dict[str, FloatArray]:
+    """(seeds, tasks) final accuracies of each method."""
+    first = next(iter(groups.values()))
+    methods = list(first)
+    seeds = len(first[methods[0]])
+    columns: dict[str, list[list[float]]] = {method: [] for method in methods}
+    for (model, dataset), group in groups.items():
+        if set(group) != set(methods) or len(group[methods[0]]) != seeds:
+            raise DataError(
+                f"{model}/{dataset}: other methods or another number of seeds than elsewhere; "
+                "tasks are put into one number run by run"
+            )
+        for method, runs in group.items():
+            for benchmark in runs[0].benchmarks:
+                columns[method].append([run.curve(benchmark)[-1] for run in runs])
+    return {method: np.array(cells).T for method, cells in columns.items()}
+
+
+def _interval(metric: str, interval: Interval, note: str) -> Row:
+    numbers = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+    return {"metric": metric, **numbers, "note": note}
+
+
+def _single(metric: str, value: float, note: str) -> Row:
+    """A number that was measured once, without an interval."""
+    return _interval(metric, Interval(value, np.nan, np.nan, 1), note)

@@ -1,0 +1,38 @@
+"""FLOP of RL steps, against numbers worked by hand."""
+
+import pytest
+
+from gainrl.analysis.flops import per_token, step_flops
+
+LOCAL = {"backend": "local", "prompts": 4, "rollouts": 3, "mini_batch": None, "kl": 0.0}
+VERL = {**LOCAL, "backend": "verl"}
+
+
+def test_a_local_step_rolls_out_and_updates_each_token_once():
+    # 10 prompt and 50 response tokens; rollout 2, update 6: 60 tokens x 8 x 1000 parameters
+    assert step_flops(1000, [10], [50], LOCAL, "grpo").tolist() == [480_000]
+
+
+def test_verl_runs_a_prompt_with_each_rollout_and_the_old_policy_always():
+    # 3 x 10 + 50 tokens; rollout 2, old log-probabilities 2, update 6
+    assert step_flops(1000, [10], [50], VERL, "grpo").tolist() == [800_000]
+
+
+@pytest.mark.parametrize(
+    ("changes", "algorithm", "passes"),
+    [
+        ({}, "grpo", 2 + 6),
+        ({"mini_batch": 4}, "grpo", 2 + 6),  # one update, so the policy is still the old one
+        ({"mini_batch": 2}, "grpo", 2 + 6 + 2),
+        ({"kl": 0.001}, "grpo", 2 + 6 + 2),
+        ({"kl": 0.001, "mini_batch": 2}, "grpo", 2 + 6 + 2 + 2),
+        ({"backend": "verl", "kl": 0.001, "mini_batch": 2}, "grpo", 2 + 6 + 2 + 2),
+        ({"backend": "verl"}, "ppo", 2 + 6 + 2 + (2 + 6)),
+    ],
+)
+def test_every_pass_is_counted(changes, algorithm, passes):
+    assert per_token({**LOCAL, **changes}, algorithm) == passes
+
+
+def test_each_step_has_its_own_tokens():
+    assert step_flops(2, [1, 0], [4, 5], LOCAL, "grpo").tolist() == [80, 80]
