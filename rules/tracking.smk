@@ -6,8 +6,9 @@
 
 
 onstart:
-    from gainrl.records import write_json
+    from gainrl.records import write_text
 
-    write_json(PRESET, preset.model_dump(mode="json"))
+    # In the preset's own order: the first experiment is the default one.
+    write_text(PRESET, preset.model_dump_json(indent=1) + "\n")
     if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
         shell("gainrl tracking init --preset {PRESET}")

@@ -36,10 +36,11 @@ def runs_of(preset: Preset, chosen: Iterable[Claim]) -> list[RunKey]:
 
 def slice_of(preset: Preset) -> dict[str, Any]:
     """What the verdicts depend on beside the runs."""
+    methods = sorted({key.method for key in runs_of(preset, preset.claims.values())})
     return {
         "claims": {name: claim.model_dump(mode="json") for name, claim in preset.claims.items()},
         "statistics": preset.statistics.model_dump(mode="json"),
-        "labels": {name: method.label for name, method in preset.methods.items()},
+        "labels": {name: preset.methods[name].label for name in methods},
     }
 
 

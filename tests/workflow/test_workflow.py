@@ -39,7 +39,8 @@ PRESETS = [
 METHODS, SEEDS = ("grpo", "adarft", "gain"), (0, 1)
 FEW = "1 model on 1 data set, trained by 3 methods"
 REPORT = {"report": 1, "default": 1}  # it shows the whole preset
-VIEWS = {"table": 1, "figure": 1, **REPORT}
+TABLE = {"table": 1, "figure": 1, **REPORT}
+VIEWS = {**TABLE, "claims": 1}
 SIGNAL = {"signal_table": 1}
 
 
@@ -55,6 +56,7 @@ def test_everything_is_there(project):
         "signals/nano/chain/order/angle.parquet",
     ]
     views = ["table1.csv", "table1.md", "table1.tex", "report.html", "mlflow.db"]
+    views += [f"claims_first.{kind}" for kind in ("csv", "md", "tex")]
     views += [
         f"figures/figure7{part}.{kind}" for part in ("", "_curriculum") for kind in ("png", "pdf")
     ]
@@ -74,7 +76,10 @@ def test_everything_is_there(project):
 
 def test_the_preset_that_the_stages_read_is_the_one_that_was_given(project):
     written = planning.load(project.folder / "results/tiny/preset.json")
-    assert written == planning.load(project.folder / TINY)
+    given = planning.load(project.folder / TINY)
+    assert written == given
+    for part in ("experiments", "methods", "claims"):
+        assert list(getattr(written, part)) == list(getattr(given, part))
 
 
 def test_the_table_has_a_row_for_each_method(project):
@@ -110,7 +115,11 @@ def test_the_report_holds_the_table_the_figures_and_what_it_cost(project):
         assert f'href="{home}/{read_json(folder / "tracking.json")["run_id"]}"' in text
         assert f"||{read_json(folder / 'run.json')['config_hash']}||" in seen
     assert "The angle signal" in text
-    assert "Verdicts" not in text
+    verdicts = pd.read_csv(project.folder / "results/claims_first.csv")
+    assert set(verdicts["claim"]) == {"steps", "beyond-length", "overhead"}
+    assert seen.index("Verdicts") < seen.index("Tables and learning curves")
+    for statement in verdicts["statement"].unique():
+        assert statement in seen
     assert "<script" not in text
 
 
@@ -129,6 +138,36 @@ def test_a_second_run_does_nothing(project):
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout + done.stderr
     assert project.state() == before
+
+
+def test_all_claims_rest_on_the_runs_that_they_name(project):
+    """PPO on half of the data, the histograms of its draw, probes, and the verdicts of it all."""
+    targets = ["results/claims.csv", "results/halves.csv", "results/figures/figure8_selection.png"]
+    done = project.snakemake(*targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs_in(done.stdout + done.stderr)["train"] == 2
+    results = project.folder / "results"
+    verdicts = pd.read_csv(results / "claims.csv", keep_default_na=False)
+    preset = planning.load(project.folder / TINY)
+    whole = verdicts[verdicts["model"] == ""]
+    assert list(whole["claim"]) == list(preset.claims)
+    assert set(verdicts["verdict"]) <= {"supported", "not supported", "undecided"}
+    parts = verdicts[verdicts["model"] != ""].drop_duplicates("claim").set_index("claim")
+    settings = read_json(project.run("ppo-half", 1) / "run.json")
+    assert settings["overrides"] == ["prompts"]
+    assert settings["slice"]["signal"][2] == 2
+    rows = read_lines(project.run("ppo-half", 1) / "steps.jsonl")
+    assert all({"value_loss", "explained_variance"} <= set(row) for row in rows)
+    levels = {}  # means of the three tests, in percent, over both seeds
+    for name in ("ppo-half", "gain"):
+        tests = [row for seed in SEEDS for row in read_lines(project.run(name, seed) / "eval.jsonl")]
+        levels[name] = 100 * sum(row["accuracy"] for row in tests) / len(tests)
+    difference = levels["ppo-half"] - levels["gain"]
+    assert float(parts.loc["half-data", "mean"]) == pytest.approx(difference)
+    signal = pd.read_csv(results / "signal.csv", keep_default_na=False)
+    cell = signal[(signal["signal"] == "c") & (signal["quantity"] == "gradient_norm")]
+    rho = float(cell[cell["given"] == "tokens"]["rho"].iloc[0])
+    assert float(parts.loc["beyond-length", "mean"]) == pytest.approx(rho)
 
 
 # --- what a change reruns ------------------------------------------------------------------------
@@ -150,7 +189,7 @@ def test_every_preset_resolves(project, preset):
 
 EDITS: list[tuple[str, Edit, dict[str, int]]] = [
     ("statistics", lambda p: p.update(statistics={"resamples": 100}), VIEWS),
-    ("caption", lambda p: p["experiments"]["table1"].update(caption="New"), VIEWS),
+    ("caption", lambda p: p["experiments"]["table1"].update(caption="New"), TABLE),
     ("lr", lambda p: p["training"].update(lr=2e-4), {"train": 6, **VIEWS}),
     ("override", lambda p: p.update(overrides={"chain": {"training": {"kl": 0.1}}}),
      {"train": 6, **VIEWS}),
@@ -203,7 +242,7 @@ def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
         assert done.returncode == 0, done.stdout + done.stderr
         assert jobs_in(done.stdout + done.stderr) == {"plan": 1}
         assert "| qwen2.5-math-7b/deepscaler/gain " in done.stdout
-    assert len(list((results / "plan/paper").rglob("seed*.sh"))) == 63
+    assert len(list((results / "plan/paper").rglob("seed*.sh"))) == 153
     made = sorted(path.name for path in (results / "paper").rglob("*") if path.is_file())
     assert made == ["plan.log", "preset.json"]
 
@@ -231,6 +270,7 @@ def test_a_plan_that_fails_says_why(project):
             p["models"].update(nano={"source": "local", "path": "nowhere"}),
             p["training"].update(backend="verl"),
             p.pop("studies"),
+            p.pop("claims"),
         )
     )
     done = project.snakemake("plan", preset=edited)
