@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.errors import TrackingError
+from gainrl.models.imports import uncollected
 from gainrl.records import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,10 @@ def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else usage is reported to MLflow
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
+    with uncollected():
+        from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=uri)
 
 
 def _failures() -> tuple[type[Exception], ...]:
