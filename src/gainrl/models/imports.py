@@ -31,7 +31,7 @@ def uncollected() -> Iterator[None]:
     """Look for no cyclic garbage in the block, and later not among the objects made so far.
 
     Imports make hundreds of thousands of objects that stay; to go through them again and again
-    takes a fifth of their time.
+    takes a sixth of their time.
     """
     enabled = gc.isenabled()
     gc.disable()

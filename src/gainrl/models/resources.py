@@ -26,8 +26,7 @@ KEPT = 1 << 30
 def keep_freed_memory() -> None:
     """Have the C library reuse freed memory, where it is glibc; numbers do not depend on it.
 
-    Else every large tensor comes fresh from the system, which clears it page by page: a quarter of
-    the time of sampling from a small model on a CPU.
+    Else large tensors come fresh from the system again and again, which clears them page by page.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it
     if mallopt is None:
