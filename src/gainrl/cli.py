@@ -12,6 +12,7 @@ from pathlib import Path
 import gainrl
 from gainrl import planning
 from gainrl.errors import UserError
+from gainrl.models.imports import uncollected
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,7 +158,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
         results.make_benchmarks(context, arguments.out)
     elif arguments.command == "train":
-        from gainrl.stages.train import run_of
+        with uncollected():
+            from gainrl.stages.train import run_of
 
         key = planning.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
         run_of(context, key).execute()

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from gainrl.errors import TrackingError
+from gainrl.models.imports import uncollected
 from gainrl.records import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,13 @@ def pages(uri: str) -> str:
 
 def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else usage is reported to MLflow
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
+    with uncollected():
+        from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=uri)
 
 
 def _failures() -> tuple[type[Exception], ...]:

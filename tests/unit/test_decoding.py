@@ -7,12 +7,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralConfig
+from transformers.cache_utils import DynamicLayer
 
 from gainrl.models import sampling as sampled
 from gainrl.models.decoding import ATTENTION, ROOM, RoomyLayer, fast_decoding, roomy_cache
 from gainrl.models.sampling import Sampling, generate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+STATES = torch.arange(120.0).view(2, 3, 5, 4)
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [14]]
 
 
@@ -60,6 +62,21 @@ def test_keys_and_values_are_views_until_the_room_is_used_up():
     assert layer.buffers[0] is not buffer
     assert layer.get_seq_length() == ROOM + 6
     assert torch.equal(layer.keys[:, :, :5], states)
+
+
+def test_rows_that_are_repeated_or_kept_keep_their_room():
+    layer, plain = RoomyLayer(), DynamicLayer()
+    for each in (layer, plain):
+        each.update(STATES, -STATES)
+        each.batch_repeat_interleave(3)
+        each.batch_select_indices(torch.tensor([0, 2, 5]))
+    buffer = layer.buffers[0]
+    more = STATES.repeat_interleave(3, 0)[:3, :, :1]
+    for each in (layer, plain):
+        each.update(more, -more)
+    assert layer.buffers[0] is buffer
+    assert torch.equal(layer.keys, plain.keys)
+    assert torch.equal(layer.values, plain.values)
 
 
 def test_attention_is_as_it_was_afterwards():

@@ -160,7 +160,9 @@ def test_all_claims_rest_on_the_runs_that_they_name(project):
     assert all({"value_loss", "explained_variance"} <= set(row) for row in rows)
     levels = {}  # means of the three tests, in percent, over both seeds
     for name in ("ppo-half", "gain"):
-        tests = [row for seed in SEEDS for row in read_lines(project.run(name, seed) / "eval.jsonl")]
+        tests = [
+            row for seed in SEEDS for row in read_lines(project.run(name, seed) / "eval.jsonl")
+        ]
         levels[name] = 100 * sum(row["accuracy"] for row in tests) / len(tests)
     difference = levels["ppo-half"] - levels["gain"]
     assert float(parts.loc["half-data", "mean"]) == pytest.approx(difference)

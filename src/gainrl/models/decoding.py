@@ -7,7 +7,7 @@ ways give the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,13 +54,19 @@ class RoomyLayer(DynamicLayer):
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
-        super().batch_repeat_interleave(repeats)
-        self.buffers = None
+        self._replace(lambda buffer: buffer.repeat_interleave(repeats, 0))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some rows."""
-        super().batch_select_indices(indices)
-        self.buffers = None
+        self._replace(lambda buffer: buffer.index_select(0, indices))
+
+    def _replace(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Change the rows, room included: a second copy, to make room again, would cost more."""
+        if self.buffers is None:
+            return
+        length = self.get_seq_length()
+        self.buffers = (change(self.buffers[0]), change(self.buffers[1]))
+        self.keys, self.values = (buffer[..., :length, :] for buffer in self.buffers)
 
 
 def roomy_cache(config: Any) -> DynamicCache:

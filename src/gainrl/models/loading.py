@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-from transformers.utils import logging as transformers_logging
 
 from gainrl.errors import ModelError
+from gainrl.models.imports import hidden
+
+with hidden("scipy", "sklearn"):  # for losses of detectors and assisted generation: a second
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers.utils import logging as transformers_logging
 
 transformers_logging.disable_progress_bar()  # logs are files, not terminals
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,23 @@ GPU_SHARE = 0.3
 """Of the GPU's memory for activations; weights, the prefix's cache and fragmentation need room."""
 SMALL = 512
 """Hidden sizes below this are scored in fp32: bf16 gains nothing there and blurs the order."""
+
+KEPT = 1 << 30
+"""Bytes that a process keeps for itself after it has freed them, and the largest such block."""
+
+
+def keep_freed_memory() -> None:
+    """Have the C library reuse freed memory, where it is glibc; numbers do not depend on it.
+
+    Else large tensors come fresh from the system again and again, which clears them page by page.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it
+    if mallopt is None:
+        return
+    trim, largest = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    mallopt(trim, KEPT)
+    if not mallopt(largest, KEPT):
+        mallopt(largest, 32 << 20)  # the most that older versions take
 
 
 def scoring_dtype(setting: str, folder: Path) -> str:

@@ -12,6 +12,7 @@ from gainrl import curricula
 from gainrl.errors import ModelError
 from gainrl.evaluation.accuracy import answer, summary
 from gainrl.models.loading import load_model, load_tokenizer, pad_token
+from gainrl.models.resources import keep_freed_memory
 from gainrl.planning import RunKey
 from gainrl.records import (
     SAMPLES,
@@ -50,6 +51,7 @@ class LocalRun(TrainingRun):
                 next call only records the rest.
         """
         torch.set_num_threads(self.context.preset.threads)
+        keep_freed_memory()
         state = checkpoint.load_latest(self.checkpoints, self.config_hash)
         self._open()
         self._build()
