@@ -8,18 +8,19 @@ from pydantic import Field, model_validator
 
 from gainrl.config_data import Name, Section
 
-Measure = Literal["difference", "speedup", "correlation", "learnt_first", "overhead"]
+Measure = Literal["difference", "decline", "speedup", "correlation", "learnt_first", "overhead"]
 
 
 class Claim(Section):
     """A claim, what is measured for it, and the rule that turns the measurement into a verdict.
 
     measure: 'difference' (final accuracy, mean of the last `statistics.smoothing` tests, method
-    less `against`, paired by seed, in points), 'speedup' (steps of `against` to the baseline's
-    final accuracy over the method's, median over seeds), 'correlation' (rank correlation of C with
-    `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank correlation of C before
-    RL with the gain in pass rate over the first half of the probed run, over prompts), 'overhead'
-    (seconds of prefill scoring over a run's training seconds, in percent).
+    less `against`, paired by seed, in points), 'decline' (how far that mean ends below its own
+    highest, method less `against`, paired by seed, in points), 'speedup' (steps of `against` to
+    the baseline's final accuracy over the method's, median over seeds), 'correlation' (rank
+    correlation of C with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank
+    correlation of C before RL with the gain in pass rate over the first half of the probed run,
+    over prompts), 'overhead' (seconds of prefill scoring over a run's training seconds, percent).
 
     A part of a claim (a method on a data set) is supported if its whole interval is above
     `threshold` (below it with `direction: below`), not supported if its whole interval is on the
@@ -39,7 +40,7 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
-        compares = self.measure in ("difference", "speedup", "overhead")
+        compares = self.measure in ("difference", "decline", "speedup", "overhead")
         if compares and (self.experiment is None or not self.methods):
             raise ValueError(f"measure '{self.measure}' needs the keys 'experiment' and 'methods'")
         if not compares and (self.experiment or self.methods or self.against):

@@ -105,6 +105,21 @@ def test_a_difference_is_of_the_mean_of_the_last_tests(group):
     assert part.interval.mean == pytest.approx(20)  # .55 - .35 and .7 - .5
 
 
+def test_a_decline_is_from_the_methods_own_best_level(tmp_path):
+    curves = {"grpo": [0.2, 0.6, 0.5], "gain": [0.2, 0.7, 0.4]}
+    folders = [
+        write_run(tmp_path, method, seed, curve)
+        for method, curve in curves.items()
+        for seed in (0, 1)
+    ]
+    group = grouped(collect(folders))["tiny", "chain"]
+    part = rules.decline(group["gain"], group["grpo"], CONFIG, "chain")
+    assert part.interval.mean == pytest.approx(20)  # 30 and 10
+    assert part.note == "declines 30 and 10 points"
+    smoothed = rules.decline(group["gain"], group["grpo"], Statistics(smoothing=3), "chain")
+    assert smoothed.interval.mean == pytest.approx(5 / 3)  # from .45 to .433; GRPO rises to .433
+
+
 def test_a_speedup_keeps_censored_seeds(group):
     """Target .5: GRPO's seed 0 never gets there and seed 1 at step 4; GAIN-RL at 2 both times."""
     part = rules.faster(group["gain"], group["grpo"], group["grpo"], CONFIG, "chain")

@@ -36,6 +36,7 @@ COLUMNS = [
 SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 UNITS = {
     "difference": "points",
+    "decline": "points",
     "speedup": "×",
     "correlation": "rank correlation",
     "learnt_first": "rank correlation",
@@ -74,6 +75,24 @@ def difference(
     found = paired_difference(ours, theirs, *_bootstrap(config))
     what = f"{method[0].label} less {against[0].label}"
     return _part(method[0], benchmark, what, found)
+
+
+def decline(
+    method: Sequence[Run], against: Sequence[Run], config: Statistics, benchmark: str
+) -> Part:
+    """How far a method ends below its own best level, less the same of another, in points.
+
+    Levels are means of `smoothing` tests. The best of several tests is above the truth by chance,
+    for both alike; so one method's decline alone would show forgetting where there is none.
+    """
+    falls = []
+    for runs in (method, against):
+        curves = [100 * smooth(run.curve(benchmark), config.smoothing) for run in runs]
+        falls.append([float(curve.max() - curve[-1]) for curve in curves])
+    found = paired_difference(falls[0], falls[1], *_bootstrap(config))
+    what = f"decline of {method[0].label} less that of {against[0].label}"
+    means = " and ".join(f"{np.mean(fall):.3g}" for fall in falls)
+    return _part(method[0], benchmark, what, found, f"declines {means} points")
 
 
 def faster(

@@ -63,6 +63,8 @@ def _compared(context: Context, claim: Claim) -> list[Part]:
             benchmark = method[0].measures[-1]
             if claim.measure == "difference":
                 found.append(rules.difference(method, against, config, benchmark))
+            elif claim.measure == "decline":
+                found.append(rules.decline(method, against, config, benchmark))
             else:
                 base = group[baseline]
                 found.append(rules.faster(method, against, base, config, benchmark))
