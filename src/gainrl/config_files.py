@@ -37,15 +37,39 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     return data
 
 
-def extended(data: Mapping[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+def extended(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What a mapping says, on top of the file that its key `extends` names.
 
     Mappings are merged key by key; everything else replaces what was there, and null takes it out.
-    The path is relative to the working folder.
+    The path is relative to the working folder. An inherited experiment that was given no models and
+    no data is left out, and so are the claims about it.
 
     Raises:
         ConfigError: as `read_mapping`, or the files extend each other in a circle.
     """
+    whole = _extended(data, where, ())
+    if EXTENDS not in data:
+        return whole
+    own, experiments = data.get("experiments"), whole.get("experiments")
+    if not isinstance(experiments, dict):
+        return whole
+    mine = own if isinstance(own, dict) else {}
+    empty = {
+        name
+        for name, spec in experiments.items()
+        if name not in mine and isinstance(spec, dict) and not {"models", "datasets"} & set(spec)
+    }
+    whole["experiments"] = {k: v for k, v in experiments.items() if k not in empty}
+    if isinstance(claims := whole.get("claims"), dict):
+        whole["claims"] = {k: v for k, v in claims.items() if _subject(v) not in empty}
+    return whole
+
+
+def _subject(claim: Any) -> Any:
+    return claim.get("experiment") if isinstance(claim, dict) else None
+
+
+def _extended(data: Mapping[str, Any], where: str, seen: tuple[str, ...]) -> dict[str, Any]:
     own = {key: value for key, value in data.items() if key != EXTENDS}
     base = data.get(EXTENDS)
     if base is None:
@@ -54,7 +78,7 @@ def extended(data: Mapping[str, Any], where: str, seen: tuple[str, ...] = ()) ->
         raise ConfigError(f"{where}: {EXTENDS}: the path of a file, not {base!r}")
     if base in seen:
         raise ConfigError(f"{where}: {EXTENDS}: {base} extends itself")
-    below = extended(read_mapping(base), base, (*seen, base))
+    below = _extended(read_mapping(base), base, (*seen, base))
     return _merged(below, own)
 
 

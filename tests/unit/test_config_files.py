@@ -55,6 +55,19 @@ def test_a_whole_preset_extends_another(tmp_path):
     assert list(preset.experiments) == ["table1"]
 
 
+def test_inherited_experiments_without_models_are_left_out_with_their_claims(tmp_path):
+    rule = {"statement": "x", "measure": "difference", "methods": ["gain"], "threshold": 0}
+    templates = {"table1": {"methods": ["grpo", "gain"]}, "table2": {"methods": ["grpo", "gain"]}}
+    claims = {name: {**rule, "experiment": name} for name in templates}
+    base = write(tmp_path / "base.yaml", {"experiments": templates, "claims": claims})
+    here = {"models": ["nano"], "datasets": ["chain"]}
+    own = {**BASE, "extends": base, "experiments": {"table1": here}}
+    preset = planning.load(own)
+    assert list(preset.experiments) == list(preset.claims) == ["table1"]
+    own["experiments"]["table2"] = {"figure": "curves"}
+    assert "experiments.table2.models: Field required" in error_of(own)
+
+
 def test_a_policys_parameters_hold_for_every_method_that_says_nothing_else():
     data = changed("curricula", to={"gain": {"step": 0.1, "alpha": 3.0}})
     data["methods"]["other"] = {"curriculum": "gain", "order": "length"}
