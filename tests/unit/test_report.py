@@ -188,8 +188,8 @@ def test_claims_are_one_row_each_with_their_parts(results, claimed):
     assert rows[0]["Claim"].startswith("GAIN-RL ends above GRPO")
     assert "Rule: the interval lies above 0" in rows[0]["Claim"]
     parts = [row["What it rests on"] for row in rows]
-    assert parts[0] == "tiny on chain: difference (points) 2.81 [2.1, 4.2], n = 2; supported"
-    assert parts[1].startswith("tiny on chain, tested on word: speed-up ∞, n = 2; undecided")
+    assert parts[0] == "tiny on chain: difference (points): 2.81 [2.1, 4.2], n = 2; supported"
+    assert parts[1].startswith("tiny on chain, tested on word: speed-up: ∞, n = 2; undecided")
     assert parts[1].endswith("3 of 3 censored")
     assert parts[2] == "share: 0.25"
 

@@ -232,12 +232,13 @@ def _hours(value: float | None) -> str:
 
 
 def _interval(part: Part) -> str:
-    """'2.81 [2.1, 4.2]'; nothing without a mean, no brackets without limits."""
-    if math.isnan(part.mean):
+    """'2.81 [2.1, 4.2]'; '' where nothing is known, no brackets without limits."""
+    if math.isnan(part.mean) and math.isnan(part.low):
         return ""
+    mean = "not determined" if math.isnan(part.mean) else _short(part.mean)
     if math.isnan(part.low) or math.isnan(part.high):
-        return _short(part.mean)
-    return f"{_short(part.mean)} [{_short(part.low)},\N{NO-BREAK SPACE}{_short(part.high)}]"
+        return mean
+    return f"{mean} [{_short(part.low)},\N{NO-BREAK SPACE}{_short(part.high)}]"
 
 
 def _short(value: float) -> str:
