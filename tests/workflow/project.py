@@ -55,7 +55,7 @@ class Project:
         """The tiny preset with a change, as a file."""
         data = yaml.safe_load((self.folder / TINY).read_text())
         edit(data)
-        (self.folder / "edited.yaml").write_text(yaml.safe_dump(data))
+        (self.folder / "edited.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
         return "edited.yaml"
 
     def planned(self, edit: Edit, *targets: str) -> dict[str, int]:

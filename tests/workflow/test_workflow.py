@@ -6,6 +6,7 @@ One run serves all tests; those that change something put it back.
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -119,7 +120,7 @@ def test_the_report_holds_the_table_the_figures_and_what_it_cost(project):
     assert set(verdicts["claim"]) == {"steps", "beyond-length", "overhead"}
     assert seen.index("Verdicts") < seen.index("Tables and learning curves")
     for statement in verdicts["statement"].unique():
-        assert statement in seen
+        assert statement in html.unescape(seen)
     assert "<script" not in text
 
 
@@ -168,8 +169,8 @@ def test_all_claims_rest_on_the_runs_that_they_name(project):
     assert float(parts.loc["half-data", "mean"]) == pytest.approx(difference)
     signal = pd.read_csv(results / "signal.csv", keep_default_na=False)
     cell = signal[(signal["signal"] == "c") & (signal["quantity"] == "gradient_norm")]
-    rho = float(cell[cell["given"] == "tokens"]["rho"].iloc[0])
-    assert float(parts.loc["beyond-length", "mean"]) == pytest.approx(rho)
+    # Nobody solves anything here, so there is no gradient and no correlation: an empty cell.
+    assert parts.loc["beyond-length", "mean"] == cell[cell["given"] == "tokens"]["rho"].iloc[0]
 
 
 # --- what a change reruns ------------------------------------------------------------------------
