@@ -202,7 +202,7 @@ EDITS: list[tuple[str, Edit, dict[str, int]]] = [
     ("a new method", lambda p: (
         p["methods"].update(length={"curriculum": "gain", "order": "length"}),
         p["experiments"]["table1"]["methods"].append("length"),
-    ), {"order": 1, "train": 2, **VIEWS}),
+    ), {"order": 1, "train": 2, **TABLE}),
     ("scoring", lambda p: p.update(scoring={"batch_tokens": 512}),
      {"score": 1, "order": 1, "train": 2, **SIGNAL, **VIEWS}),
     ("data", lambda p: p["datasets"]["chain"].update(seed=1),
