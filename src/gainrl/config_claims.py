@@ -16,8 +16,9 @@ class Claim(Section):
 
     measure: 'difference' (final accuracy, mean of the last `statistics.smoothing` tests, method
     less `against`, paired by seed, in points), 'decline' (how far that mean ends below its own
-    highest, method less `against`, paired by seed, in points), 'speedup' (steps of `against` to
-    the baseline's final accuracy over the method's, median over seeds), 'correlation' (rank
+    highest, method less `against`, paired by seed, in points), 'speedup' (as the paper counts it:
+    steps of a whole run over the method's steps to the final accuracy of `against`, median over
+    seeds), 'correlation' (rank
     correlation of C with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank
     correlation of C before RL with the gain in pass rate over the first half of the probed run,
     over prompts), 'overhead' (seconds of prefill scoring over a run's training seconds, percent).

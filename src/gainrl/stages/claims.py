@@ -66,8 +66,7 @@ def _compared(context: Context, claim: Claim) -> list[Part]:
             elif claim.measure == "decline":
                 found.append(rules.decline(method, against, config, benchmark))
             else:
-                base = group[baseline]
-                found.append(rules.faster(method, against, base, config, benchmark))
+                found.append(rules.faster(method, against, config, benchmark))
     return found
 
 
