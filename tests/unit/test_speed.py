@@ -9,7 +9,7 @@ from run_folders import TRAINING, cell, write_run
 from gainrl.analysis.published import COMPARABLE
 from gainrl.analysis.runs import collect
 from gainrl.analysis.table_rows import ALL_TASKS, Facts, Preparation
-from gainrl.analysis.tables import table1, write_table
+from gainrl.analysis.tables import _differences, table1, write_table
 from gainrl.config import Statistics
 from gainrl.errors import DataError
 
@@ -207,7 +207,7 @@ def test_the_columns_are_those_that_were_asked_for(runs, tmp_path):
         "| GAIN-RL | 0.75× | 3.0 (25.0% of training) | 45.3 | 80 | 60.0 | 1.02e+07 |",
         "",
     ]
-    assert "Paper: what it prints, of one run; not comparable: x; comparable." in lines[-1]
+    assert "Paper: what it prints, of one run; not comparable where marked: x." in lines[-1]
     assert "FLOP: 2 P a token" in lines[-1]
 
 
@@ -226,3 +226,13 @@ def test_every_column_can_be_shown_and_both_files_have_the_same_cells(runs, tmp_
     assert np.shape(rows) == (5, 13)
     for row in [rows[0], *rows[2:]]:
         assert " & ".join(map(escape, row)) + r" \\" in latex
+
+
+def test_what_keeps_printed_numbers_apart_is_said_once():
+    notes = ["not comparable: other model, 4 steps and not 200", "comparable"]
+    notes += ["not comparable: other model, other data; printed as 39.95%"]
+    assert _differences(notes) == (
+        "; not comparable where marked: other model, 4 steps and not 200, other data"
+        "; printed as 39.95%"
+    )
+    assert _differences(["comparable"]) == ""

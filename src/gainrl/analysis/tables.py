@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from gainrl.analysis.published import COMPARABLE
 from gainrl.analysis.render import Block, Caption, Heading, Paragraph, Table, write_views
 from gainrl.analysis.runs import Group, Run, grouped
 from gainrl.analysis.score_tables import final_blocks
@@ -157,8 +158,23 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
         text += " Preparation: seconds measured once before training, and as a share of it."
     notes = frame.loc[frame["metric"].astype(str).str.startswith("published_"), "note"]
     if "paper" in columns and len(notes):
-        text += f" Paper: what it prints, of one run; {'; '.join(dict.fromkeys(notes))}."
+        text += f" Paper: what it prints, of one run{_differences(notes)}."
     return text
+
+
+def _differences(notes: Iterable[str]) -> str:
+    """What the notes of printed numbers say, each thing once."""
+    differing: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for note in notes:
+        first, _, rest = note.partition("; ")
+        if first != COMPARABLE:
+            parts = first.removeprefix("not comparable: ").split(", ")
+            differing.update(dict.fromkeys(parts))
+        if rest:
+            others[rest] = None
+    told = [f"not comparable where marked: {', '.join(differing)}"] if differing else []
+    return "".join(f"; {part}" for part in [*told, *others])
 
 
 ALL_TASKS_CAPTION = (
