@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from gainrl.config_data import Name, Section
 
@@ -37,7 +37,7 @@ class Claim(Section):
     methods: tuple[Name, ...] = ()
     against: Name | None = None
     quantity: Literal["difficulty", "pass_rate", "gradient_norm"] | None = None
-    given: Annotated[Literal["", "tokens"], Field()] = ""
+    given: Literal["", "tokens"] = ""
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:

@@ -31,3 +31,29 @@ def gradients(monkeypatch):
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
     return seen
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """The nano model's tokenizer."""
+    from gainrl.models.nano import build_tokenizer
+
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Twelve training prompts of the task chain."""
+    from gainrl.config_data import Generated
+    from gainrl.data.generate import generate_splits
+
+    spec = Generated(source="generate", task="chain", train=12, eval=1)
+    return generate_splits(spec, "chain")["train"]
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer, table):
+    """The table's questions, rendered."""
+    from gainrl.data.prompts import encode
+
+    return encode(tokenizer, list(table["id"]), list(table["question"]))

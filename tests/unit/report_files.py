@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.image import imsave
-from test_tables import GAIN, GRPO, write_run
+from run_folders import write_run
+from test_tables import GAIN, GRPO
 
 from gainrl import planning
 from gainrl.analysis.runs import collect

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from presets import changed, error_of
-from test_tables import write_run
+from run_folders import write_run
 
 from gainrl import planning, planning_claims
 from gainrl.analysis import claims as rules

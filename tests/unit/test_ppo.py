@@ -17,31 +17,11 @@ from trainers import (
 )
 from transformers import LlamaForTokenClassification
 
-from gainrl.config_data import Generated
 from gainrl.config_ppo import PPO
-from gainrl.data.generate import generate_splits
-from gainrl.data.prompts import encode
-from gainrl.models.nano import build_tokenizer
 from gainrl.training.packing import micro_batches, pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SECTION = PPO(critic_lr=1e-2, gae_lambda=0.9, discount=0.95, clip_value=0.1)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return build_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def table():
-    spec = Generated(source="generate", task="chain", train=12, eval=1)
-    return generate_splits(spec, "chain")["train"]
-
-
-@pytest.fixture(scope="module")
-def prompts(tokenizer, table):
-    return encode(tokenizer, list(table["id"]), list(table["question"]))
 
 
 @pytest.fixture

@@ -18,17 +18,16 @@ from signal_frames import (
     profile_frame,
 )
 
+from gainrl.analysis.projection import clip_percentiles, principal_components
 from gainrl.analysis.signal_figures import (
     SEGMENTS,
     AngleMap,
-    clip_percentiles,
     figure_answers,
     figure_bins,
     figure_epochs,
     figure_layers,
     figure_maps,
     figure_neurons,
-    principal_components,
 )
 from gainrl.errors import DataError
 

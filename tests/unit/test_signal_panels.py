@@ -16,6 +16,7 @@ from signal_frames import (
     profile_frame,
 )
 
+from gainrl.analysis.projection import principal_components
 from gainrl.analysis.signal_figures import (
     NeuronPanel,
     figure_answers,
@@ -23,7 +24,6 @@ from gainrl.analysis.signal_figures import (
     figure_epochs,
     figure_layers,
     figure_neurons,
-    principal_components,
 )
 from gainrl.analysis.statistics import bootstrap_interval
 from gainrl.errors import DataError

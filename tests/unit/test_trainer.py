@@ -21,11 +21,7 @@ from trainers import (
     weights,
 )
 
-from gainrl.config_data import Generated
-from gainrl.data.generate import generate_splits
-from gainrl.data.prompts import encode
 from gainrl.errors import ModelError
-from gainrl.models.nano import build_tokenizer
 from gainrl.signals import prefill
 from gainrl.training.local.loop import Rollouts
 from gainrl.training.packing import (
@@ -38,22 +34,6 @@ from gainrl.training.packing import (
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return build_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def table():
-    spec = Generated(source="generate", task="chain", train=12, eval=1)
-    return generate_splits(spec, "chain")["train"]
-
-
-@pytest.fixture(scope="module")
-def prompts(tokenizer, table):
-    return encode(tokenizer, list(table["id"]), list(table["question"]))
 
 
 @pytest.fixture

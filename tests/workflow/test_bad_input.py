@@ -6,162 +6,19 @@ it does not; `test_in_a_process_of_its_own` does one of the former as a user wou
 
 from __future__ import annotations
 
-import copy
 import json
-import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from stage_calls import CHAIN, NANO, PRESET, Outcome, from_file
 
-from gainrl import cli
 from gainrl.config_models import Nano
 from gainrl.models import nano
 from gainrl.records import read_lines
-
-PRESET = yaml.safe_load(
-    """
-preset: bad
-seeds: [0]
-models:
-  nano: {source: nano, hidden: 16, layers: 1, heads: 2, feed_forward: 32, context: 96}
-datasets:
-  chain: {source: generate, task: chain, train: 8, eval: 4, levels: [1]}
-training: {steps: 2, prompts: 4, rollouts: 2, max_response: 8, save_every: 1}
-evaluation: {every: 2}
-methods:
-  grpo: {curriculum: uniform}
-experiments:
-  table1: {models: [nano], datasets: [chain], methods: [grpo]}
-"""
-)
-CHAIN = ("--dataset", "chain")
-NANO = ("--model", "nano")
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def message(self) -> str:
-        """The one line of a user's error."""
-        assert self.code == 2, self.err
-        assert self.err.endswith("\n"), self.err
-        assert self.err.count("\n") == 1, self.err
-        assert self.err.startswith("gainrl: "), self.err
-        return self.err.removeprefix("gainrl: ").rstrip("\n")
-
-
-@dataclass
-class Place:
-    """A folder with a preset, and the command line in it."""
-
-    folder: Path
-    capture: Any
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "results"
-
-    @property
-    def home(self) -> Path:
-        return self.root / "bad"
-
-    def preset(self, **changes: Any) -> Path:
-        path = self.folder / "preset.yaml"
-        path.write_text(yaml.safe_dump({**copy.deepcopy(PRESET), **changes}))
-        return path
-
-    def gainrl(self, *arguments: str, **changes: Any) -> Outcome:
-        """Run a stage in this process."""
-        self.capture.readouterr()
-        preset = str(self.preset(**changes))
-        code = cli.main([*arguments, "--preset", preset, "--root", str(self.root)])
-        out, err = self.capture.readouterr()
-        return Outcome(code, out, err)
-
-    def process(self, *arguments: str, **changes: Any) -> Outcome:
-        """Run a stage in a process of its own."""
-        preset = str(self.preset(**changes))
-        command = [sys.executable, "-m", "gainrl.cli", *arguments, "--preset", preset]
-        done = subprocess.run(
-            [*command, "--root", str(self.root)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
-
-    def succeed(self, *arguments: str, **changes: Any) -> None:
-        outcome = self.gainrl(*arguments, **changes)
-        assert outcome.code == 0, outcome.err
-
-    def files(self) -> list[str]:
-        """Everything below the root but the tracking store."""
-        found = (path for path in self.root.rglob("*") if not path.is_dir())
-        names = sorted(str(path.relative_to(self.root)) for path in found)
-        return [name for name in names if not name.startswith("ml")]
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    for name in ("GAINRL_DATA_DIR", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def place(tmp_path, capfd):
-    return Place(tmp_path, capfd)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A root with data, model and tracking store, made once; tests take copies."""
-    folder = tmp_path_factory.mktemp("made")
-    preset = folder / "preset.yaml"
-    preset.write_text(yaml.safe_dump(PRESET))
-    common = ["--preset", str(preset), "--root", str(folder / "results")]
-    for stage in (["tracking", "init"], ["data", *CHAIN], ["model", *NANO]):
-        assert cli.main([*stage, *common]) == 0
-    return folder
-
-
-@pytest.fixture
-def ready(made, place):
-    """A place where everything is there but what needs signals or training."""
-    shutil.copytree(made / "results", place.root)
-    index = place.home / "tracking.json"
-    index.write_text(index.read_text().replace(str(made), str(place.folder)))
-    return place
-
-
-@pytest.fixture
-def small_disk(place):
-    """The root on a file system of 96 KiB."""
-    if os.name != "posix" or os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small file system")
-    place.root.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(place.root)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot mount a small file system: {done.stderr.strip()}")
-    yield place
-    # Lazily: MLflow may still hold the store's file open.
-    subprocess.run(["umount", "--lazy", str(place.root)], check=True)
-
-
-def from_file(path: Path, **more: Any) -> dict[str, Any]:
-    return {**PRESET["datasets"], "mine": {"source": "file", "train_file": str(path), **more}}
-
 
 # --- names and presets ---------------------------------------------------------------------------
 
@@ -434,58 +291,3 @@ def test_a_checkpoint_of_another_configuration(ready, monkeypatch):
     ready.succeed(*train)
     assert (folder / "done.json").exists()
     assert len(read_lines(folder / "steps.jsonl")) == 2
-
-
-# --- full disks ----------------------------------------------------------------------------------
-
-
-def test_a_full_disk_while_writing_data(small_disk):
-    path = small_disk.folder / "mine.jsonl"
-    rows = [{"question": f"{row} " + os.urandom(64).hex(), "answer": row} for row in range(4000)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    message = small_disk.gainrl("data", "--dataset", "mine", datasets=from_file(path)).message
-    target = small_disk.home / "data" / "mine" / "train.parquet"
-    assert message == f"{target}: cannot write: No space left on device"
-    assert small_disk.files() == []
-
-
-def test_a_full_disk_while_writing_a_model(small_disk):
-    models = {"nano": {"source": "nano"}}  # two megabytes
-    message = small_disk.gainrl("model", *NANO, models=models).message
-    target = small_disk.home / "models" / "nano"
-    assert message.startswith(f"{target}: cannot write the model: ")
-    assert "No space left on device" in message
-    assert small_disk.files() == []
-    assert list((small_disk.home / "models").iterdir()) == []
-
-
-def test_a_full_disk_while_making_the_tracking_store(small_disk):
-    message = small_disk.gainrl("tracking", "init").message
-    assert message.startswith("tracking store sqlite:///")
-    assert "disk is full" in message
-    assert not (small_disk.home / "tracking.json").exists()
-
-
-def test_a_full_disk_while_keeping_the_trained_model(ready, monkeypatch):
-    from safetensors import SafetensorError
-    from transformers import PreTrainedModel
-
-    ready.succeed("evaluate", *NANO, "--benchmark", "chain")
-
-    def full(_self, folder, **_options):
-        Path(folder).mkdir()
-        (Path(folder) / "model.safetensors").write_bytes(b"half")
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
-
-    train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
-    with monkeypatch.context() as patched:
-        patched.setattr(PreTrainedModel, "save_pretrained", full)
-        message = ready.gainrl(*train).message
-    (folder,) = ready.home.glob("runs/nano/chain/grpo/seed0")
-    assert message.startswith(f"{folder / 'model'}: cannot write the model: ")
-    assert not (folder / "done.json").exists()
-    assert not list(folder.glob("*model*"))
-    again = ready.gainrl(*train)  # only what was missing
-    assert again.code == 0
-    assert "going on from step 2" in again.out
-    assert (folder / "model" / "model.safetensors").exists()

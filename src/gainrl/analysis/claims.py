@@ -34,7 +34,7 @@ COLUMNS = [
     *("claim", "statement", "model", "dataset", "benchmark", "quantity"),
     *("mean", "low", "high", "n", "rule", "verdict", "note"),
 ]
-SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
+VERDICTS = SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 UNITS = {
     "difference": "points",
     "decline": "points",

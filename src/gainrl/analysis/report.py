@@ -23,8 +23,6 @@ from markupsafe import Markup
 
 from gainrl.errors import DataError
 
-VERDICTS = ("supported", "not supported", "undecided")
-
 
 @dataclass(frozen=True)
 class Part:

@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl.analysis.report import VERDICTS, Claim, Part
+from gainrl.analysis.claims import COLUMNS, VERDICTS
+from gainrl.analysis.report import Claim, Part
 from gainrl.errors import DataError, nearest
-
-COLUMNS = (
-    *("claim", "statement", "model", "dataset", "benchmark", "quantity"),
-    *("mean", "low", "high", "n", "rule", "verdict", "note"),
-)
 
 
 def read_claims(path: Path) -> list[Claim]:
