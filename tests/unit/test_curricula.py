@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from outcomes import outcome
 from scipy.stats import chisquare
 
-from gainrl.curricula import REGISTRY, Outcome, Setting, base, build, check
+from gainrl.curricula import REGISTRY, Setting, base, build, check
+from gainrl.curricula.base import NEEDS
 from gainrl.errors import ConfigError
 
 SIZE, BATCH = 40, 6
@@ -21,13 +23,6 @@ def setting(size=SIZE, batch=BATCH, seed=0, order=None, difficulty=None):
     order = np.arange(size) if order is None else order
     difficulty = np.linspace(0, 100, size) if difficulty is None else difficulty
     return Setting(size, batch, seed, np.asarray(order), np.asarray(difficulty, dtype=float))
-
-
-def outcome(rows, accuracy, signal=0.0):
-    accuracy = np.broadcast_to(np.asarray(accuracy, dtype=float), len(rows))
-    signal = np.broadcast_to(np.asarray(signal, dtype=float), len(rows))
-    zeros = np.zeros(len(rows))
-    return Outcome(np.asarray(rows), accuracy, signal, zeros, zeros.astype(np.int64))
 
 
 def moved(policy, accuracy, signal=0.0):
@@ -319,7 +314,7 @@ def test_whole_numbers_are_numbers():
 
 @pytest.mark.parametrize(("name", "need"), [("gain", "order"), ("adarft", "difficulty")])
 def test_a_missing_order_or_difficulty_is_named(name, need):
-    with pytest.raises(ConfigError, match=f"curriculum '{name}' needs the method's key '{need}'"):
+    with pytest.raises(ConfigError, match=f"curriculum '{name}' needs {NEEDS[need]}"):
         build(name, {}, Setting(SIZE, BATCH, 0))
 
 

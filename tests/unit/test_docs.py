@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outcomes import outcome
 
 from gainrl import curricula
-from gainrl.curricula import Outcome, Setting
+from gainrl.curricula import Setting
 from gainrl.data import registry
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -23,18 +24,13 @@ def undecided():
     del curricula.REGISTRY["undecided"]
 
 
-def _outcome(rows, accuracy):
-    zeros = np.zeros(len(rows))
-    return Outcome(rows, np.asarray(accuracy, dtype=float), zeros, zeros, zeros.astype(np.int64))
-
-
 @pytest.mark.usefixtures("undecided")
 def test_the_example_curriculum_prefers_undecided_prompts_and_resumes_exactly():
     setting = Setting(size=40, batch=8, seed=3)
     policy = curricula.build("undecided", {"floor": 0.001}, setting)
     everything = np.arange(40)
-    policy.observe(_outcome(everything, everything < 10))  # all solved or failed
-    policy.observe(_outcome(everything[30:], np.full(10, 0.5)))  # but for the last ten
+    policy.observe(outcome(everything, everything < 10))  # all solved or failed
+    policy.observe(outcome(everything[30:], np.full(10, 0.5)))  # but for the last ten
     drawn = np.concatenate([policy.next_batch() for _ in range(50)])
     assert (drawn >= 30).mean() > 0.9
     other = curricula.build("undecided", {"floor": 0.001}, setting)

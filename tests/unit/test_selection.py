@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from outcomes import outcome
 from presets import BASE, changed, error_of
 
 from gainrl import planning
 from gainrl.config_methods import parse_order
-from gainrl.curricula import Outcome, Setting, build
+from gainrl.curricula import Setting, build
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
 from gainrl.planning import RunKey
@@ -58,8 +59,7 @@ def test_a_selection_depends_on_the_seed_alone():
 
 def seen(rows, solved):
     accuracy = np.array([1.0 if row in solved else 0.5 for row in rows.tolist()])
-    nothing = np.zeros(len(rows))
-    return Outcome(rows, accuracy, nothing, nothing, nothing.astype(np.int64))
+    return outcome(rows, accuracy)
 
 
 def test_solved_prompts_are_never_drawn_again_while_others_are_left():

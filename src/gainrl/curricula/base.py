@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, cast, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,17 @@ from gainrl.errors import ConfigError, nearest
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one RL step saw, per prompt of the batch; all arrays are (B,).
+    """What one RL step saw, for each prompt that it rolled out; all arrays are (B,).
 
     rows: rows of the training table; accuracy: mean accuracy of the group, in [0, 1]; signal: C
-    under the current model (Eq. 9); advantage: mean absolute advantage; tokens: rollout tokens.
+    under the current model (Eq. 9), NaN where a prompt was not trained on; advantage: mean absolute
+    advantage; tokens: rollout tokens; rollouts: responses in the group; mixed: their rewards
+    differ; trained: the group was part of the update.
     """
 
     rows: IntArray
@@ -37,6 +40,9 @@ class Outcome:
     signal: FloatArray
     advantage: FloatArray
     tokens: IntArray
+    rollouts: IntArray
+    mixed: BoolArray
+    trained: BoolArray
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,9 @@ class Setting:
     """What a policy is built for.
 
     size: prompts in the training table; batch: prompts a step; seed: of the run; order: (N,) rows
-    from rank 0 on; difficulty: (N,) in [0, 100]. The last two are None where the method has none.
+    from rank 0 on; difficulty: (N,) in [0, 100]; rollouts: responses a prompt; categories: (N,)
+    codes from 0 on; features: name -> (N,), what the prefill of the start model says. What a method
+    or a data set does not have is None.
     """
 
     size: int
@@ -52,6 +60,9 @@ class Setting:
     seed: int
     order: IntArray | None = None
     difficulty: FloatArray | None = None
+    rollouts: int = 8
+    categories: IntArray | None = None
+    features: Mapping[str, FloatArray] | None = None
 
 
 class Curriculum(Protocol):
@@ -72,13 +83,109 @@ class Curriculum(Protocol):
         """State worth plotting; logged every step under `curriculum/`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All state, as plain numbers, lists and dicts."""
+        """All state, as plain numbers, lists and dicts; taken between steps."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
 
 
+# --- several draws within a step -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to roll out next within a step.
+
+    rows: (P,) distinct rows; rollouts: (P,) responses to each, at least 1. purpose: `group` if they
+    join the prompt's group, which has all of its responses of this step; `estimate` if they only
+    tell its accuracy, under the current model; `free` if besides their tokens are not counted,
+    which is for controls that know what nobody knows.
+    """
+
+    rows: IntArray
+    rollouts: IntArray
+    purpose: Literal["group", "estimate", "free"] = "group"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups rolled out so far in a step, in the order of their first request; all (P,).
+
+    rows, rollouts, accuracy, mixed, tokens: as in Outcome.
+    """
+
+    rows: IntArray
+    rollouts: IntArray
+    accuracy: FloatArray
+    mixed: BoolArray
+    tokens: IntArray
+
+    @classmethod
+    def none(cls) -> Groups:
+        """Before the first request."""
+        whole, real = np.empty(0, dtype=np.int64), np.empty(0)
+        return cls(whole, whole, real, np.empty(0, dtype=bool), whole)
+
+
+class SeveralDraws(Curriculum, Protocol):
+    """A policy that may draw several times within a step: a trainer that can, uses `draw`.
+
+    several_draws: False if, with its parameters, one call of `next_batch` is a whole step.
+    """
+
+    several_draws: bool
+
+    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
+        """What to roll out next, or None if the step has enough.
+
+        Args:
+            seen: the step's groups so far; empty at its start.
+            estimates: the answer to the request before, if that was no `group`.
+        """
+
+    def keep(self, seen: Groups) -> IntArray:
+        """Positions in `seen` to train on, in that order; at least one. After the last draw."""
+
+
+@dataclass(frozen=True)
+class OneDraw:
+    """Any policy as one whose step is a single draw, all of it trained on."""
+
+    policy: Curriculum
+    rollouts: int
+
+    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
+        """`next_batch`, once."""
+        if len(seen.rows):
+            return None
+        rows = self.policy.next_batch()
+        return Request(rows, np.full(len(rows), self.rollouts))
+
+    def keep(self, seen: Groups) -> IntArray:
+        """Everything."""
+        return np.arange(len(seen.rows))
+
+
+def draws_several(policy: Curriculum) -> bool:
+    """Whether a policy, with its parameters, needs a trainer that asks it `draw`."""
+    return bool(getattr(policy, "several_draws", False))
+
+
+def in_draws(policy: Curriculum, rollouts: int) -> SeveralDraws | OneDraw:
+    """The `draw` and `keep` of any policy; `rollouts` are those of the preset."""
+    return cast(SeveralDraws, policy) if draws_several(policy) else OneDraw(policy, rollouts)
+
+
+# --- the registry --------------------------------------------------------------------------------
+
 REGISTRY: dict[str, type] = {}
+NEEDS = {
+    "order": "the method's key 'order'",
+    "difficulty": "the method's key 'difficulty'",
+    "categories": "a data set with the column 'category'",
+    "features": "prefill scores",
+}
+"""What a policy may list in `needs`, and what that asks for."""
 Policy = TypeVar("Policy", bound=type)
 
 
@@ -136,7 +243,7 @@ def build(name: str, parameters: Mapping[str, Any], setting: Setting) -> Curricu
     policy = check(name, parameters, "curriculum")(**parameters)
     for need in policy.needs:
         if getattr(setting, need) is None:
-            raise ConfigError(f"curriculum '{name}' needs the method's key '{need}'")
+            raise ConfigError(f"curriculum '{name}' needs {NEEDS[need]}")
     if setting.batch > setting.size:
         raise ConfigError(
             f"training.prompts is {setting.batch}, but the data set has {setting.size} prompts"
