@@ -36,3 +36,8 @@ def test_every_pass_is_counted(changes, algorithm, passes):
 
 def test_each_step_has_its_own_tokens():
     assert step_flops(2, [1, 0], [4, 5], LOCAL, "grpo").tolist() == [80, 80]
+
+
+def test_tokens_that_are_not_trained_on_have_the_rollouts_pass_only():
+    # 60 tokens, 25 of them idle: 60 x 2 + 35 x 6 = 330
+    assert step_flops(1, [10], [50], LOCAL, "grpo", [25]).tolist() == [330]

@@ -103,7 +103,7 @@ def reference_estimates(model, prompts, rollouts, section):
             value = plain_values(model, prompt, response).double().numpy()
         later = np.append(value[1:], 0.0)
         delta = section.discount * later - value
-        delta[-1] += rollouts.rewards.flatten()[k].item()
+        delta[-1] += rollouts.rewards[k].item()
         powers = (section.discount * section.gae_lambda) ** np.arange(len(delta))
         sums = [powers[: len(delta) - t] @ delta[t:] for t in range(len(delta))]
         values.append(value)
@@ -260,7 +260,7 @@ def test_the_record_has_grpos_keys_and_the_critics(make):
     for key in ("accuracy", "signal", "zero_variance", "rollout_tokens", "truncated"):
         assert record[key] == pytest.approx(plain[key], abs=1e-6), key
     credited, _ = twin._credit(twin._roll_out())
-    advantages = credited.advantages.flatten(0, 1)
+    advantages = credited.advantages
     each = [
         float(row[: len(response)].abs().mean())
         for row, response in zip(advantages, credited.responses, strict=True)

@@ -23,7 +23,6 @@ from trainers import (
 
 from gainrl.errors import ModelError
 from gainrl.signals import prefill
-from gainrl.training.local.loop import Rollouts
 from gainrl.training.packing import (
     Branch,
     check_packable,
@@ -106,7 +105,7 @@ def reference_update(model, start, prompts, rollouts, chosen, options):
         prompt, response = prompts.tokens[rollouts.rows[i]], rollouts.responses[k]
         now, _ = plain_log_probabilities(model, prompt, response, options.temperature)
         ratio = torch.exp(now - now.detach())
-        advantage = rollouts.advantages[i, k % group]
+        advantage = rollouts.advantages[k]
         loss = loss - (ratio * advantage).sum() / tokens
         if options.kl:
             with torch.no_grad():
@@ -207,10 +206,7 @@ def test_several_updates_a_step_start_from_the_same_old_policy(make, prompts, gr
 
     # the second update, by hand: weights after the first, ratios to the weights before it
     middle = make(mini_batch=2, lr=0.05)
-    first = Rollouts(
-        rollouts.rows[:2], rollouts.responses[:8], rollouts.rewards[:2], rollouts.advantages[:2]
-    )
-    middle._update(first)
+    middle._update(rollouts.take(np.arange(2)))
     model, total = middle.model, 0
     model.zero_grad()
     tokens = sum(len(rollouts.responses[k]) for k in range(8, 16))
@@ -220,7 +216,7 @@ def test_several_updates_a_step_start_from_the_same_old_policy(make, prompts, gr
         now, _ = plain_log_probabilities(model, prompt, rollouts.responses[k], 1.0)
         with torch.no_grad():
             old, _ = plain_log_probabilities(plain, prompt, rollouts.responses[k], 1.0)
-        ratio, advantage = (now - old).exp(), rollouts.advantages[k // 4, k % 4]
+        ratio, advantage = (now - old).exp(), rollouts.advantages[k]
         outside += int(((ratio - 1).abs() > 0.2).sum())
         bound = ratio.clamp(0.8, 1.2) * advantage
         total = total - torch.minimum(ratio * advantage, bound).sum() / tokens
@@ -249,7 +245,7 @@ def test_groups_without_variance_get_no_gradient_and_are_counted(make, table, pr
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
     alone = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
     rollouts = trainer._roll_out()
-    assert rollouts.advantages.any(1).tolist() == [True, False, True, False]
+    assert (~rollouts.idle).tolist() == [True, False, True, False]
     trainer._update(rollouts)
     expected, _ = reference_update(alone.model, None, prompts, rollouts, range(4), trainer.settings)
     for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
@@ -264,7 +260,7 @@ def test_groups_without_variance_still_feel_the_kl_loss(make, table, prompts, gr
     start = copy.deepcopy(trainer.model)
     nudge(trainer.model)
     plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()
-    assert rollouts.advantages.any(1).tolist() == [False, False, True, False]
+    assert (~rollouts.idle).tolist() == [False, False, True, False]
     trainer._update(rollouts)
     expected, _ = reference_update(plain, start, prompts, rollouts, range(4), trainer.settings)
     for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
@@ -316,10 +312,11 @@ def test_the_record_and_the_outcome_say_what_happened(make, tokenizer, table):
     outcome = policy.outcome
     assert outcome.rows.tolist() == [3, 1, 0, 7]
     assert outcome.tokens.tolist() == lengths.sum(1).tolist()
-    np.testing.assert_array_equal(outcome.accuracy, rollouts.rewards.double().mean(1))
-    np.testing.assert_allclose(outcome.advantage, rollouts.advantages.abs().mean(1), rtol=1e-6)
+    rewards, advantages = (v.double().view(4, 4) for v in (rollouts.rewards, rollouts.advantages))
+    np.testing.assert_array_equal(outcome.accuracy, rewards.mean(1))
+    np.testing.assert_allclose(outcome.advantage, advantages.abs().mean(1), rtol=1e-6)
     assert outcome.signal.mean() == pytest.approx(record["signal"])
-    assert all(re.fullmatch(r"seconds_(rollout|train|step)", key) for key in seconds)
+    assert all(re.fullmatch(r"seconds_(rollout|train|step|curriculum)", key) for key in seconds)
     assert all(isinstance(value, int | float) for value in record.values())
 
 
@@ -327,7 +324,7 @@ def test_an_answer_that_ends_at_the_limit_is_not_truncated(make):
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), max_response=3)
     rollouts = trainer._roll_out()
     rollouts.responses = [[5, 6, END], [5, 6, 7], [5, END], [5, 6, 8]] * 4
-    record = trainer._record(rollouts, np.zeros(4), {})
+    record = trainer._record(rollouts, rollouts, np.zeros(4), {})
     assert record["truncated"] == 0.5
 
 

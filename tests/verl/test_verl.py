@@ -167,7 +167,9 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
         load_model(folder, trained=True), tokenizer, prompts, list(table["answer"]), curriculum,
         settings, 0, lambda *_: 0.0,
     )  # fmt: skip
-    recorded = Rollouts(np.array(rows), responses, rewards, group_advantages(rewards))
+    sizes = np.full(len(rows), rewards.shape[1])
+    advantages = group_advantages(rewards).flatten()
+    recorded = Rollouts(np.array(rows), sizes, responses, rewards.flatten(), advantages)
     trainer._roll_out = lambda: recorded
     record, _ = trainer.step()
     first = read_lines(resumed.folder / "steps.jsonl")[0]

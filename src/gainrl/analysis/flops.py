@@ -48,6 +48,7 @@ def step_flops(
     response_tokens: ArrayLike,
     training: Mapping[str, Any],
     algorithm: str,
+    idle_tokens: ArrayLike = 0,
 ) -> FloatArray:
     """(steps,) FLOP of RL steps.
 
@@ -60,7 +61,11 @@ def step_flops(
         response_tokens: (steps,) tokens of all rollouts of a step.
         training: as for `per_token`, with rollouts.
         algorithm: grpo or ppo.
+        idle_tokens: (steps,) of them, tokens that were rolled out and not trained on (a policy that
+            draws several times in a step): they have the rollout's pass only.
     """
     copies = training["rollouts"] if training["backend"] == "verl" else 1
     prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
-    return parameters * per_token(training, algorithm) * (copies * prompts + responses)
+    passes, idle = per_token(training, algorithm), np.asarray(idle_tokens, float)
+    everything = passes * (copies * prompts + responses)
+    return parameters * (everything - (passes - FORWARD) * idle)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from gainrl.analysis.flops import step_flops
 from gainrl.analysis.runs import Group, Run
@@ -33,7 +34,11 @@ def run_flops(run: Run, parameters: int) -> FloatArray:
     """(steps,) FLOP of a run's RL steps; `parameters` are the policy's."""
     algorithm = run.config["slice"]["method"]["algorithm"]
     prompts, responses = run.steps["prompt_tokens"], run.steps["rollout_tokens"]
-    return step_flops(parameters, prompts, responses, run.config["training"], algorithm)
+    idle: pd.Series | float = 0.0
+    if "trained_rollout_tokens" in run.steps:
+        trained = run.steps["trained_prompt_tokens"] + run.steps["trained_rollout_tokens"]
+        idle = prompts + responses - trained
+    return step_flops(parameters, prompts, responses, run.config["training"], algorithm, idle)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,15 @@ import torch
 
 from gainrl.config import Scoring, Training
 from gainrl.curricula import Curriculum, Outcome
+from gainrl.curricula.base import draws_several
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
-from gainrl.training.local.objective import group_advantages, policy_loss
+from gainrl.training.local.objective import policy_loss
+from gainrl.training.local.rollouts import Rollouts, gather
 from gainrl.training.packing import (
     Branch,
     Packed,
@@ -33,48 +34,6 @@ from gainrl.training.packing import (
 )
 
 DEFAULT_SCORING = Scoring()
-
-
-@dataclass
-class Rollouts:
-    """One step's P prompts with G responses each; responses of a prompt stand together.
-
-    rows: (P,) rows of the training table; rewards, advantages: (P, G).
-    """
-
-    rows: np.ndarray
-    responses: list[list[int]]
-    rewards: torch.Tensor
-    advantages: torch.Tensor
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """(P * G,) tokens of each response."""
-        return np.array([len(response) for response in self.responses])
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """(P,) rollout tokens."""
-        return self.lengths.reshape(len(self.rows), -1).sum(1)
-
-    @property
-    def even(self) -> torch.Tensor:
-        """(P,) bool: groups of equal rewards."""
-        return (self.rewards == self.rewards[:, :1]).all(1)
-
-    @property
-    def idle(self) -> torch.Tensor:
-        """(P,) bool: prompts without a policy gradient, since all their advantages are 0."""
-        return ~self.advantages.flatten(1).any(1)
-
-    @property
-    def spread(self) -> torch.Tensor:
-        """(P,) mean absolute advantage."""
-        return self.advantages.abs().mean(1)
-
-    def advantages_of(self, packed: Packed) -> torch.Tensor:
-        """(T,) advantages of a micro-batch's target tokens."""
-        return self.advantages.flatten()[packed.branch]
 
 
 class LocalTrainer:
@@ -127,19 +86,12 @@ class LocalTrainer:
         began = time.perf_counter()
         rollouts = self._roll_out()
         rolled = time.perf_counter()
-        rollouts, learned = self._credit(rollouts)
-        signal, losses = self._update(rollouts)
+        trained, learned = self._credit(rollouts.trained)
+        signal, losses = self._update(trained)
         self.step_number += 1
-        record = self._record(rollouts, signal, {**losses, **learned})
-        self.curriculum.observe(
-            Outcome(
-                rows=rollouts.rows,
-                accuracy=rollouts.rewards.mean(1).double().numpy(),
-                signal=signal,
-                advantage=rollouts.spread.double().numpy(),
-                tokens=rollouts.tokens,
-            )
-        )
+        record = self._record(rollouts, trained, signal, {**losses, **learned})
+        updated = time.perf_counter()
+        self.curriculum.observe(self._outcome(rollouts, trained, signal))
         for key, value in self.curriculum.metrics().items():
             record[f"curriculum/{key}"] = float(value)
         ended = time.perf_counter()
@@ -147,26 +99,33 @@ class LocalTrainer:
             "seconds_rollout": rolled - began,
             "seconds_train": ended - rolled,
             "seconds_step": ended - began,
+            "seconds_curriculum": self.choosing + ended - updated,
         }
 
     def _roll_out(self) -> Rollouts:
-        settings = self.settings
-        rows = self.curriculum.next_batch()
+        began, self.answering = time.perf_counter(), 0.0
+        rollouts = gather(self.curriculum, self.settings.rollouts, self._respond)
+        self.choosing = time.perf_counter() - began - self.answering
+        return rollouts
+
+    def _respond(self, rows: np.ndarray, rollouts: int) -> tuple[list[list[int]], list[float]]:
+        """Responses to some rows, `rollouts` each, and their rewards."""
+        began, settings = time.perf_counter(), self.settings
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
         with autocast(self.device):
             responses = generate(
                 self.model,
                 [self.prompts.tokens[row] for row in rows],
-                settings.rollouts,
+                rollouts,
                 sampling,
                 self.generator,
                 ends=self.ends,
                 pad=self.pad,
             )
         texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
-        golds = [self.answers[row] for row in rows for _ in range(settings.rollouts)]
-        rewards = torch.tensor(self.reward(texts, golds)).view(len(rows), settings.rollouts)
-        return Rollouts(rows, responses, rewards, group_advantages(rewards))
+        rewards = self.reward(texts, [self.answers[row] for row in rows for _ in range(rollouts)])
+        self.answering += time.perf_counter() - began
+        return responses, list(rewards)
 
     def _credit(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, float]]:
         """The rollouts with the advantages to train on, and what to record of these."""
@@ -263,14 +222,16 @@ class LocalTrainer:
     def _mini_batches(self, rollouts: Rollouts) -> list[list[Row]]:
         """The packed rows of each mini-batch; a group stays whole."""
         count, size = len(rollouts.rows), self.settings.mini_batch or len(rollouts.rows)
-        return [self._rows_of(rollouts, range(at, at + size)) for at in range(0, count, size)]
+        return [
+            self._rows_of(rollouts, range(at, min(at + size, count)))
+            for at in range(0, count, size)
+        ]
 
     def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[Row]:
         """Packed rows of some prompts of the batch (positions in the batch)."""
-        group = self.settings.rollouts
-        rows = []
+        starts, rows = rollouts.starts, []
         for i in chosen:
-            responses = range(i * group, (i + 1) * group)
+            responses = range(starts[i], starts[i] + rollouts.sizes[i])
             branches = [Branch(k, rollouts.responses[k]) for k in responses]
             trunk = self.prompts.tokens[rollouts.rows[i]]
             rows += split_rows(trunk, branches, self.settings.row_tokens, i)
@@ -284,22 +245,54 @@ class LocalTrainer:
             for batch in micro_batches(part, self.settings.micro_batch_tokens):
                 yield pack(batch, self.pad)
 
+    def _outcome(self, rollouts: Rollouts, trained: Rollouts, signal: np.ndarray) -> Outcome:
+        """What the curriculum learns from: every group, also those that were not trained on."""
+        kept = slice(None) if rollouts.kept is None else rollouts.kept
+        measured, spread = np.full((2, len(rollouts.rows)), np.nan)
+        measured[kept], spread[kept] = signal, trained.spread.double().numpy()
+        seen = rollouts.groups()
+        return Outcome(
+            rows=seen.rows,
+            accuracy=seen.accuracy,
+            signal=measured,
+            advantage=spread,
+            tokens=seen.tokens,
+            rollouts=seen.rollouts,
+            mixed=seen.mixed,
+            trained=~np.isnan(spread),
+        )
+
     def _record(
-        self, rollouts: Rollouts, signal: np.ndarray, losses: dict[str, float]
+        self,
+        rollouts: Rollouts,
+        trained: Rollouts,
+        signal: np.ndarray,
+        losses: dict[str, float],
     ) -> dict[str, Any]:
         """The step record: everything in it is determined by the configuration."""
-        lengths = rollouts.lengths
+        lengths, accuracy = rollouts.lengths, float(rollouts.accuracy.double().mean())
         truncated = [response[-1] not in self.ends for response in rollouts.responses]
+        several = {}
+        if draws_several(self.curriculum):
+            several = {
+                "groups": len(rollouts.rows),
+                "trained_groups": len(trained.rows),
+                "trained_prompt_tokens": int(self.prompts.lengths[trained.rows].sum()),
+                "trained_rollout_tokens": int(trained.lengths.sum()),
+                "estimate_tokens": rollouts.estimated,
+                "free_tokens": rollouts.free,
+            }
         return {
             "step": self.step_number,
-            "accuracy": float(rollouts.rewards.double().mean()),
-            "reward": float(rollouts.rewards.double().mean()),
+            "accuracy": accuracy,
+            "reward": accuracy,
             "signal": float(signal.mean()),
             "zero_variance": float(rollouts.even.double().mean()),
-            "rollout_tokens": int(lengths.sum()),
+            "rollout_tokens": int(lengths.sum()) + rollouts.estimated,
             "prompt_tokens": int(self.prompts.lengths[rollouts.rows].sum()),
             "response_length": float(lengths.mean()),
             "truncated": float(np.mean(truncated)),
+            **several,
             **losses,
         }
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from gainrl.training.local.critic import Critic
-from gainrl.training.local.loop import LocalTrainer, Rollouts
+from gainrl.training.local.loop import LocalTrainer
+from gainrl.training.local.rollouts import Rollouts, by_group
 from gainrl.training.packing import Packed
 
 
 class TokenRollouts(Rollouts):
-    """Rollouts whose advantages are (P, G, N), one a token, 0 after a response's last token."""
+    """Rollouts whose advantages are (R, N), one a token, 0 after a response's last token."""
 
     @property
     def spread(self) -> torch.Tensor:
         """(P,) mean over a prompt's responses of the mean absolute advantage of their tokens."""
-        lengths = torch.from_numpy(self.lengths).view(self.rewards.shape)
-        return (self.advantages.abs().sum(2) / lengths).mean(1)
+        means = self.advantages.abs().sum(1) / torch.from_numpy(self.lengths)
+        return by_group(means, self.sizes, lambda group: group.mean(1))
 
     def advantages_of(self, packed: Packed) -> torch.Tensor:
         """(T,) advantages of a micro-batch's target tokens."""
-        return self.advantages.flatten(0, 1)[packed.branch, packed.places]
+        return self.advantages[packed.branch, packed.places]
 
 
 class PPOTrainer(LocalTrainer):
@@ -39,9 +41,9 @@ class PPOTrainer(LocalTrainer):
 
     def _credit(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, float]]:
         parts, lengths = self._mini_batches(rollouts), torch.from_numpy(rollouts.lengths)
-        advantages, learned = self.critic.learn(parts, rollouts.rewards.flatten(), lengths)
-        shaped = advantages.cpu().view(*rollouts.rewards.shape, -1)
-        return TokenRollouts(rollouts.rows, rollouts.responses, rollouts.rewards, shaped), learned
+        advantages, learned = self.critic.learn(parts, rollouts.rewards, lengths)
+        known = {field.name: getattr(rollouts, field.name) for field in fields(rollouts)}
+        return TokenRollouts(**{**known, "advantages": advantages.cpu()}), learned
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

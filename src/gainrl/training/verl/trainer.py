@@ -85,7 +85,7 @@ class CurriculumTrainer(PPOTrainerSync):
         self.job = json.loads(Path(self.config.gainrl.job).read_text(encoding="utf-8"))
         self.folder = Path(self.job["folder"])
         spec = self.job["curriculum"]
-        optional = {
+        optional: dict[str, Any] = {
             name: None if spec[name] is None else np.array(spec[name])
             for name in ("order", "difficulty")
         }
@@ -186,14 +186,17 @@ class CurriculumTrainer(PPOTrainerSync):
         rows = np.array([self.row_of[key.split("_")[0]] for key in real])
         drawn = self.train_dataloader.rows
         groups = [np.flatnonzero(rows == row) for row in drawn]
+        even = np.array([np.ptp(reward[group]) == 0 for group in groups])
         outcome = Outcome(
             rows=drawn,
             accuracy=np.array([reward[group].mean() for group in groups]),
             signal=np.array([signal[group].mean() for group in groups]),
             advantage=np.array([spread[group].mean() for group in groups]),
             tokens=np.array([tokens[group].sum() for group in groups]),
+            rollouts=np.array([len(group) for group in groups]),
+            mixed=~even,
+            trained=np.ones(len(drawn), dtype=bool),
         )
-        even = [np.ptp(reward[group]) == 0 for group in groups]
         explained = {}
         if self.use_critic:
             values, returns = (torch.cat(data[name].unbind()) for name in ("values", "returns"))
@@ -202,7 +205,7 @@ class CurriculumTrainer(PPOTrainerSync):
             "accuracy": float(reward.mean()),
             "reward": float(reward.mean()),
             "signal": float(outcome.signal.mean()),
-            "zero_variance": float(np.mean(even)),
+            "zero_variance": float(even.mean()),
             "rollout_tokens": int(tokens.sum()),
             "prompt_tokens": sum(self.job["prompt_lengths"][row] for row in drawn),
             "response_length": float(tokens.mean()),

@@ -1,0 +1,199 @@
+"""A step's rollouts: groups of responses of any size, and how a curriculum gathers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from gainrl.curricula.base import Curriculum, Groups, IntArray, Request, in_draws
+from gainrl.training.local.objective import group_advantages
+from gainrl.training.packing import Packed
+
+
+@dataclass
+class Rollouts:
+    """P groups, R responses in all; those of a group stand together.
+
+    rows: (P,) rows of the training table; sizes: (P,) responses of each; responses: R token lists;
+    rewards, advantages: (R,). kept: positions of the groups that are trained on, None for all;
+    estimated, free: tokens of responses that only told an accuracy, counted or not.
+    """
+
+    rows: IntArray
+    sizes: IntArray
+    responses: list[list[int]]
+    rewards: torch.Tensor
+    advantages: torch.Tensor
+    kept: IntArray | None = None
+    estimated: int = 0
+    free: int = 0
+
+    @property
+    def starts(self) -> IntArray:
+        """(P,) index of each group's first response."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @property
+    def lengths(self) -> IntArray:
+        """(R,) tokens of each response."""
+        return np.array([len(response) for response in self.responses], dtype=np.int64)
+
+    @property
+    def tokens(self) -> IntArray:
+        """(P,) rollout tokens."""
+        return np.add.reduceat(self.lengths, self.starts)
+
+    @property
+    def accuracy(self) -> torch.Tensor:
+        """(P,) mean reward."""
+        return by_group(self.rewards, self.sizes, lambda group: group.mean(1))
+
+    @property
+    def even(self) -> torch.Tensor:
+        """(P,) bool: groups of equal rewards."""
+        return by_group(self.rewards, self.sizes, lambda group: (group == group[:, :1]).all(1))
+
+    @property
+    def idle(self) -> torch.Tensor:
+        """(P,) bool: prompts without a policy gradient, since all their advantages are 0."""
+        return by_group(self.advantages, self.sizes, lambda group: ~group.flatten(1).any(1))
+
+    @property
+    def spread(self) -> torch.Tensor:
+        """(P,) mean absolute advantage."""
+        return by_group(self.advantages, self.sizes, lambda group: group.abs().mean(1))
+
+    def advantages_of(self, packed: Packed) -> torch.Tensor:
+        """(T,) advantages of a micro-batch's target tokens."""
+        return self.advantages[packed.branch]
+
+    @property
+    def trained(self) -> Rollouts:
+        """The groups that are trained on."""
+        return self if self.kept is None else self.take(self.kept)
+
+    def take(self, groups: IntArray) -> Rollouts:
+        """Some of the groups, by position."""
+        chosen = np.concatenate([np.arange(s, s + n) for s, n in self._spans(groups)])
+        return replace(
+            self,
+            rows=self.rows[groups],
+            sizes=self.sizes[groups],
+            responses=[self.responses[k] for k in chosen],
+            rewards=self.rewards[chosen],
+            advantages=self.advantages[chosen],
+            kept=None,
+        )
+
+    def _spans(self, groups: IntArray) -> list[tuple[int, int]]:
+        return list(zip(self.starts[groups].tolist(), self.sizes[groups].tolist(), strict=True))
+
+    def groups(self) -> Groups:
+        """What a curriculum gets to see of them."""
+        return Groups(
+            rows=self.rows,
+            rollouts=self.sizes,
+            accuracy=self.accuracy.double().numpy(),
+            mixed=~self.even.numpy(),
+            tokens=self.tokens,
+        )
+
+
+def by_group(
+    values: torch.Tensor, sizes: IntArray, compute: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Compute over groups, those of a size at a time.
+
+    Args:
+        values: (R, ...), groups one after another.
+        sizes: (P,) sizes of the groups.
+        compute: (Q, G, ...) of Q groups of size G -> (Q,).
+
+    Returns:
+        (P,).
+    """
+    starts, found = np.cumsum(sizes) - sizes, None
+    for size in np.unique(sizes):
+        at = np.flatnonzero(sizes == size)
+        part = compute(values[torch.from_numpy(starts[at][:, None] + np.arange(size))])
+        if found is None:
+            found = part.new_empty(len(sizes))
+        found[torch.from_numpy(at)] = part
+    assert found is not None
+    return found
+
+
+def advantages_by_group(rewards: torch.Tensor, sizes: IntArray) -> torch.Tensor:
+    """(R,) group advantages of (R,) rewards."""
+    starts, found = np.cumsum(sizes) - sizes, torch.empty_like(rewards)
+    for size in np.unique(sizes):
+        at = torch.from_numpy(starts[sizes == size][:, None] + np.arange(size))
+        found[at] = group_advantages(rewards[at])
+    return found
+
+
+Respond = Callable[[IntArray, int], tuple[list[list[int]], list[float]]]
+"""Roll out: (P,) rows and a group size -> P * G responses and their rewards."""
+
+
+def gather(curriculum: Curriculum, rollouts: int, respond: Respond) -> Rollouts:
+    """Ask a curriculum what to roll out until it has enough.
+
+    Args:
+        rollouts: responses a prompt, for policies that leave it to the preset.
+    """
+    policy = in_draws(curriculum, rollouts)
+    seen, estimates = _Answers(), None
+    tokens = {"group": 0, "estimate": 0, "free": 0}
+    while request := policy.draw(seen.groups(), estimates):
+        apart = request.purpose != "group"
+        into = _Answers() if apart else seen
+        tokens[request.purpose] += into.add(request, respond)
+        estimates = into.groups() if apart else None
+    found = seen.together()
+    return replace(
+        found,
+        kept=policy.keep(found.groups()),
+        estimated=tokens["estimate"],
+        free=tokens["free"],
+    )
+
+
+class _Answers:
+    """Responses and rewards by row, in the order of the rows' first request."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[list[list[int]], list[float]]] = {}
+
+    def add(self, request: Request, respond: Respond) -> int:
+        """Roll out what is asked for, prompts with equally many rollouts together; its tokens."""
+        tokens = 0
+        for row in request.rows.tolist():
+            self.found.setdefault(row, ([], []))
+        for size in np.unique(request.rollouts).tolist():
+            rows = request.rows[request.rollouts == size]
+            responses, rewards = respond(rows, size)
+            tokens += sum(map(len, responses))
+            for i, row in enumerate(rows.tolist()):
+                mine = slice(i * size, (i + 1) * size)
+                texts, values = self.found[row]
+                texts += responses[mine]
+                values += rewards[mine]
+        return tokens
+
+    def together(self) -> Rollouts:
+        """All groups, with their advantages."""
+        rows = np.array(list(self.found), dtype=np.int64)
+        sizes = np.array([len(values) for _, values in self.found.values()], dtype=np.int64)
+        rewards = torch.tensor(
+            [value for _, values in self.found.values() for value in values], dtype=torch.float32
+        )
+        responses = [text for texts, _ in self.found.values() for text in texts]
+        return Rollouts(rows, sizes, responses, rewards, advantages_by_group(rewards, sizes))
+
+    def groups(self) -> Groups:
+        """The same, for the curriculum."""
+        return self.together().groups() if self.found else Groups.none()
