@@ -64,11 +64,12 @@ class Adcl:
         if len(seen.rows):
             return None
         if estimates is not None:
-            self._estimated(estimates)
+            values = 100 * (1 - estimates.accuracy)
+            self.shift = float(np.abs(values - self.difficulty[estimates.rows]).mean())
+            self.difficulty[estimates.rows] = values
+        if estimates is not None or not self.opened:
             self._open()
-        elif not self.opened:
-            self._open()
-        if self._short():
+        if len(self._next()) < self.setting.batch:
             rows = self.parts[self.opened % len(self.parts)]
             return Request(rows, np.full(len(rows), self.answers), "estimate")
         rows = self.next_batch()
@@ -80,24 +81,15 @@ class Adcl:
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows, easiest first, by the difficulties that are known."""
-        while self._short():
+        while len(taken := self._next()) < self.setting.batch:
             self._open()
-        _, first = np.unique(self._head(), return_index=True)
-        taken = np.sort(first)[: self.setting.batch]
         batch, self.queue = self.queue[taken], np.delete(self.queue, taken)
         return batch
 
-    def _head(self) -> IntArray:
-        """What a batch is taken from: a row is queued at most twice, where an epoch ends."""
-        return self.queue[: 2 * self.setting.batch]
-
-    def _short(self) -> bool:
-        return len(np.unique(self._head())) < self.setting.batch
-
-    def _estimated(self, estimates: Groups) -> None:
-        rows, values = estimates.rows, 100 * (1 - estimates.accuracy)
-        self.shift = float(np.abs(values - self.difficulty[rows]).mean())
-        self.difficulty[rows] = values
+    def _next(self) -> IntArray:
+        """Where the next B rows are queued; where an epoch ends, a row is queued twice."""
+        _, first = np.unique(self.queue[: 2 * self.setting.batch], return_index=True)
+        return np.sort(first)[: self.setting.batch]
 
     def _open(self) -> None:
         """Queue the next chunk, sorted by the difficulties that are known."""
@@ -112,9 +104,8 @@ class Adcl:
 
     def metrics(self) -> dict[str, float]:
         """Chunk and epoch from 0; mean absolute change of difficulty in the last estimate."""
-        last = max(self.opened - 1, 0)
-        place = {"chunk": last % len(self.parts), "epoch": last // len(self.parts)}
-        return {**{key: float(value) for key, value in place.items()}, "shift": self.shift}
+        epoch, chunk = divmod(max(self.opened - 1, 0), len(self.parts))
+        return {"chunk": float(chunk), "epoch": float(epoch), "shift": self.shift}
 
     def state_dict(self) -> dict[str, Any]:
         """Difficulties, the chunks' order, the queue and the number of chunks opened."""

@@ -110,14 +110,13 @@ class Greso:
 
     def metrics(self) -> dict[str, float]:
         """The epoch, p_easy, p_hard, and the prompts skipped while the last batch was drawn."""
-        adapted = {"p_easy": self.p_easy, "p_hard": self.p_hard}
-        return {"epoch": float(self.epoch), **adapted, "skipped": float(self.skipped)}
+        shown = ("epoch", "p_easy", "p_hard", "skipped")
+        return {key: float(getattr(self, key)) for key in shown}
 
     def state_dict(self) -> dict[str, Any]:
         """Runs, queue, epoch, probabilities and random state."""
-        plain = {key: getattr(self, key) for key in ("epoch", "skipped", "p_easy", "p_hard")}
         arrays = {"run": self.run.tolist(), "queue": self.queue.tolist()}
-        return {**plain, **arrays, "rng": generator_state(self.rng)}
+        return {**self.metrics(), **arrays, "rng": generator_state(self.rng)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly."""

@@ -100,7 +100,7 @@ def _categories(table: pd.DataFrame) -> IntArray | None:
         return None
     part = table["id"].str.partition("/")[0]
     groups = table.groupby([part, table["category"].fillna("")], sort=True)
-    return groups.ngroup().to_numpy(dtype=np.int64)
+    return np.asarray(groups.ngroup(), dtype=np.int64)
 
 
 def _scaled_column(table: pd.DataFrame, path: Path) -> FloatArray:

@@ -85,7 +85,7 @@ class CurriculumTrainer(PPOTrainerSync):
         self.job = json.loads(Path(self.config.gainrl.job).read_text(encoding="utf-8"))
         self.folder = Path(self.job["folder"])
         spec = self.job["curriculum"]
-        optional = {
+        optional: dict[str, Any] = {
             name: None if spec[name] is None else np.array(spec[name])
             for name in ("order", "difficulty", "categories")
         }
