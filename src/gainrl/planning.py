@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from gainrl import curricula
 from gainrl.config import Preset, load_preset
 from gainrl.config_data import Generated, Mix, Registered
-from gainrl.config_methods import Order
+from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
@@ -57,7 +57,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             )
         key = f"methods.{name}.curriculum"
         policy = curricula.check(method.curriculum.name, method.curriculum.parameters, key)
-        for need in sorted(policy.needs):
+        for need in sorted(policy.needs & set(Method.model_fields)):  # other needs are of the data
             if getattr(method, need) is None:
                 raise ConfigError(
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"

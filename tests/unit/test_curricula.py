@@ -20,9 +20,18 @@ DIFFICULTY = np.random.default_rng(6).integers(0, 9, SIZE) * 12.5
 
 
 def setting(size=SIZE, batch=BATCH, seed=0, order=None, difficulty=None):
+    """With everything that a policy may need."""
     order = np.arange(size) if order is None else order
     difficulty = np.linspace(0, 100, size) if difficulty is None else difficulty
-    return Setting(size, batch, seed, np.asarray(order), np.asarray(difficulty, dtype=float))
+    return Setting(
+        size,
+        batch,
+        seed,
+        np.asarray(order),
+        np.asarray(difficulty, dtype=float),
+        categories=np.arange(size) % 3,
+        features={"tokens": np.arange(size) % 7.0, "c_intra": np.linspace(0, 1, size)},
+    )
 
 
 def moved(policy, accuracy, signal=0.0):
@@ -255,15 +264,30 @@ def play(policy, steps):
     return seen
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("uniform", {}),
-        ("gain", {"step": 0.1, "sigma": 0.2}),
-        ("gain", {"variant": "released"}),
-        ("adarft", {"eta": 20.0}),
-    ],
-)
+POLICIES = [
+    *((name, {}) for name in sorted(REGISTRY)),
+    ("gain", {"step": 0.1, "sigma": 0.2}),
+    ("gain", {"variant": "released"}),
+    ("adarft", {"eta": 20.0}),
+    ("adcl", {"chunks": 11}),
+    ("sec", {"tau": 0.05}),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters"), POLICIES)
+@pytest.mark.parametrize(("size", "batch"), [(40, 6), (7, 5), (6, 6), (5, 1)])
+def test_every_batch_of_every_policy_has_its_size_and_repeats_nothing(
+    name, parameters, size, batch
+):
+    policy = build(name, parameters, setting(size, batch))
+    for rows, metrics in play(policy, 30):
+        assert len(set(rows)) == len(rows) == batch
+        assert set(rows) <= set(range(size))
+        assert all(isinstance(value, float) for value in metrics.values())
+        assert all(map(math.isfinite, metrics.values()))
+
+
+@pytest.mark.parametrize(("name", "parameters"), POLICIES)
 @pytest.mark.parametrize("steps", [0, 5])
 def test_state_through_json_continues_exactly(name, parameters, steps):
     where = setting(order=ORDER, difficulty=DIFFICULTY)
@@ -312,13 +336,15 @@ def test_whole_numbers_are_numbers():
     assert build("gain", {"alpha": 2, "sigma": None}, setting()).alpha == 2
 
 
-@pytest.mark.parametrize(("name", "need"), [("gain", "order"), ("adarft", "difficulty")])
-def test_a_missing_order_or_difficulty_is_named(name, need):
+@pytest.mark.parametrize(
+    ("name", "need"), [(name, need) for name in sorted(REGISTRY) for need in REGISTRY[name].needs]
+)
+def test_what_a_policy_needs_and_lacks_is_named(name, need):
     with pytest.raises(ConfigError, match=f"curriculum '{name}' needs {NEEDS[need]}"):
         build(name, {}, Setting(SIZE, BATCH, 0))
 
 
-@pytest.mark.parametrize("name", ["uniform", "gain", "adarft"])
+@pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_a_batch_larger_than_the_table_is_refused(name):
     with pytest.raises(ConfigError, match=r"training\.prompts is 7, but .* has 6 prompts"):
         build(name, {}, setting(size=6, batch=7))

@@ -1,11 +1,13 @@
 """What the documents promise."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from outcomes import outcome
 
 from gainrl import curricula
@@ -38,6 +40,23 @@ def test_the_example_curriculum_prefers_undecided_prompts_and_resumes_exactly():
     assert [policy.next_batch().tolist() for _ in range(5)] == [
         other.next_batch().tolist() for _ in range(5)
     ]
+
+
+def test_the_table_of_curricula_is_that_of_the_registry():
+    text = (DOCS / "curricula.md").read_text(encoding="utf-8")
+    section = text.partition("## Curricula that are there")[2]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    documented = {}
+    for line in lines:
+        name, _, _, parameters, _ = (cell.strip() for cell in line[1:-1].split("|"))
+        pairs = re.findall(r"`([^`]*)`", parameters)
+        documented[name] = {
+            key: value for pair in pairs for key, value in yaml.safe_load(pair).items()
+        }
+    assert documented == {
+        name: {field.name: field.default for field in dataclasses.fields(policy) if field.init}
+        for name, policy in curricula.REGISTRY.items()
+    }
 
 
 def test_the_table_of_benchmarks_is_that_of_the_registry():

@@ -16,9 +16,10 @@ from gainrl.curricula import Setting, build
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
 from gainrl.planning import RunKey
-from gainrl.records import DIFFICULTY, ORDER, PROMPTS, read_table, write_table
+from gainrl.records import DIFFICULTY, ORDER, PROMPTS, read_table, write_json, write_table
 from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
+from gainrl.stages.runs import TrainingRun
 from gainrl.stages.training_data import training_data
 
 # --- selection by rank ---------------------------------------------------------------------------
@@ -183,11 +184,12 @@ IDS = [f"chain/train/{k}" for k in range(8)]
 HALF = {"curriculum": "gain", "order": "angle", "selection": {"share": 0.5, "slope": 1}}
 
 
-def files(root, method):
+def files(root, method, ids=IDS, **columns):
     """A context with a training table, an order (the table's reverse) and difficulties."""
     preset = planning.load(changed("methods", "gain", to=method))
     context, key = Context(preset, root), RunKey("nano", "chain", "gain", 2)
-    frame = pd.DataFrame({"id": IDS, "question": IDS, "answer": [str(k) for k in range(8)]})
+    frame = pd.DataFrame({"id": ids, "question": ids, "answer": [str(k) for k in range(8)]})
+    frame = frame.assign(**columns)
     write_table(context.layout.split("chain", "train"), frame, PROMPTS)
     order = pd.DataFrame({"rank": range(8), "id": IDS[::-1]})
     write_table(context.layout.order("nano", "chain", "angle"), order, ORDER)
@@ -212,6 +214,36 @@ def test_without_a_selection_it_sees_everything(tmp_path):
     assert data.table["id"].tolist() == IDS
     assert data.order.tolist() == list(range(8))[::-1]
     assert data.difficulty is None
+    assert data.categories is None
+
+
+def test_categories_are_codes_and_a_selection_keeps_them(tmp_path):
+    levels = [f"level {k % 3}" for k in range(8)]
+    context, key = files(tmp_path, {"curriculum": "uniform"}, category=levels)
+    assert training_data(context, key).categories.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    context, key = files(tmp_path, HALF, category=levels)
+    data = training_data(context, key)
+    assert data.categories.tolist() == [int(name[-1]) % 3 for name in data.table["id"]]
+    assert len(data.categories) == 4
+
+
+def test_parts_of_a_mix_share_no_category(tmp_path):
+    ids = [f"{part}/train/{k}" for part in ("word", "chain", "plain") for k in range(3)][:8]
+    levels = ["easy", "hard", "easy", "easy", "easy", "hard", None, None]
+    context, key = files(tmp_path, {"curriculum": "uniform"}, ids, category=levels)
+    # sorted: chain easy, chain hard, plain without any, word easy, word hard
+    assert training_data(context, key).categories.tolist() == [3, 4, 3, 0, 0, 1, 2, 2]
+    context, key = files(tmp_path, {"curriculum": "uniform"}, ids, category=[None] * 8)
+    assert training_data(context, key).categories is None
+
+
+def test_a_curriculum_is_told_the_rollouts_and_the_categories(tmp_path):
+    context, key = files(tmp_path, {"curriculum": "sec"}, category=["a", "b"] * 4)
+    write_json(context.layout.model("nano") / "gainrl.json", {"weights": "of the start"})
+    setting = TrainingRun(context, key).setting()
+    assert setting.categories.tolist() == [0, 1] * 4
+    assert setting.rollouts == context.preset.training.rollouts
+    assert build("sec", {}, setting).metrics()["q_1"] == 0
 
 
 def test_an_order_of_other_prompts_is_refused(tmp_path):

@@ -164,6 +164,8 @@ class VerlRun(TrainingRun):
                 "parameters": policy.parameters,
                 "order": _listed(setting.order),
                 "difficulty": _listed(setting.difficulty),
+                "categories": _listed(setting.categories),
+                "rollouts": setting.rollouts,
             },
         }
 

@@ -20,11 +20,15 @@ from gainrl.stages.common import Context
 
 @dataclass(frozen=True)
 class TrainingData:
-    """N prompts. order: (N,) rows from rank 0 on; difficulty: (N,) in [0, 100]; or None."""
+    """N prompts; what the method or the data set does not have is None.
+
+    order: (N,) rows from rank 0 on; difficulty: (N,) in [0, 100]; categories: (N,) codes from 0 on.
+    """
 
     table: pd.DataFrame
     order: IntArray | None
     difficulty: FloatArray | None
+    categories: IntArray | None
 
     def part(self, ranks: IntArray) -> TrainingData:
         """The prompts at some ranks; rows stay in the table's order, ranks in the order's."""
@@ -35,6 +39,7 @@ class TrainingData:
             self.table.iloc[rows].reset_index(drop=True),
             np.searchsorted(rows, chosen).astype(np.int64),
             None if self.difficulty is None else self.difficulty[rows],
+            None if self.categories is None else self.categories[rows],
         )
 
 
@@ -58,7 +63,7 @@ def training_data(context: Context, key: RunKey) -> TrainingData:
         difficulty[_rows_of(ids, values["id"].tolist(), measured)] = values["difficulty"]
     elif method.difficulty == "column":
         difficulty = _scaled_column(table, path)
-    data = TrainingData(table, order, difficulty)
+    data = TrainingData(table, order, difficulty, _categories(table))
     if method.selection is None:
         return data
     part = method.selection
@@ -84,6 +89,18 @@ def _rows_of(ids: list[str], wanted: list[str], path: Path) -> IntArray:
         odd = sorted(set(where) ^ set(wanted))[0]
         raise DataError(f"{path}: not of this training table (first difference: '{odd}')")
     return np.array([where[name] for name in wanted], dtype=np.int64)
+
+
+def _categories(table: pd.DataFrame) -> IntArray | None:
+    """(N,) codes, sorted by part and category; the parts of a mix share none.
+
+    Prompts without a category are one of their part; None if no prompt has one.
+    """
+    if "category" not in table or table["category"].isna().all():
+        return None
+    part = table["id"].str.partition("/")[0]
+    groups = table.groupby([part, table["category"].fillna("")], sort=True)
+    return np.asarray(groups.ngroup(), dtype=np.int64)
 
 
 def _scaled_column(table: pd.DataFrame, path: Path) -> FloatArray:

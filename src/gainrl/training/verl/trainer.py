@@ -87,10 +87,14 @@ class CurriculumTrainer(PPOTrainerSync):
         spec = self.job["curriculum"]
         optional: dict[str, Any] = {
             name: None if spec[name] is None else np.array(spec[name])
-            for name in ("order", "difficulty")
+            for name in ("order", "difficulty", "categories")
         }
         setting = Setting(
-            len(self.train_dataset), self.config.data.train_batch_size, self.job["seed"], **optional
+            len(self.train_dataset),
+            self.config.data.train_batch_size,
+            self.job["seed"],
+            rollouts=spec["rollouts"],
+            **optional,
         )
         self.curriculum = curricula.build(spec["name"], spec["parameters"], setting)
         self.train_dataloader = CurriculumLoader(self.train_dataset, self.curriculum)
