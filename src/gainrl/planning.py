@@ -18,6 +18,7 @@ from gainrl.config import Preset, load_preset
 from gainrl.config_data import Generated, Mix, Registered
 from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
+from gainrl.curricula.base import draws_several
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
@@ -32,7 +33,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
 
     Raises:
         ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, or a
-            method that lacks the order or difficulty its curriculum walks.
+            method that lacks the order or difficulty its curriculum walks, or draws several times
+            in a step on verl.
     """
     preset = load_preset(source)
     for name, spec in preset.datasets.items():
@@ -62,7 +64,21 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 raise ConfigError(
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
                 )
+    for key in runs(preset):
+        _check_draws(preset, key)
     return preset
+
+
+def _check_draws(preset: Preset, key: RunKey) -> None:
+    """Refuse a policy that draws several times in a step where the trainer cannot."""
+    if preset.training_for(key.dataset, key.model).backend != "verl":
+        return
+    curriculum = preset.methods[key.method].curriculum
+    if draws_several(curricula.REGISTRY[curriculum.name](**curriculum.parameters)):
+        raise ConfigError(
+            f"methods.{key.method}: curriculum '{curriculum.name}' draws several times in a step; "
+            f"training.backend 'verl' ({key.model} on {key.dataset}) draws once"
+        )
 
 
 def _check_mix(preset: Preset, name: str, spec: Mix) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from presets import BASE, changed
+from presets import BASE, changed, error_of
 
 from gainrl import planning
 from gainrl.errors import ConfigError
@@ -51,6 +51,16 @@ def test_benchmarks_are_all_that_a_runs_experiments_ask_for():
     assert planning.benchmarks_of(preset, "nano", "chain", "grpo") == ["chain", "word", "gsm"]
     assert planning.benchmarks_of(preset, "other", "chain", "adarft") == ["word", "gsm"]
     assert planning.experiments_of(preset, "nano", "chain", "grpo") == ["table1", "table2"]
+
+
+def test_a_policy_that_draws_several_times_needs_the_local_backend():
+    data = changed("methods", "grpo", to={"curriculum": {"name": "dapo", "limit": 3}})
+    planning.load(data)
+    data["overrides"] = {"other": {"training": {"backend": "verl"}}}
+    assert error_of(data) == (
+        "methods.grpo: curriculum 'dapo' draws several times in a step; "
+        "training.backend 'verl' (other on chain) draws once"
+    )
 
 
 def test_no_two_files_share_a_path():
