@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", type=Path, help="folder of a run or of a model's tests")
     show.add_argument("--problem", required=True, help="id of the problem, or its end")
     show.add_argument("--benchmark", help="only this data set")
+    line = commands.add_parser("extrapolate", help="a later checkpoint from two earlier ones")
+    line.add_argument("--from", dest="first", type=Path, required=True, help="model at step T0")
+    line.add_argument("--to", dest="second", type=Path, required=True, help="model at step T1")
+    line.add_argument("--steps", type=int, nargs=3, required=True, metavar=("T0", "T1", "T"))
+    line.add_argument("--out", type=Path, required=True, help="folder to write")
+    line.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], help="default: T1's")
     claims = add("claims", "verdicts on the preset's claims", "out")
     claims.add_argument("--scope", choices=["all", "first"], default="all")
     tracking = add("tracking", "set up the tracking store, or check it against the run folders")
@@ -104,6 +110,13 @@ def _run(arguments: argparse.Namespace) -> None:
         from gainrl.stages import show
 
         show.show_problem(arguments.run, arguments.problem, arguments.benchmark)
+        return
+    if arguments.command == "extrapolate":
+        from gainrl.models.extrapolation import extrapolate_checkpoint
+
+        models, out = (arguments.first, arguments.second), arguments.out
+        a = extrapolate_checkpoint(*models, tuple(arguments.steps), out, arguments.dtype)
+        print(f"{out}: a = {a:g}")
         return
     preset = planning.load(arguments.preset)
     if arguments.command == "check":

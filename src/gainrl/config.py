@@ -29,6 +29,7 @@ from gainrl.config_evaluation import (
     Testing,
 )
 from gainrl.config_experiments import Column, Published
+from gainrl.config_extra import Extra
 from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
@@ -94,11 +95,17 @@ class Training(Section):
     row_tokens: Positive = 512
     save_every: Positive = 20
     keep_model: bool = True
+    extra: Extra | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> Training:
         if self.mini_batch is not None and self.prompts % self.mini_batch:
             raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
+        if self.backend == "verl" and self.extra and self.save_every % self.extra.rl:
+            raise ValueError(
+                f"save_every {self.save_every} is no multiple of extra.rl {self.extra.rl}: on verl "
+                "a run can go on only from where the policy jumped"
+            )
         return self
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from gainrl.config_data import Positive, Rate, Section
+from gainrl.config_extra import Extra
 
 Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
 WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
@@ -43,6 +44,7 @@ class Changes(Section):
     mini_batch: Positive | None = None
     rollouts: Annotated[int, Field(ge=2)] | None = None
     lr: Rate | None = None
+    extra: Extra | None = None
 
     @property
     def given(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def preset(folder: Path, **training: Any) -> dict[str, Any]:
         "VERL_PLATFORM": "cpu",
         "VERL_USE_EXTERNAL_MODULES": "cpu_platform,probe",
         "VERL_ENGINE_DEVICE": "cuda",
-        "PYTHONPATH": str(SHIMS),
+        "PYTHONPATH": f"{SHIMS}{os.pathsep}{REPOSITORY / 'src'}",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -141,16 +141,17 @@ class Place:
             text=True,
         )
 
-    def prepare(self) -> None:
-        """Everything before training."""
+    def prepare(self, measured: bool = True) -> None:
+        """Everything before training; measured: what orders and difficulties rest on too."""
         where = ("--model", "nano", "--dataset", "sevens")
         self.gainrl("tracking", "init")
         for name in ("chain", "sevens"):
             self.gainrl("data", "--dataset", name)
         self.gainrl("model", "--model", "nano")
-        self.gainrl("score", *where)
-        self.gainrl("difficulty", *where)
-        self.gainrl("order", *where, "--order", "angle")
+        if measured:
+            self.gainrl("score", *where)
+            self.gainrl("difficulty", *where)
+            self.gainrl("order", *where, "--order", "angle")
         self.gainrl("evaluate", "--model", "nano", "--benchmark", "sevens")
 
     def train(self, method: str, seed: int = 0) -> tuple[str, ...]:

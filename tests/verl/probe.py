@@ -1,7 +1,7 @@
 """Loaded in verl's processes by VERL_USE_EXTERNAL_MODULES: notes what the tests ask about.
 
 Below the folder GAINRL_PROBE: curriculum.jsonl, a line a batch and one an outcome; batch.pt, the
-rollouts of the first step as verl has them.
+rollouts of the first step as verl has them; jump-<n>.pt, the weights at RL-Extra's nth jump.
 """
 
 import dataclasses
@@ -64,8 +64,28 @@ def keep_first_batch(trainer):
     trainer._outcome = noted
 
 
+def keep_jumps():
+    """Write theta_s and the weights right before and after each jump, and what moments are left."""
+    from gainrl.training.extra import Jumps
+
+    after = Jumps.after
+
+    def noted(self, step):
+        start, before = self.start, [weight.clone() for weight in self._weights()]
+        done = after(self, step)
+        if done:
+            kept = {"start": start, "before": before, "moments": len(self.optimizer.state)}
+            kept["after"] = [weight.clone() for weight in self._weights()]
+            FOLDER.mkdir(exist_ok=True)
+            torch.save(kept, FOLDER / f"jump-{len(list(FOLDER.glob('jump-*.pt'))):03d}.pt")
+        return done
+
+    Jumps.after = noted
+
+
 def watch():
-    """Put the notes in place; only the process that trains ever builds a curriculum."""
+    """Put the notes in place; only the process that trains ever builds a curriculum or jumps."""
+    keep_jumps()
     from gainrl import curricula
 
     build = curricula.build

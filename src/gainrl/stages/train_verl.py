@@ -50,6 +50,7 @@ class VerlRun(TrainingRun):
         python = verl_python(self.context.preset)
         self._check_tests()
         resumed = self._newest()
+        self._check_jumps(resumed)
         job = self._prepare(resumed)
         self._open()
         if resumed == 0:
@@ -66,6 +67,8 @@ class VerlRun(TrainingRun):
         write_text(self.checkpoints / "config_hash", self.config_hash)
         verl = self.context.preset.verl
         variables = {**verl.variables, "GAINRL_SEGMENTS": str(self._input("segments.npz"))}
+        if self.settings.extra:
+            variables["GAINRL_EXTRA"] = self.settings.extra.model_dump_json()
         if not self._complete():  # else only something after the last test failed
             shape = (verl.nodes, verl.gpus_per_node)
             launch.run(python, job, variables, verl.patience, *shape, self._follow)
@@ -89,6 +92,23 @@ class VerlRun(TrainingRun):
                     f"overrides.{name}: verl tests all benchmarks of a run with the settings of "
                     f"its training data ('{self.key.dataset}'), and with training.max_response"
                 )
+
+    def _check_jumps(self, resumed: int) -> None:
+        """Refuse checkpoints between two jumps: they lack the weights that the next one is from."""
+        extra, last = self.settings.extra, self.settings.steps
+        if extra is None:
+            return
+        between = [step for step in self.slice["snapshots"] if step % extra.rl]
+        if between:
+            raise ConfigError(
+                f"studies.dynamics.every: a snapshot at step {between[0]} is a checkpoint, and on "
+                f"verl these have to be at multiples of training.extra.rl ({extra.rl})"
+            )
+        if resumed % extra.rl and resumed != last:
+            raise CheckpointError(
+                f"{self.checkpoints}: step {resumed} is no multiple of training.extra.rl "
+                f"({extra.rl}); delete it to start this run anew"
+            )
 
     def _newest(self) -> int:
         """Step of verl's newest complete checkpoint, or 0."""
@@ -151,6 +171,7 @@ class VerlRun(TrainingRun):
             "seed": key.seed,
             "steps": self.settings.steps,
             "resumed": resumed,
+            "extra": self.settings.extra.model_dump() if self.settings.extra else None,
             "snapshots": {
                 str(step): str(layout.snapshot(key, step).absolute())
                 for step in self.slice["snapshots"]

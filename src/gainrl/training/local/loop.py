@@ -20,6 +20,7 @@ from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
+from gainrl.training.extra import Jumps
 from gainrl.training.local.objective import policy_loss
 from gainrl.training.local.rollouts import Rollouts, gather
 from gainrl.training.packing import (
@@ -71,6 +72,7 @@ class LocalTrainer:
             weight_decay=settings.weight_decay,
             fused=True,
         )
+        self.jumps = Jumps(self.optimizer, settings.extra) if settings.extra else None
         mixed = int(np.random.SeedSequence([seed, 21]).generate_state(1)[0])
         self.generator = torch.Generator(device=self.device).manual_seed(mixed)
         self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
@@ -90,6 +92,8 @@ class LocalTrainer:
         signal, losses = self._update(trained)
         self.step_number += 1
         record = self._record(rollouts, trained, signal, {**losses, **learned})
+        if self.jumps:
+            record["jumped"] = int(self.jumps.after(self.step_number))
         updated = time.perf_counter()
         self.curriculum.observe(self._outcome(rollouts, trained, signal))
         for key, value in self.curriculum.metrics().items():
@@ -304,6 +308,7 @@ class LocalTrainer:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "curriculum": json.dumps(self.curriculum.state_dict()),
+            **({"extra": self.jumps.state_dict()} if self.jumps else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -313,3 +318,5 @@ class LocalTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.curriculum.load_state_dict(json.loads(state["curriculum"]))
+        if self.jumps:
+            self.jumps.load_state_dict(state["extra"])

@@ -1,4 +1,4 @@
-"""verl engine plugin: the angle signal of each prompt from the old-log-probability pass.
+"""verl engine plugin: the angle signal of each prompt from the old-log-probability pass; RL-Extra.
 
 Imported by verl's workers (`actor_rollout_ref.model.external_lib`). Registered under a vendor key,
 which wins over verl's own engine. Nothing extra is run: a hook on the final norm sees the hidden
@@ -17,14 +17,18 @@ import torch
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
+from gainrl.config_extra import Extra
 from gainrl.signals.angle import angles, unit
 from gainrl.signals.taps import tapped
+from gainrl.training.extra import Jumps
 
 FIELD = "gainrl_signal"
 SECONDS = "gainrl_signal_seconds"
 """Seconds that the signal took, by sample; measured where GAINRL_TIME_SIGNAL is set."""
 SEGMENTS = "GAINRL_SEGMENTS"
 """Environment variable: the .npz of `gainrl.training.verl.launch.write_segments`."""
+EXTRA = "GAINRL_EXTRA"
+"""Environment variable: the section `training.extra` as JSON; the policy jumps where it is set."""
 VENDOR = "gainrl"
 
 
@@ -56,7 +60,31 @@ class Segments:
 
 
 class SignalEngine(FSDPEngineWithLMHead):
-    """verl's FSDP engine, which also gives (B, 1) C of every sample's prompt."""
+    """verl's FSDP engine, which also gives (B, 1) C of every sample's prompt, and may jump."""
+
+    _jumps: Jumps | None = None
+    _made = 0
+    """RL steps since the start or since the checkpoint that was loaded."""
+
+    def optimizer_step(self) -> Any:
+        """As verl's; before the first one the weights are theta_s."""
+        if self._jumps is None and EXTRA in os.environ:
+            section = Extra.model_validate_json(os.environ[EXTRA])
+            self._jumps = Jumps(self.optimizer, section)
+        return super().optimizer_step()
+
+    def lr_scheduler_step(self) -> Any:
+        """As verl's, which calls it once an RL step, after its last optimiser step: then jump."""
+        rate = super().lr_scheduler_step()
+        self._made += 1
+        if self._jumps is not None:
+            self._jumps.after(self._made)
+        return rate
+
+    def load_checkpoint(self, *arguments: Any, **named: Any) -> None:
+        """As verl's; only weights that a jump left are gone on from, so these are theta_s."""
+        super().load_checkpoint(*arguments, **named)
+        self._jumps, self._made = None, 0
 
     def forward_step(self, micro_batch: Any, loss_function: Any, forward_only: bool) -> Any:
         """As verl's; adds the signal in the forward-only pass that computes the entropy."""

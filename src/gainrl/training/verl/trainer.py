@@ -149,6 +149,8 @@ class CurriculumTrainer(PPOTrainerSync):
                 record[f"curriculum/{key}"] = float(value)
             for key, theirs in LOSSES.items():
                 record[key] = float(np.mean(metrics.get(theirs, 0.0)))
+            if self.job["extra"]:
+                record["jumped"] = int(self.global_steps % self.job["extra"]["rl"] == 0)
             if self.use_critic:
                 record["value_loss"] = float(np.mean(metrics["critic/vf_loss"]))
             append_lines(self.folder / "steps.jsonl", [{"step": self.global_steps, **record}])
