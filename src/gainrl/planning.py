@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from gainrl import curricula
 from gainrl.config import Preset, load_preset
 from gainrl.config_data import Generated, Mix, Registered
-from gainrl.config_methods import Order
+from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
@@ -56,13 +56,38 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 f"methods.{name}.inter_weight: scoring.variant 'released' has its own weight"
             )
         key = f"methods.{name}.curriculum"
-        policy = curricula.check(method.curriculum.name, method.curriculum.parameters, key)
-        for need in sorted(policy.needs):
+        curricula.check(method.curriculum.name, method.curriculum.parameters, key)
+        for need in sorted(policy_of(method).needs & set(Method.model_fields)):
             if getattr(method, need) is None:
                 raise ConfigError(
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
                 )
     return preset
+
+
+def policy_of(method: Method) -> Any:
+    """A method's curriculum as it is before a training table is there."""
+    return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
+
+
+FEATURE_TABLES = {"tokens": "scores", "angle": "scores", "states": "features"}
+"""Features of the start model's prefill by kind, and which table of its signals has them."""
+
+
+def feature_kinds(method: Method) -> tuple[str, ...]:
+    """Kinds of features that a method's curriculum reads, if it needs any.
+
+    A policy may say so with `feature_kinds`; else it gets what the score table has.
+    """
+    policy = policy_of(method)
+    if "features" not in policy.needs:
+        return ()
+    return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
+
+
+def feature_tables(method: Method) -> list[str]:
+    """Names of the tables that a method's features come from."""
+    return list(dict.fromkeys(FEATURE_TABLES[kind] for kind in feature_kinds(method)))
 
 
 def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
@@ -265,6 +290,12 @@ def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]
         "seed": evaluation.seed,
         "batch": evaluation.batch,
     }
+
+
+def features_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the components of the mean states depend on beside their input files."""
+    scoring = preset.scoring.model_dump(mode="json", include={"dtype", "batch_tokens"})
+    return {"scoring": scoring, **_prompt_slice(preset, model, dataset)}
 
 
 def table_slice(preset: Preset, experiment: str) -> dict[str, Any]:

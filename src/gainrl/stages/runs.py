@@ -116,7 +116,15 @@ class TrainingRun:
         """What the curriculum is built for."""
         data = self.data
         size, batch = len(data.table), self.settings.prompts
-        return Setting(size, batch, self.key.seed, data.order, data.difficulty)
+        return Setting(
+            size,
+            batch,
+            self.key.seed,
+            data.order,
+            data.difficulty,
+            rollouts=self.settings.rollouts,
+            features=data.features,
+        )
 
     def _test_start(self) -> None:
         for name in self.slice["benchmarks"]:

@@ -164,6 +164,9 @@ class VerlRun(TrainingRun):
                 "parameters": policy.parameters,
                 "order": _listed(setting.order),
                 "difficulty": _listed(setting.difficulty),
+                "rollouts": setting.rollouts,
+                "features": setting.features
+                and {name: _listed(values) for name, values in setting.features.items()},
             },
         }
 

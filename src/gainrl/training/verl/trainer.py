@@ -89,8 +89,14 @@ class CurriculumTrainer(PPOTrainerSync):
             name: None if spec[name] is None else np.array(spec[name])
             for name in ("order", "difficulty")
         }
+        features = spec["features"]
         setting = Setting(
-            len(self.train_dataset), self.config.data.train_batch_size, self.job["seed"], **optional
+            len(self.train_dataset),
+            self.config.data.train_batch_size,
+            self.job["seed"],
+            rollouts=spec["rollouts"],
+            features=features and {name: np.array(found) for name, found in features.items()},
+            **optional,
         )
         self.curriculum = curricula.build(spec["name"], spec["parameters"], setting)
         self.train_dataloader = CurriculumLoader(self.train_dataset, self.curriculum)
