@@ -10,6 +10,9 @@ import numpy as np
 from gainrl.curricula.base import Groups, IntArray, Outcome, Request, Setting, register
 from gainrl.curricula.uniform import Uniform
 
+DECAY = 0.9
+"""Weight of the average share so far when a step joins it."""
+
 
 @dataclass
 class AdaptiveRollouts:
@@ -19,14 +22,12 @@ class AdaptiveRollouts:
     first. n is chosen so that this is the budget; the share is what past steps say, exponentially
     averaged from 1/2. Single steps come out above or below the budget, their mean does not.
 
-    first: at least 2, fewer are never mixed; budget: rollouts a step; size: prompts in the table;
-    decay: weight of the average so far when a step joins it.
+    first: at least 2, fewer are never mixed; budget: rollouts a step; size: prompts in the table.
     """
 
     first: int
     budget: int
     size: int
-    decay: float
     share: float = 0.5
 
     def prompts(self) -> int:
@@ -45,7 +46,7 @@ class AdaptiveRollouts:
 
     def observe(self, outcome: Outcome) -> None:
         """Average the share of mixed groups: what was not mixed at first got no second chance."""
-        self.share = self.decay * self.share + (1 - self.decay) * float(outcome.mixed.mean())
+        self.share = DECAY * self.share + (1 - DECAY) * float(outcome.mixed.mean())
 
 
 def check_first(first: int) -> None:
@@ -61,23 +62,19 @@ class AdaptiveUniform(Uniform):
 
     Parameters:
         first: rollouts of each prompt at first, and again where they are mixed.
-        decay: of the average share of mixed groups, a step.
     """
 
     first: int = 4
-    decay: float = 0.9
     several_draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_first(self.first)
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay is {self.decay}, not in [0, 1)")
 
     def start(self, setting: Setting) -> None:
         """Bind to a training table; a step's budget is that of the preset."""
         super().start(setting)
         budget = setting.batch * setting.rollouts
-        self.rollouts = AdaptiveRollouts(self.first, budget, setting.size, self.decay)
+        self.rollouts = AdaptiveRollouts(self.first, budget, setting.size)
 
     def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
         """The first rollouts, then those of the mixed groups."""

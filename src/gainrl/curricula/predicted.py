@@ -58,8 +58,7 @@ class Predicted:
         adaptive: roll out as `AdaptiveRollouts` does; else the preset's prompts and rollouts.
         first: rollouts of each prompt at first, and again where they are mixed (adaptive only).
         prior_rollouts, prior_groups: what the models weigh against a prompt's record.
-        ridge, model_decay: of both models; model_decay averages the share of mixed groups, too.
-        count_decay: of the record, a step.
+        ridge, model_decay: of both models. count_decay: of the record, a step.
         floor: of the weights, as a share of the largest.
         power: of the score.
     """
@@ -102,7 +101,7 @@ class Predicted:
         self.variance = FadingLogistic(width, self.ridge, self.model_decay)
         self.right, self.tried, self.spread, self.groups = np.zeros((4, setting.size))
         budget = setting.batch * setting.rollouts
-        self.rollouts = AdaptiveRollouts(self.first, budget, setting.size, self.model_decay)
+        self.rollouts = AdaptiveRollouts(self.first, budget, setting.size)
         self.rng = np.random.default_rng([setting.seed, 19])
         self.told: dict[str, float] = {}
 
