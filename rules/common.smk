@@ -34,12 +34,14 @@ def warmup_tables(wildcards):
 
 
 def walked(wildcards):
-    """The order or the difficulties that a method's curriculum walks."""
+    """The order or the difficulties that a method's curriculum walks, and the features it reads."""
     method = preset.methods[wildcards.method]
     where = (wildcards.model, wildcards.dataset)
     found = [layout.order(*where, method.order_key)] if method.order_key else []
     if method.difficulty == "measured":
         found.append(layout.signals(*where) / "difficulty.parquet")
+    tables = planning.feature_tables(method)
+    found += [layout.signals(*where) / f"{table}.parquet" for table in tables]
     return [str(path) for path in found]
 
 

@@ -1,4 +1,4 @@
-# What is measured before training: angle scores, difficulties, and the orders made of them.
+# What is measured before training: angle scores, difficulties, features, and orders.
 
 
 # One job, or with scoring.shards one a shard: cluster jobs or GPUs that share the prompts.
@@ -92,6 +92,29 @@ rule difficulty:
         slice=lambda w: planning.difficulty_slice(preset, w.model, w.dataset),
     shell:
         "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule features:
+    input:
+        model=str(layout.model("{model}") / "gainrl.json"),
+        train=str(layout.split("{dataset}", "train")),
+    output:
+        str(layout.signals("{model}", "{dataset}") / "features.parquet"),
+    log:
+        str(layout.home / "logs/features/{model}-{dataset}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/features/{model}-{dataset}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=lambda w: planning.features_slice(preset, w.model, w.dataset),
+    shell:
+        "gainrl features --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
 
 

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--shard", type=int, help="one of scoring.shards jobs, from 0")
     add("gather", "put the shards of a score together", "model", "dataset")
     add("difficulty", "measure difficulties with rollouts", "model", "dataset")
+    add("features", "principal components of the mean states", "model", "dataset")
     add("order", "sort prompts by a signal", "model", "dataset", "order")
     add("evaluate", "test the model as it is before RL", "model", "benchmark")
     add("train", "one training run", "model", "dataset", "method", "seed")
@@ -144,6 +145,10 @@ def _run(arguments: argparse.Namespace) -> None:
             score.score_prompts(*where)
         else:
             score.score_shard(*where, arguments.shard)
+    elif arguments.command == "features":
+        from gainrl.stages import features
+
+        features.measure_features(context, arguments.model, arguments.dataset)
     elif arguments.command in ("difficulty", "order"):
         from gainrl.stages import signals
 

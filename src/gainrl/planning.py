@@ -58,14 +58,14 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 f"methods.{name}.inter_weight: scoring.variant 'released' has its own weight"
             )
         key = f"methods.{name}.curriculum"
-        policy = curricula.check(method.curriculum.name, method.curriculum.parameters, key)
-        for need in sorted(policy.needs & set(Method.model_fields)):  # other needs are of the data
+        curricula.check(method.curriculum.name, method.curriculum.parameters, key)
+        for need in sorted(policy_of(method).needs & set(Method.model_fields)):
             if getattr(method, need) is None:
                 raise ConfigError(
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
                 )
-    for key in runs(preset):
-        _check_draws(preset, key)
+    for run in runs(preset):
+        _check_draws(preset, run)
     return preset
 
 
@@ -73,12 +73,38 @@ def _check_draws(preset: Preset, key: RunKey) -> None:
     """Refuse a policy that draws several times in a step where the trainer cannot."""
     if preset.training_for(key.dataset, key.model).backend != "verl":
         return
-    curriculum = preset.methods[key.method].curriculum
-    if draws_several(curricula.REGISTRY[curriculum.name](**curriculum.parameters)):
+    method = preset.methods[key.method]
+    if draws_several(policy_of(method)):
+        name = method.curriculum.name
         raise ConfigError(
-            f"methods.{key.method}: curriculum '{curriculum.name}' draws several times in a step; "
+            f"methods.{key.method}: curriculum '{name}' draws several times in a step; "
             f"training.backend 'verl' ({key.model} on {key.dataset}) draws once"
         )
+
+
+def policy_of(method: Method) -> Any:
+    """A method's curriculum as it is before a training table is there."""
+    return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
+
+
+FEATURE_TABLES = {"tokens": "scores", "angle": "scores", "states": "features"}
+"""Features of the start model's prefill by kind, and which table of its signals has them."""
+
+
+def feature_kinds(method: Method) -> tuple[str, ...]:
+    """Kinds of features that a method's curriculum reads, if it needs any.
+
+    A policy may say so with `feature_kinds`; else it gets what the score table has.
+    """
+    policy = policy_of(method)
+    if "features" not in policy.needs:
+        return ()
+    return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
+
+
+def feature_tables(method: Method) -> list[str]:
+    """Names of the tables that a method's features come from."""
+    return list(dict.fromkeys(FEATURE_TABLES[kind] for kind in feature_kinds(method)))
 
 
 def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
@@ -281,6 +307,12 @@ def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]
         "seed": evaluation.seed,
         "batch": evaluation.batch,
     }
+
+
+def features_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the components of the mean states depend on beside their input files."""
+    scoring = preset.scoring.model_dump(mode="json", include={"dtype", "batch_tokens"})
+    return {"scoring": scoring, **_prompt_slice(preset, model, dataset)}
 
 
 def table_slice(preset: Preset, experiment: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gainrl.config import Method, Preset
-from gainrl.planning import Layout
+from gainrl.planning import Layout, feature_kinds
 
 UNSCORED = ("length", "shuffled")
 """Orders that need no prefill scores."""
@@ -14,11 +14,15 @@ UNSCORED = ("length", "shuffled")
 def preparation(layout: Layout, model: str, dataset: str, method: Method) -> dict[str, Path]:
     """What had to be measured before a method could train: in words, and the file that timed it.
 
-    Nothing for a method without order and difficulty, nor for orders by length or by chance.
+    Nothing for a method without order, difficulty and features, nor for orders by length or by
+    chance, nor for the length as a feature.
     """
     folder, found = layout.signals(model, dataset), {}
-    if method.order is not None and method.order not in UNSCORED:
+    kinds = feature_kinds(method)
+    if (method.order is not None and method.order not in UNSCORED) or "angle" in kinds:
         found["prefill scoring"] = folder / "scores.parquet"
+    if "states" in kinds:
+        found["mean states"] = folder / "features.parquet"
     if method.difficulty == "measured":
         found["difficulty rollouts"] = folder / "difficulty.parquet"
     return found

@@ -77,6 +77,14 @@ SAMPLES = Schema(
 it is right or wrong; prompt: hash of the prompt's token ids; truncated: 1 if it met the limit."""
 
 
+FEATURES = Schema(
+    "feature table",
+    {"id": "str", **{f"state{number:02d}": "float" for number in range(16)}},
+    {},
+)
+"""One row a prompt: principal components of the start model's mean final state over the question,
+those of the largest variance first."""
+
 LAYERS = Schema(
     "layer table",
     {"id": "str", "layer": "int", "c_intra": "float", "c_inter": "float"},

@@ -37,13 +37,17 @@ class Uniform:
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows."""
-        batch = self.queue[: self.setting.batch]
-        self.queue = self.queue[self.setting.batch :]
-        if len(batch) < self.setting.batch:
+        return self.take(self.setting.batch)
+
+    def take(self, count: int) -> IntArray:
+        """(count,) distinct rows, at most the table's."""
+        batch = self.queue[:count]
+        self.queue = self.queue[count:]
+        if len(batch) < count:
             self.epoch += 1
             fresh = self.rng.permutation(self.setting.size).tolist()
             taken = set(batch)
-            fill = [row for row in fresh if row not in taken][: self.setting.batch - len(batch)]
+            fill = [row for row in fresh if row not in taken][: count - len(batch)]
             used = set(fill)
             self.queue = [row for row in fresh if row not in used]
             batch += fill

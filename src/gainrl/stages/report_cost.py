@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gainrl import planning
 from gainrl.analysis.report import Cost, Preparation
 from gainrl.analysis.runs import Run
 from gainrl.config import Preset
@@ -132,7 +133,10 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
     signal = studies if studies and studies.signal else None
     pairs = [(model, name) for model in signal.models for name in signal.datasets] if signal else []
     made = preset.methods
-    scored = [*((r.model, r.dataset) for r in runs if made[r.method].order), *pairs]
+    tables = {name: planning.feature_tables(method) for name, method in made.items()}
+    scores = {name for name, method in made.items() if method.order or "scores" in tables[name]}
+    scored = [*((r.model, r.dataset) for r in runs if r.method in scores), *pairs]
+    pooled = [(r.model, r.dataset) for r in runs if "features" in tables[r.method]]
     measured = [
         *((r.model, r.dataset) for r in runs if made[r.method].difficulty == "measured"),
         *pairs,
@@ -148,6 +152,7 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
     ]
     for what, name, wanted in (
         ("scores of the training prompts (Eq. 5)", "scores", scored),
+        ("mean states of the training prompts", "features", pooled),
         ("difficulties measured by rollouts", "difficulty", measured),
     ):
         for pair in dict.fromkeys(wanted):

@@ -124,6 +124,7 @@ class TrainingRun:
             data.difficulty,
             rollouts=self.settings.rollouts,
             categories=data.categories,
+            features=data.features,
         )
 
     def _test_start(self) -> None:

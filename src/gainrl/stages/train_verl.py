@@ -187,6 +187,8 @@ class VerlRun(TrainingRun):
                 "difficulty": _listed(setting.difficulty),
                 "categories": _listed(setting.categories),
                 "rollouts": setting.rollouts,
+                "features": setting.features
+                and {name: _listed(values) for name, values in setting.features.items()},
             },
         }
 

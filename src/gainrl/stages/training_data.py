@@ -1,7 +1,8 @@
-"""What a run is trained on: the prompts of its method's selection, their ranks, difficulties."""
+"""What a run is trained on: prompts of its method's selection, their ranks and features."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,29 @@ from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
 from gainrl.planning import RunKey
-from gainrl.records import DIFFICULTY, ORDER, PROMPTS, read_table
+from gainrl.records import DIFFICULTY, FEATURES, ORDER, PROMPTS, SCORES, read_table
 from gainrl.stages.common import Context
+
+TABLES = {
+    "scores": (SCORES, {"tokens": "n_question", "c_intra": "c_intra", "c_inter": "c_inter"}),
+    "features": (FEATURES, {name: name for name in FEATURES.required if name != "id"}),
+}
+"""Tables that features come from (gainrl.planning.feature_tables), and the columns they are."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """N prompts; what the method or the data set does not have is None.
 
-    order: (N,) rows from rank 0 on; difficulty: (N,) in [0, 100]; categories: (N,) codes from 0 on.
+    order: (N,) rows from rank 0 on; difficulty: (N,) in [0, 100]; categories: (N,) codes from 0 on;
+    features: name -> (N,), if the method's curriculum reads any.
     """
 
     table: pd.DataFrame
     order: IntArray | None
     difficulty: FloatArray | None
-    categories: IntArray | None
+    categories: IntArray | None = None
+    features: Mapping[str, FloatArray] | None = None
 
     def part(self, ranks: IntArray) -> TrainingData:
         """The prompts at some ranks; rows stay in the table's order, ranks in the order's."""
@@ -40,11 +49,13 @@ class TrainingData:
             np.searchsorted(rows, chosen).astype(np.int64),
             None if self.difficulty is None else self.difficulty[rows],
             None if self.categories is None else self.categories[rows],
+            features=self.features
+            and {name: values[rows] for name, values in self.features.items()},
         )
 
 
 def training_data(context: Context, key: RunKey) -> TrainingData:
-    """Read a run's prompts, order and difficulties; take the selection of its method.
+    """Read a run's prompts, order, difficulties and features; take its method's selection.
 
     Raises:
         DataError: a file is missing, is of another training table, or has no difficulties.
@@ -63,7 +74,8 @@ def training_data(context: Context, key: RunKey) -> TrainingData:
         difficulty[_rows_of(ids, values["id"].tolist(), measured)] = values["difficulty"]
     elif method.difficulty == "column":
         difficulty = _scaled_column(table, path)
-    data = TrainingData(table, order, difficulty, _categories(table))
+    features = _features(context, key, ids)
+    data = TrainingData(table, order, difficulty, _categories(table), features)
     if method.selection is None:
         return data
     part = method.selection
@@ -71,7 +83,7 @@ def training_data(context: Context, key: RunKey) -> TrainingData:
 
 
 def inputs_of(context: Context, key: RunKey) -> dict[str, Any]:
-    """Short hashes of the order and the difficulties that a run reads."""
+    """Short hashes of the order, the difficulties and the features that a run reads."""
     method, layout, found = context.preset.methods[key.method], context.layout, {}
     if method.order_key:
         path = layout.order(key.model, key.dataset, method.order_key)
@@ -79,7 +91,25 @@ def inputs_of(context: Context, key: RunKey) -> dict[str, Any]:
     if method.difficulty == "measured":
         path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
         found["difficulty"] = planning.digest(read_table(path, DIFFICULTY).to_dict("list"))
+    ids = read_table(layout.split(key.dataset, "train"), PROMPTS)["id"].tolist()
+    if features := _features(context, key, ids):
+        values = {name: column.tolist() for name, column in features.items()}
+        found["features"] = planning.digest(values)
     return found
+
+
+def _features(context: Context, key: RunKey, ids: list[str]) -> dict[str, FloatArray] | None:
+    """What the prefill says of each prompt, from the tables that the method's curriculum needs."""
+    found: dict[str, FloatArray] = {}
+    for table in planning.feature_tables(context.preset.methods[key.method]):
+        schema, columns = TABLES[table]
+        path = context.layout.signals(key.model, key.dataset) / f"{table}.parquet"
+        frame = read_table(path, schema)
+        rows = _rows_of(ids, frame["id"].tolist(), path)
+        for name, column in columns.items():
+            found[name] = np.empty(len(ids))
+            found[name][rows] = frame[column]
+    return found or None
 
 
 def _rows_of(ids: list[str], wanted: list[str], path: Path) -> IntArray:

@@ -89,11 +89,13 @@ class CurriculumTrainer(PPOTrainerSync):
             name: None if spec[name] is None else np.array(spec[name])
             for name in ("order", "difficulty", "categories")
         }
+        features = spec["features"]
         setting = Setting(
             len(self.train_dataset),
             self.config.data.train_batch_size,
             self.job["seed"],
             rollouts=spec["rollouts"],
+            features=features and {name: np.array(found) for name, found in features.items()},
             **optional,
         )
         self.curriculum = curricula.build(spec["name"], spec["parameters"], setting)
