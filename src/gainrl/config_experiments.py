@@ -23,6 +23,7 @@ Column = Literal[
     "seconds",
     "preparation",
     "zero_variance",
+    "overhead",
     "paper",
 ]
 """A column of an experiment's table; `final` and `paper` are one for each benchmark."""

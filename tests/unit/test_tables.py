@@ -177,6 +177,14 @@ def test_table_has_the_numbers_worked_by_hand(folders):
     assert (difference["low"], difference["high"]) == pytest.approx((0.2, 0.3))
 
 
+def test_what_the_curriculum_takes_of_the_training_time(folders):
+    for folder in folders:  # steps of 2 s
+        timed = '"seconds_curriculum": 0.5, "seconds_train"'
+        change(folder / "timing.jsonl", '"seconds_train"', timed)
+    table = table1(collect(folders), CONFIG, "grpo")
+    assert cell(table, "gain", "overhead_share")["mean"] == pytest.approx(0.25)
+
+
 def test_best_accuracy_is_of_all_tests(tmp_path):
     runs = collect([write_run(tmp_path, "grpo", 0, [0.2, 0.9, 0.5])])
     assert cell(table1(runs, CONFIG, "grpo"), "grpo", "best_accuracy")["mean"] == 0.9

@@ -19,6 +19,7 @@ _WHOLE: dict[str, tuple[str, str]] = {
     "seconds": ("Training (s)", "seconds"),
     "preparation": ("Preparation (s)", "preparation_seconds"),
     "zero_variance": ("Zero-variance groups (%)", "zero_variance_share"),
+    "overhead": ("Curriculum (% of training)", "overhead_share"),
 }
 _OF_MAIN: dict[str, tuple[str, str]] = {
     "difference": ("Difference (points)", "difference_to_baseline"),
@@ -114,6 +115,8 @@ def _shown(row: dict[str, Any] | None) -> str:
         return _with_interval(mean, low, high, _SPECS[metric], 1)
     if metric in ("seconds", "preparation_seconds"):
         return _with_interval(mean, low, high, ",.0f" if mean >= 100 else ".1f", 1)
+    if metric == "overhead_share":
+        return _with_interval(mean, low, high, ".2g", 100)
     return _with_interval(
         mean, low, high, "+.1f" if metric == "difference_to_baseline" else ".1f", 100
     )

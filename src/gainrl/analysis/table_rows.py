@@ -28,6 +28,8 @@ WHOLE_RUN = "all"
 """Benchmark of the metrics that belong to the training run and not to a test."""
 ALL, ALL_TASKS = "all", "all tasks"
 """Model and data set, and benchmark, of the metrics that put several tasks into one number."""
+CHOOSING = "seconds_curriculum"
+"""Seconds of a step that the curriculum took."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,10 @@ class Summary:
         seconds = [run.timing["seconds_step"].sum() for run in runs]
         yield self._mean("seconds", seconds, "training only, without tests")
         yield self._mean("zero_variance_share", [run.steps["zero_variance"].mean() for run in runs])
+        if CHOOSING in runs[0].timing:
+            spent = [run.timing[CHOOSING].sum() for run in runs]
+            shares = [part / whole for part, whole in zip(spent, seconds, strict=True)]
+            yield self._mean("overhead_share", shares, "choosing and observing, of training")
         if prepared:
             share = f"of the mean training seconds; {prepared.note}"
             ratio = prepared.seconds / float(np.mean(seconds))

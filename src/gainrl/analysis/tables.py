@@ -39,7 +39,8 @@ def table1(
     accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
     speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
     censoring leaves it open; rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
-    without tests; zero_variance_share: groups of equal rewards, mean over steps;
+    without tests; zero_variance_share: groups of equal rewards, mean over steps; overhead_share: of
+    training seconds, what the curriculum took;
     preparation_seconds and preparation_share (of the mean training seconds): measured once.
     Several benchmarks are also given as their unweighted `average`. Several tasks (model, data set
     and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in

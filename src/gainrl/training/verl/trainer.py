@@ -47,12 +47,15 @@ class CurriculumLoader:
     def __init__(self, dataset: Any, curriculum: Curriculum) -> None:
         self.dataset, self.curriculum = dataset, curriculum
         self.rows = np.empty(0, dtype=np.int64)
+        self.seconds = 0.0
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
+        began = time.perf_counter()
         self.rows = self.curriculum.next_batch()
+        self.seconds = time.perf_counter() - began
         return collate_fn([self.dataset[int(row)] for row in self.rows])
 
     def __len__(self) -> int:
@@ -146,7 +149,9 @@ class CurriculumTrainer(PPOTrainerSync):
         batch = super().step(metrics, timing_raw)
         with marked_timer("gainrl", timing_raw):
             outcome, record = self._outcome(batch)
+            told = time.perf_counter()
             self.curriculum.observe(outcome)
+            choosing = self.train_dataloader.seconds + time.perf_counter() - told
             for key, value in self.curriculum.metrics().items():
                 record[f"curriculum/{key}"] = float(value)
             for key, theirs in LOSSES.items():
@@ -161,7 +166,7 @@ class CurriculumTrainer(PPOTrainerSync):
         whole = time.perf_counter() - began
         seconds["seconds_signal"] = self.signal_seconds
         seconds |= {"seconds_rollout": rolled, "seconds_train": whole - rolled}
-        seconds["seconds_step"] = whole
+        seconds |= {"seconds_step": whole, "seconds_curriculum": choosing}
         append_lines(self.folder / "timing.jsonl", [{"step": self.global_steps, **seconds}])
         metrics.update({f"gainrl/{key}": value for key, value in record.items()})
         return batch
