@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from outcomes import outcome
+from presets import changed
 
-from gainrl import curricula
+from gainrl import curricula, planning
 from gainrl.curricula import Setting
 from gainrl.data import registry
 
@@ -38,6 +40,24 @@ def test_the_example_curriculum_prefers_undecided_prompts_and_resumes_exactly():
     assert [policy.next_batch().tolist() for _ in range(5)] == [
         other.next_batch().tolist() for _ in range(5)
     ]
+
+
+def test_the_ablations_of_predicted_are_methods_of_a_preset():
+    text = (DOCS / "predicted.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    data = changed("methods", to=yaml.safe_load(block)["methods"])
+    data["experiments"] = {"table1": {**data["experiments"]["table1"], "methods": ["grpo", "full"]}}
+    methods = planning.load(data).methods
+    several = [
+        name for name in methods if getattr(planning.policy_of(methods[name]), "several_draws", 0)
+    ]
+    assert several == ["full", "no-features", "length", "all", "adaptive", "oracle"]
+    parameters = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    policy = planning.policy_of(methods["full"])
+    for names, values in parameters:
+        for name, value in zip(names.split(","), values.split(","), strict=True):
+            default = getattr(policy, name.strip(" `"))
+            assert default == yaml.safe_load(value.strip(" `"))
 
 
 def test_the_table_of_benchmarks_is_that_of_the_registry():
