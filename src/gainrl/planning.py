@@ -18,11 +18,14 @@ from gainrl.config import Preset, load_preset
 from gainrl.config_data import Generated, Mix, Registered
 from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
-from gainrl.curricula.base import draws_several
 from gainrl.data import generate, registry
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
 from gainrl.layout import RunKey as RunKey
+from gainrl.planning_policies import check_on_verl
+from gainrl.planning_policies import feature_kinds as feature_kinds
+from gainrl.planning_policies import feature_tables as feature_tables
+from gainrl.planning_policies import policy_of as policy_of
 
 DATA_DIR = "GAINRL_DATA_DIR"
 ORDERS = get_args(Order)
@@ -65,46 +68,9 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
                 )
     for run in runs(preset):
-        _check_draws(preset, run)
+        if preset.training_for(run.dataset, run.model).backend == "verl":
+            check_on_verl(preset.methods[run.method], run)
     return preset
-
-
-def _check_draws(preset: Preset, key: RunKey) -> None:
-    """Refuse a policy that draws several times in a step where the trainer cannot."""
-    if preset.training_for(key.dataset, key.model).backend != "verl":
-        return
-    method = preset.methods[key.method]
-    if draws_several(policy_of(method)):
-        name = method.curriculum.name
-        raise ConfigError(
-            f"methods.{key.method}: curriculum '{name}' draws several times in a step; "
-            f"training.backend 'verl' ({key.model} on {key.dataset}) draws once"
-        )
-
-
-def policy_of(method: Method) -> Any:
-    """A method's curriculum as it is before a training table is there."""
-    return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
-
-
-FEATURE_TABLES = {"tokens": "scores", "angle": "scores", "states": "features"}
-"""Features of the start model's prefill by kind, and which table of its signals has them."""
-
-
-def feature_kinds(method: Method) -> tuple[str, ...]:
-    """Kinds of features that a method's curriculum reads, if it needs any.
-
-    A policy may say so with `feature_kinds`; else it gets what the score table has.
-    """
-    policy = policy_of(method)
-    if "features" not in policy.needs:
-        return ()
-    return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
-
-
-def feature_tables(method: Method) -> list[str]:
-    """Names of the tables that a method's features come from."""
-    return list(dict.fromkeys(FEATURE_TABLES[kind] for kind in feature_kinds(method)))
 
 
 def _check_mix(preset: Preset, name: str, spec: Mix) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import yaml
 from outcomes import outcome
+from presets import changed
 
-from gainrl import curricula
+from gainrl import curricula, planning
 from gainrl.curricula import Setting
 from gainrl.data import registry
 
@@ -57,6 +58,24 @@ def test_the_table_of_curricula_is_that_of_the_registry():
         name: {field.name: field.default for field in dataclasses.fields(policy) if field.init}
         for name, policy in curricula.REGISTRY.items()
     }
+
+
+def test_the_ablations_of_predicted_are_methods_of_a_preset():
+    text = (DOCS / "predicted.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    data = changed("methods", to=yaml.safe_load(block)["methods"])
+    data["experiments"] = {"table1": {**data["experiments"]["table1"], "methods": ["grpo", "full"]}}
+    methods = planning.load(data).methods
+    several = [
+        name for name in methods if getattr(planning.policy_of(methods[name]), "several_draws", 0)
+    ]
+    assert several == ["full", "no-features", "length", "all", "adaptive", "oracle"]
+    parameters = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    policy = planning.policy_of(methods["full"])
+    for names, values in parameters:
+        for name, value in zip(names.split(","), values.split(","), strict=True):
+            default = getattr(policy, name.strip(" `"))
+            assert default == yaml.safe_load(value.strip(" `"))
 
 
 def test_the_table_of_benchmarks_is_that_of_the_registry():

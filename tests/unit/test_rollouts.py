@@ -228,3 +228,19 @@ def test_a_part_of_the_rollouts_keeps_its_responses():
     assert part.responses == [[4], [5], [0]]
     assert part.advantages.tolist() == [-4, -5, 0]
     assert part.starts.tolist() == [0, 2]
+
+
+def test_adaptive_rollouts_ask_again_where_the_first_were_mixed(make, prompts):
+    outcomes = []
+    setting = Setting(len(prompts.ids), 4, 3, rollouts=4)
+    policy = build("adaptive_uniform", {"first": 2}, setting)
+    observe = policy.observe
+    policy.observe = lambda outcome: (outcomes.append(outcome), observe(outcome))
+    trainer = make(curriculum=policy)
+    for _ in range(4):
+        trainer.step()
+    sizes = np.concatenate([outcome.rollouts for outcome in outcomes])
+    mixed = np.concatenate([outcome.mixed for outcome in outcomes])
+    assert set(sizes) == {2, 4}
+    assert mixed[sizes == 4].all()  # the first two differed already
+    assert not mixed[sizes == 2].any()

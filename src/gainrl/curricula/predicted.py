@@ -185,10 +185,10 @@ class Predicted:
         """Of the last step; `error` is that of p before the step was observed.
 
         predicted, score: means over the table at the draw; mixed_share: the average; weight/*: of
-        the pass rate's model, in logits a standard deviation.
+        the pass rate's model, in logits a standard deviation, but for the components.
         """
         weights = zip(self.names, self.pass_rate.weights.tolist(), strict=True)
-        named = {f"weight/{name}": value for name, value in weights}
+        named = {f"weight/{name}": w for name, w in weights if not name.startswith(STATE)}
         return {**self.told, "mixed_share": self.rollouts.share, **named}
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""What the policy of a method reads, known before any data is there. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gainrl import curricula
+from gainrl.config_methods import Method
+from gainrl.curricula.base import draws_several
+from gainrl.errors import ConfigError
+from gainrl.layout import RunKey
+
+
+def policy_of(method: Method) -> Any:
+    """A method's curriculum as it is before a training table is there."""
+    return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
+
+
+FEATURE_TABLES = {"tokens": "scores", "angle": "scores", "states": "features"}
+"""Features of the start model's prefill by kind, and which table of its signals has them."""
+
+
+def feature_kinds(method: Method) -> tuple[str, ...]:
+    """Kinds of features that a method's curriculum reads, if it needs any.
+
+    A policy may say so with `feature_kinds`; else it gets what the score table has.
+    """
+    policy = policy_of(method)
+    if "features" not in policy.needs:
+        return ()
+    return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
+
+
+def feature_tables(method: Method) -> list[str]:
+    """Names of the tables that a method's features come from."""
+    return list(dict.fromkeys(FEATURE_TABLES[kind] for kind in feature_kinds(method)))
+
+
+def check_on_verl(method: Method, run: RunKey) -> None:
+    """Refuse a policy that draws several times in a step, which verl's trainer does not.
+
+    Raises:
+        ConfigError: naming the method, its curriculum and where it is to run.
+    """
+    if draws_several(policy_of(method)):
+        raise ConfigError(
+            f"methods.{run.method}: curriculum '{method.curriculum.name}' draws several times in a "
+            f"step; training.backend 'verl' ({run.model} on {run.dataset}) draws once"
+        )
