@@ -14,7 +14,8 @@ from gainrl import planning, planning_tables
 from gainrl.curricula import build
 from gainrl.curricula.predicted import KINDS, STATE
 from gainrl.errors import DataError
-from gainrl.planning import FEATURE_TABLES, Layout, RunKey
+from gainrl.planning import Layout, RunKey
+from gainrl.planning_policies import FEATURE_TABLES
 from gainrl.records import FEATURES, PROMPTS, SCORES, read_metadata, read_table, write_table
 from gainrl.signals.pooled import mean_states, principal_components
 from gainrl.stages import features, prepare, results
