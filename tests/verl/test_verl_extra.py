@@ -1,8 +1,12 @@
-"""RL-Extra on verl: jumps inside the engine, killed between two of them and resumed."""
+"""RL-Extra on verl: jumps inside the engine, in its training worker and in a whole run."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import socket
+import subprocess
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,11 +17,100 @@ import place as places
 import pytest
 import torch
 
+from gainrl.config_models import Nano
 from gainrl.models.loading import load_model
+from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.records import read_lines
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 STEPS, RL, JUMP = 6, 2, 3
+
+
+def jumps_below(folder):
+    return [torch.load(path, weights_only=True) for path in sorted(folder.glob("jump-*.pt"))]
+
+
+def assert_close(left, right):
+    for one, other in zip(left, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def assert_on_the_line(jump):
+    for start, before, after in zip(jump["start"], jump["before"], jump["after"], strict=True):
+        expected = start + (RL + JUMP) / RL * (before - start)
+        torch.testing.assert_close(after, expected, rtol=1e-6, atol=1e-7)
+    pairs = zip(jump["before"], jump["after"], strict=True)
+    assert not all(torch.equal(*pair) for pair in pairs)
+
+
+# --- the training worker alone: two epochs of two mini-batches are one RL step -------------------
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    """Runs worker_steps.py: steps from one to another, from a checkpoint or from the start."""
+    if not places.PYTHON.exists():
+        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+    folder = tmp_path_factory.mktemp("worker")
+    tokenizer = build_tokenizer()
+    spec = Nano(source="nano", hidden=32, layers=2, heads=2, feed_forward=64)
+    build_model(spec, len(tokenizer)).save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+
+    def steps(name, first, last, checkpoint=None, moments="reset"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        variables = places.preset(folder)["verl"]["variables"]
+        variables |= {"GAINRL_PROBE": str(folder / name / "probe"), "MASTER_PORT": str(port)}
+        variables |= {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        variables["GAINRL_EXTRA"] = json.dumps({"rl": RL, "jump": JUMP, "moments": moments})
+        (folder / name).mkdir()
+        command = [places.PYTHON, places.SHIMS / "worker_steps.py", folder / "model"]
+        command += [folder / name, str(first), str(last), *([checkpoint] if checkpoint else [])]
+        subprocess.run(command, check=True, env={**os.environ, **variables}, timeout=600)
+        states = {
+            step: torch.load(folder / name / f"step-{step}" / "weights.pt", weights_only=True)
+            for step in range(first, last + 1)
+        }
+        return states, jumps_below(folder / name / "probe")
+
+    steps.folder = folder
+    return steps
+
+
+@pytest.fixture(scope="module")
+def whole(worker):
+    return worker("whole", 1, 4)
+
+
+def test_the_worker_jumps_after_the_last_update_of_every_mth_step(worker, whole):
+    states, jumps = whole
+    assert len(jumps) == 2
+    for jump, step in zip(jumps, (2, 4), strict=True):
+        assert_on_the_line(jump)
+        assert_close(jump["after"], states[step]["weights"])
+    assert_close(jumps[0]["start"], trained(worker.folder / "model"))
+    assert_close(jumps[1]["start"], jumps[0]["after"])
+    updates = {step: set(state["counts"]) for step, state in states.items()}
+    assert updates == {1: {4}, 2: set(), 3: {4}, 4: set()}  # Adam's count of its steps
+
+
+def test_the_worker_goes_on_from_where_it_jumped(worker, whole):
+    states, jumps = whole
+    again, (jump,) = worker("again", 3, 4, worker.folder / "whole" / "step-2")
+    for name in ("start", "before", "after"):
+        assert_close(jump[name], jumps[1][name])
+    assert_close(again[4]["weights"], states[4]["weights"])
+
+
+def test_moments_that_are_kept_are_kept(worker, whole):
+    states, jumps = worker("kept", 1, 3, moments="kept")
+    assert_close(jumps[0]["after"], whole[1][0]["after"])
+    assert [set(states[step]["counts"]) for step in (1, 2, 3)] == [{4}, {8}, {12}]
+
+
+# --- a run that is killed between two jumps and resumed ------------------------------------------
 
 
 @dataclass
@@ -53,8 +146,7 @@ def jumped(tmp_path_factory):
     began = int(pointer.read_text())
     shutil.copytree(run / "checkpoints" / f"global_step_{began}", folder / "saved")
     place.gainrl(*place.train("grpo-extra"))
-    paths = sorted((folder / "probe").glob("jump-*.pt"))
-    found = [torch.load(path, weights_only=True) for path in paths]
+    found = jumps_below(folder / "probe")
     return Jumped(run, folder / "saved" / "actor" / "huggingface", began, found)
 
 
@@ -62,21 +154,11 @@ def trained(folder):
     return [weight.detach() for weight in load_model(folder).parameters()]
 
 
-def assert_close(left, right):
-    for one, other in zip(left, right, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-
-
 def test_every_jump_is_on_the_line_and_leaves_no_moments(jumped):
     assert jumped.began % RL == 0
     assert len(jumped.jumps) >= STEPS // RL
     for jump in jumped.jumps:
-        for start, before, after in zip(jump["start"], jump["before"], jump["after"], strict=True):
-            expected = start + (RL + JUMP) / RL * (before - start)
-            torch.testing.assert_close(after, expected, rtol=1e-6, atol=1e-7)
-        assert any(
-            not torch.equal(a, b) for a, b in zip(jump["before"], jump["after"], strict=True)
-        )
+        assert_on_the_line(jump)
         assert jump["moments"] == 0
 
 
