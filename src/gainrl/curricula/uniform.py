@@ -33,21 +33,29 @@ class Uniform:
         self.setting = setting
         self.rng = np.random.default_rng([setting.seed, 11])
         self.epoch = -1
-        self.queue: list[int] = []
+        self.queue: IntArray = np.empty(0, dtype=np.int64)  # what is left of the epoch: a view
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows."""
-        batch = self.queue[: self.setting.batch]
-        self.queue = self.queue[self.setting.batch :]
-        if len(batch) < self.setting.batch:
-            self.epoch += 1
-            fresh = self.rng.permutation(self.setting.size).tolist()
-            taken = set(batch)
-            fill = [row for row in fresh if row not in taken][: self.setting.batch - len(batch)]
-            used = set(fill)
-            self.queue = [row for row in fresh if row not in used]
-            batch += fill
-        return np.array(batch, dtype=np.int64)
+        size = self.setting.batch
+        batch, self.queue = self.queue[:size].copy(), self.queue[size:]
+        if len(batch) < size:
+            batch = self.completed(batch, self.setting.size)
+        return batch
+
+    def completed(self, batch: IntArray, rows: IntArray | int) -> IntArray:
+        """A batch filled up from a new epoch over `rows` (all of that number, if it is one)."""
+        self.epoch += 1
+        need = self.setting.batch - len(batch)
+        fresh = self.rng.permutation(rows)
+        # The batch holds B - need rows, so what it needs is among the first B of the epoch.
+        head = fresh[: self.setting.batch]
+        fill = np.flatnonzero(~np.isin(head, batch))[:need]
+        chosen, left = head[fill], np.delete(head, fill)
+        first = len(head) - len(left)
+        fresh[first : len(head)] = left
+        self.queue = fresh[first:]
+        return np.concatenate([batch, chosen])
 
     def observe(self, outcome: Outcome) -> None:
         """Uniform sampling learns nothing."""
@@ -58,9 +66,9 @@ class Uniform:
 
     def state_dict(self) -> dict[str, Any]:
         """Queue, epoch and random state."""
-        return {"epoch": self.epoch, "queue": self.queue, "rng": generator_state(self.rng)}
+        return {"epoch": self.epoch, "queue": self.queue.tolist(), "rng": generator_state(self.rng)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly."""
-        self.epoch, self.queue = state["epoch"], list(state["queue"])
+        self.epoch, self.queue = state["epoch"], np.array(state["queue"], dtype=np.int64)
         restore_generator(self.rng, state["rng"])
