@@ -68,7 +68,7 @@ def test_methods_that_do_not_get_there_tie_for_the_last_rank(tmp_path):
         runs(tmp_path / "a", finals), runs(tmp_path / "b", finals), "tokens_to_baseline", "grpo",
         CONFIG,
     )  # fmt: skip
-    assert found.real["length"] == 201 > 0  # at step 2, 100 and 101 tokens a step: the median
+    assert found.real["length"] == 201  # at step 2; 100 and 101 tokens a step: the median
     assert found.real["grpo"] == 402
     assert math.isinf(found.real["gain"])
     assert math.isinf(found.real["adarft"])

@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 import yaml
 from presets import changed, error_of
-from worlds import learner, policy_for, recorded
+from worlds import learner, policy_for, probe, recorded
 
 from gainrl import cli, planning, planning_simulation
 from gainrl.config_simulation import Learner
 from gainrl.curricula.base import Request
 from gainrl.errors import DataError
+from gainrl.records import PROBE, SCORES, write_table
 from gainrl.simulation.learner import IMPOSSIBLE, LIVE, TRIVIAL, UNLUCKY
+from gainrl.simulation.recorded import denoised, read_recorded
 from gainrl.simulation.run import simulate
 from gainrl.simulation.setting import order_of
 
@@ -124,16 +126,50 @@ def test_uniform_sampling_retraces_the_record():
     assert abs(accuracy[10] - means[1]) > 0.05  # else this would hold of any clock
 
 
+def test_what_four_samples_say_of_a_snapshot_is_shrunk_and_its_mean_kept():
+    """True rates are .1, .5 and .9 throughout: nothing but noise lies between the snapshots."""
+    truth = np.repeat([0.1, 0.5, 0.9], 100)
+    correct = np.random.default_rng(0).binomial(4, truth, size=(5, 300))
+    correct[:, 0] = 0
+    raw, found = correct / 4, denoised(correct, np.full(correct.shape, 4.0))
+    error = {name: np.abs(each - truth).mean() for name, each in [("raw", raw), ("found", found)]}
+    assert error["found"] < 0.6 * error["raw"]
+    assert found.mean(axis=1) == pytest.approx(raw.mean(axis=1), abs=0.01)
+    assert found[:, 0] == pytest.approx(0, abs=0.03)  # what is never right stays dead
+
+
+def test_where_samples_are_many_rates_stay_what_they_were():
+    rates = np.random.default_rng(1).random((3, 50))
+    found = denoised(1000 * rates, np.full(rates.shape, 1000.0))
+    assert found == pytest.approx(rates, abs=0.01)
+
+
 @pytest.mark.parametrize(
-    ("rates", "message"),
+    ("table", "message"),
     [
-        ([[0.5, 0.5]], "1 snapshot; a record has at least 2"),
-        ([[0.0, 1.0], [0.0, 1.0]], "every prompt is solved or failed throughout"),
+        (probe([[2, 1]]), "1 snapshot; a record has at least two"),
+        (probe([[0, 4], [0, 4]]), "every prompt is solved or failed throughout the record"),
+        (probe([[0, 1], [1, 1]], samples=1), "fewer than two samples of a prompt"),
+        (probe([[2, 1], [1, 1]]).drop(index=0), "step 10 has other prompts than step 0"),
     ],
 )
-def test_records_without_anything_to_learn_are_refused(rates, message):
-    with pytest.raises(DataError, match=message):
-        recorded(rates)
+def test_tables_that_are_no_record_are_refused(table, message, tmp_path):
+    path = tmp_path / "probe.parquet"
+    write_table(path, table, PROBE)
+    with pytest.raises(DataError, match=rf"probe.parquet: {message}"):
+        read_recorded(str(path), None, rollouts=8, tokens=50, prompt_tokens=10)
+
+
+def test_a_record_knows_its_prompts(tmp_path):
+    paths = [tmp_path / f"{name}.parquet" for name in ("probe", "scores")]
+    write_table(paths[0], probe([[2, 1], [3, 1]], signal=0.7), PROBE)
+    scores = {"id": ["p1", "p0"], "n_prefix": 1, "n_question": [7, 9], "c_intra": 0.1}
+    write_table(paths[1], pd.DataFrame({**scores, "c_inter": 0.2}), SCORES)
+    given = {"rollouts": 8, "tokens": 50, "prompt_tokens": 10}
+    pool = read_recorded(str(paths[0]), str(paths[1]), **given).pool
+    assert pool.prompt_tokens.tolist() == [9, 7]
+    assert pool.signal.tolist() == [0.7, 0.7]
+    assert read_recorded(str(paths[0]), None, **given).pool.prompt_tokens.tolist() == [10, 10]
 
 
 # --- a run ---------------------------------------------------------------------------------------

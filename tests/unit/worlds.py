@@ -14,33 +14,33 @@ def learner(seed=0, **keys):
     return ParametricLearner(Learner(**{"pool": 64, "skills": 2, **keys}), seed)
 
 
-def probe(rates, steps=None, signal=0.5):
-    """A probe table: rates (snapshots, prompts) of 100 samples each; 10 steps between snapshots."""
-    rates = np.asarray(rates, dtype=float)
-    steps = [10 * s for s in range(len(rates))] if steps is None else steps
+def probe(correct, samples=4, signal=0.5):
+    """A probe table: right answers (snapshots, prompts); 10 steps between snapshots."""
     frames = [
         pd.DataFrame(
             {
                 "step": step,
-                "id": [f"p{i}" for i in range(rates.shape[1])],
+                "id": [f"p{i}" for i in range(len(row))],
                 "c_intra": signal,
                 "c_inter": 0.0,
                 "c": signal,
-                "correct": np.rint(100 * row).astype(int),
-                "samples": 100,
+                "correct": row,
+                "samples": samples,
             }
         )
-        for step, row in zip(steps, rates, strict=True)
+        for step, row in zip(range(0, 10 * len(correct), 10), correct, strict=True)
     ]
     return pd.concat(frames, ignore_index=True)
 
 
 def recorded(rates, rollouts=8, steps=None):
-    table = probe(rates, steps)
-    size = table["id"].nunique()
+    """A record of these rates (snapshots, prompts); without `steps`, 10 between snapshots."""
+    rates = np.asarray(rates, dtype=float)
+    size = rates.shape[1]
     lengths = np.full(size, 10, dtype=np.int64)
     pool = Pool(tokens=np.full(size, 50.0), prompt_tokens=lengths, signal=np.full(size, 0.5))
-    return RecordedLearner(table, rollouts, pool)
+    steps = np.array([10 * s for s in range(len(rates))] if steps is None else steps)
+    return RecordedLearner(steps, rates, np.full_like(rates, 0.5), rollouts, pool)
 
 
 def policy_for(world, name, batch, seed=0, rollouts=8, **parameters):

@@ -48,9 +48,10 @@ def agreement(
 
     final_accuracy: mean over seeds of the mean of the last `smoothing` tests; of several
     benchmarks, of their average. tokens_to_baseline: median over seeds of the rollout tokens to the
-    baseline's final level, each world's own; censored seeds are infinite, so methods that do not
-    get there tie for the last rank. A resample draws seeds of the real runs, the same of every
-    method, and seeds of the simulated ones; methods are not resampled: they are what is compared.
+    baseline's final level, of simulated runs that of the same seed as in their table; censored
+    seeds are infinite, so methods that do not get there tie for the last rank. A resample draws
+    seeds of the real runs, the same of every method, and seeds of the simulated ones; methods are
+    not resampled: they are what is compared.
 
     Args:
         real: finished runs of one model and data set; simulated: of one regime.
@@ -72,8 +73,8 @@ def agreement(
         )
     rng = np.random.default_rng(config.seed)
     points, drawn = [], []
-    for group in (real, simulated):
-        values = _values(group, methods, statistic, baseline, config)  # (methods, seeds)
+    for group, paired in ((real, False), (simulated, True)):
+        values = _values(group, methods, statistic, baseline, config, paired)  # (methods, seeds)
         seeds = rng.integers(values.shape[1], size=(config.resamples, values.shape[1]))
         points.append(_summary(values[None], statistic)[0])
         drawn.append(_summary(values[:, seeds].transpose(1, 0, 2), statistic))
@@ -84,20 +85,31 @@ def agreement(
 
 
 def _values(
-    group: Group, methods: Sequence[str], statistic: str, baseline: str, config: Statistics
+    group: Group,
+    methods: Sequence[str],
+    statistic: str,
+    baseline: str,
+    config: Statistics,
+    paired: bool,
 ) -> FloatArray:
-    """(methods, seeds) of each run: its final accuracy, or its tokens to the target or infinity."""
+    """(methods, seeds) of each run: its final accuracy, or its tokens to the target or infinity.
+
+    paired: the target is the baseline's final level of the same seed, not the mean over seeds.
+    """
     benchmark, window = group[baseline][0].measures[-1], config.smoothing
     if statistic == "final_accuracy":
         return np.array(
             [[smooth(run.curve(benchmark), window)[-1] for run in group[name]] for name in methods]
         )
-    target = target_accuracy([run.curve(benchmark) for run in group[baseline]], window)
+    base = [run.curve(benchmark) for run in group[baseline]]
+    targets = [float(smooth(curve, window)[-1]) for curve in base]
+    if not paired:
+        targets = [target_accuracy(base, window)] * len(base)
     return np.array(
         [
             [
                 cost_to_reach(TOKENS.at_tests(run, 0), run.curve(benchmark), target, window).upper
-                for run in group[name]
+                for run, target in zip(group[name], targets, strict=True)
             ]
             for name in methods
         ]

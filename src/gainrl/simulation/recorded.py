@@ -5,8 +5,6 @@ docs/simulation.md says why the clock is the gradient signal, and what that leav
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -32,34 +30,25 @@ class RecordedLearner:
     """
 
     def __init__(
-        self, probe: pd.DataFrame, rollouts: int, pool: Pool, where: str = "probe"
+        self, steps: IntArray, passed: FloatArray, signal: FloatArray, rollouts: int, pool: Pool
     ) -> None:
         """Lay out the clock.
 
         Args:
-            probe: records.PROBE, of a run that sampled uniformly.
+            steps: (S,) RL steps of at least two snapshots, increasing, of a run that sampled
+                uniformly.
+            passed: (S, N) pass rates in [0, 1]; signal: (S, N) C.
             rollouts: G of that run.
-            pool: as `read_recorded` makes it: its prompts are the first snapshot's.
 
         Raises:
-            DataError: fewer than two snapshots, snapshots of other prompts, or nothing to learn.
+            DataError: every prompt is solved or failed at every snapshot.
         """
-        steps = np.unique(probe["step"].to_numpy())
-        if len(steps) < 2:
-            raise DataError(f"{where}: {len(steps)} snapshot; a record has at least 2")
-        frames = [probe[probe["step"] == step] for step in steps]
-        ids = frames[0]["id"].tolist()
-        for step, frame in zip(steps, frames, strict=True):
-            if frame["id"].tolist() != ids:
-                raise DataError(f"{where}: step {step} has other prompts than step {steps[0]}")
-        self.pool = pool
-        self.passed = np.stack([(f["correct"] / f["samples"]).to_numpy(float) for f in frames])
-        self.signal = np.stack([frame["c"].to_numpy(dtype=float) for frame in frames])
-        self.means = self.passed.mean(axis=1)
-        between = _signal_between(self.passed) * (1 - 1 / rollouts)
+        self.pool, self.passed, self.signal = pool, passed, signal
+        self.means = passed.mean(axis=1)
+        between = _signal_between(passed) * (1 - 1 / rollouts)
         self.clock = np.concatenate([[0.0], np.cumsum(np.diff(steps) * between)])
         if self.clock[-1] == 0:
-            raise DataError(f"{where}: every prompt is solved or failed throughout: no signal")
+            raise DataError("every prompt is solved or failed throughout the record: no signal")
         self.now = 0.0
 
     @property
@@ -110,6 +99,28 @@ def _signal_between(passed: FloatArray) -> FloatArray:
     )
 
 
+def denoised(correct: FloatArray, samples: FloatArray) -> FloatArray:
+    """(S, N) pass rates from counts of right answers, without most of the counts' own noise.
+
+    A snapshot has few samples of a prompt, and 0 of 4 is not p = 0: raw rates would make half of
+    the groups look dead. So a rate is the snapshot's mean, plus how far the prompt lies above it
+    over all snapshots, plus what this snapshot adds, shrunk by the share of that part's variance
+    that binomial noise, p (1 - p) / samples, does not account for; and within [0, 1].
+
+    Args:
+        correct, samples: (S, N), S at least 2 and samples at least 2.
+    """
+    raw = correct / samples
+    count = len(raw)
+    level = raw.mean(axis=1, keepdims=True)
+    own = (raw - level).mean(axis=0)
+    rest = raw - level - own
+    variance = float((rest**2).mean()) * count / (count - 1)
+    noise = float((raw * (1 - raw) / (samples - 1)).mean())
+    weight = max(0.0, 1 - noise / variance) if variance else 0.0
+    return np.clip(level + own + weight * rest, 0.0, 1.0)
+
+
 def read_recorded(
     probe: str, scores: str | None, *, rollouts: int, tokens: int, prompt_tokens: int
 ) -> RecordedLearner:
@@ -120,24 +131,48 @@ def read_recorded(
         tokens: of a response; prompt_tokens: of a question where `scores` does not say.
 
     Raises:
-        DataError: a file is missing or of other prompts, or as for `RecordedLearner`.
+        DataError: a file is missing, the table has fewer than two snapshots, snapshots of other
+            prompts or fewer than two samples of one, or as for `RecordedLearner`.
     """
     table = read_table(probe, PROBE)
-    first = table[table["step"] == table["step"].min()]
+    steps = np.unique(table["step"].to_numpy())
+    if len(steps) < 2:
+        raise DataError(f"{probe}: {len(steps)} snapshot; a record has at least two")
+    frames = [table[table["step"] == step] for step in steps]
+    first = frames[0]
+    for step, frame in zip(steps, frames, strict=True):
+        if frame["id"].tolist() != first["id"].tolist():
+            raise DataError(f"{probe}: step {step} has other prompts than step {steps[0]}")
+    correct, samples, signal = (
+        np.stack([frame[name].to_numpy(dtype=float) for frame in frames])
+        for name in ("correct", "samples", "c")
+    )
+    if samples.min() < 2:
+        raise DataError(f"{probe}: fewer than two samples of a prompt")
+    pool = _pool(first, probe, scores, tokens, prompt_tokens)
+    try:
+        return RecordedLearner(steps, denoised(correct, samples), signal, rollouts, pool)
+    except DataError as error:
+        raise DataError(f"{probe}: {error}") from error
+
+
+def _pool(
+    first: pd.DataFrame, probe: str, scores: str | None, tokens: int, prompt_tokens: int
+) -> Pool:
+    """What is known of the prompts of the first snapshot."""
     size = len(first)
     lengths = np.full(size, prompt_tokens, dtype=np.int64)
     features = {name: first[name].to_numpy(dtype=float) for name in ("c_intra", "c_inter")}
     if scores is not None:
-        known = read_table(Path(scores), SCORES).set_index("id")["n_question"]
+        known = read_table(scores, SCORES).set_index("id")["n_question"]
         missing = first.loc[~first["id"].isin(known.index), "id"]
         if len(missing):
             raise DataError(f"{scores}: no prompt '{missing.iloc[0]}', which {probe} has")
         lengths = known.loc[first["id"]].to_numpy(dtype=np.int64)
         features["n_question"] = lengths.astype(float)
-    pool = Pool(
+    return Pool(
         tokens=np.full(size, float(tokens)),
         prompt_tokens=lengths,
         signal=first["c"].to_numpy(dtype=float),
         features=features,
     )
-    return RecordedLearner(table, rollouts, pool, str(probe))

@@ -93,7 +93,11 @@ def simulated(preset: Preset, name: str) -> Cell:
         group[method] = runs
     count = regime.seeds * len(regime.methods)
     print(f"{name}: {count} runs in {time.perf_counter() - began:.1f} s", flush=True)
-    return Cell(group, about(regime), preparation)
+    told = about(regime)
+    if regime.recorded is not None:
+        over = sum(run.steps["ability"].iloc[-1] >= 1 for runs in group.values() for run in runs)
+        told += f" {over} of {count} runs came to the end of the record, where nothing moves."
+    return Cell(group, told, preparation)
 
 
 def as_run(found: Simulated, regime: str, method: str, seed: int, label: str | None) -> Run:
