@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders clean
+.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders bench-curricula clean
 
 run: setup
 	snakemake --configfile $(PRESET) --quiet rules
@@ -64,6 +64,10 @@ bench: setup
 bench-graders: setup
 	$(BIN)/python benchmarks/grader.py
 	$(BIN)/python benchmarks/code.py
+
+# next_batch and observe of every policy: milliseconds and memory, up to ten million prompts.
+bench-curricula: setup
+	$(BIN)/python benchmarks/curricula.py
 
 clean:
 	rm -rf results .snakemake

@@ -166,6 +166,7 @@ def reported(everything):
     results = results_of(experiments if everything else experiments[:1]) + signal_table()
     if preset.benchmarks and (everything or not experiments):
         results.append("results/benchmarks.csv")
+    results += [f"results/{name}" for name in planning_simulation.tables(preset, everything)]
     results = claim_tables(everything) + results
     return results + studied() if everything else results
 

@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     line.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], help="default: T1's")
     claims = add("claims", "verdicts on the preset's claims", "out")
     claims.add_argument("--scope", choices=["all", "first"], default="all")
+    simulate = add("simulate", "run curricula without a model", "out")
+    simulate.add_argument("--figure", type=Path, help="PNG to draw; a PDF beside it")
+    add("predictions", "how well the simulation ranks methods, by finished runs", "out")
     tracking = add("tracking", "set up the tracking store, or check it against the run folders")
     tracking.add_argument("action", choices=["init", "check"])
     return parser
@@ -204,6 +207,13 @@ def _run(arguments: argparse.Namespace) -> None:
         from gainrl.stages import claims
 
         claims.make_claims(context, arguments.out, arguments.scope == "all")
+    elif arguments.command in ("simulate", "predictions"):
+        from gainrl.stages import simulate
+
+        if arguments.command == "simulate":
+            simulate.make_simulation(context, arguments.out, arguments.figure)
+        else:
+            simulate.make_predictions(context, arguments.out)
     elif arguments.command in ("signal", "study"):
         from gainrl.stages import study_results
 

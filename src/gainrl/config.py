@@ -34,6 +34,7 @@ from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
 from gainrl.config_ppo import PPO
+from gainrl.config_simulation import Simulation, check_references
 from gainrl.config_studies import Studies
 from gainrl.config_verl import Verl
 from gainrl.errors import ConfigError, nearest
@@ -192,6 +193,7 @@ class Preset(Section):
     verl: Verl = Verl()
     cost: Assumptions = Assumptions()
     studies: Studies | None = None
+    simulation: Simulation | None = None
     overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
         default_factory=dict
     )
@@ -223,6 +225,8 @@ class Preset(Section):
             self._benchmark_references(self.benchmarks)
         if self.studies:
             self._study_references(self.studies)
+        if self.simulation:
+            check_references(self.simulation, self.methods, self.experiments)
         for key, model in self.models.items():
             for phase in model.warmup.phases if model.warmup else ():
                 for name in phase.datasets:

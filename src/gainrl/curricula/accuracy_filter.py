@@ -25,32 +25,34 @@ class AccuracyFilter(Uniform):
         """Bind to a training table; nothing is solved yet."""
         super().start(setting)
         self.solved = np.zeros(setting.size, dtype=bool)
+        self.dropped = 0
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows, unsolved ones as long as there are enough."""
-        size = self.setting.batch
-        left = np.flatnonzero(~self.solved)
-        if len(left) <= size:
-            filled = self.rng.permutation(np.flatnonzero(self.solved))[: size - len(left)]
-            self.queue = []
-            return np.concatenate([self.rng.permutation(left), filled])
-        batch = [row for row in self.queue if not self.solved[row]]
-        batch, self.queue = batch[:size], batch[size:]
+        size, left = self.setting.batch, self.setting.size - self.dropped
+        if left <= size:
+            filled = self.rng.permutation(np.flatnonzero(self.solved))[: size - left]
+            self.queue = self.queue[:0]
+            return np.concatenate([self.rng.permutation(np.flatnonzero(~self.solved)), filled])
+        batch = self.queue[:0]
+        while len(batch) < size and len(self.queue):
+            need = size - len(batch)
+            ahead, self.queue = self.queue[:need], self.queue[need:]
+            batch = np.concatenate([batch, ahead[~self.solved[ahead]]])
         if len(batch) < size:
-            self.epoch += 1
-            fresh = self.rng.permutation(left).tolist()
-            fill = [row for row in fresh if row not in batch][: size - len(batch)]
-            self.queue = [row for row in fresh if row not in fill]
-            batch += fill
-        return np.array(batch, dtype=np.int64)
+            batch = self.completed(batch, np.flatnonzero(~self.solved), size)
+        return batch
 
     def observe(self, outcome: Outcome) -> None:
         """Drop the prompts whose group was right as a whole."""
-        self.solved[outcome.rows[outcome.accuracy >= 1]] = True
+        right = outcome.rows[outcome.accuracy >= 1]
+        right = right[~self.solved[right]]
+        self.solved[right] = True
+        self.dropped += len(right)
 
     def metrics(self) -> dict[str, float]:
         """The epoch, and the share of prompts that are dropped."""
-        return {**super().metrics(), "dropped_share": float(self.solved.mean())}
+        return {**super().metrics(), "dropped_share": self.dropped / self.setting.size}
 
     def state_dict(self) -> dict[str, Any]:
         """As `uniform`, and the dropped rows."""
@@ -61,3 +63,4 @@ class AccuracyFilter(Uniform):
         super().load_state_dict(state)
         self.solved[:] = False
         self.solved[state["solved"]] = True
+        self.dropped = len(state["solved"])

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gainrl.curricula.base import IntArray, Outcome, Setting, register
+from gainrl.curricula.blocks import smallest
 
 
 @register("adarft")
@@ -38,8 +39,11 @@ class Adarft:
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows, nearest first."""
-        distance = np.abs(self.difficulty - self.now)
-        return np.argsort(distance, kind="stable")[: self.setting.batch].astype(np.int64)
+        return smallest(
+            lambda start, stop: np.abs(self.difficulty[start:stop] - self.now),
+            self.setting.size,
+            self.setting.batch,
+        )
 
     def observe(self, outcome: Outcome) -> None:
         """Move the target by the batch's mean reward."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from gainrl.curricula.base import (
+    FloatArray,
     IntArray,
     Outcome,
     Setting,
@@ -16,6 +17,7 @@ from gainrl.curricula.base import (
     register,
     restore_generator,
 )
+from gainrl.curricula.blocks import smallest
 
 RELEASED_STEP = 500.0
 RELEASED_LIMIT = 1000.0
@@ -70,7 +72,6 @@ class Gain:
         assert setting.order is not None
         self.setting = setting
         self.order = np.asarray(setting.order, dtype=np.int64)
-        self.ranks = np.arange(setting.size)
         self.rng = np.random.default_rng([setting.seed, 12])
         self.mu = 0.0
         if self.variant == "released":
@@ -81,14 +82,16 @@ class Gain:
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows drawn by rank."""
-        log_weight = -((self.ranks - self.mu) ** 2) / (2 * self.width**2)
-        keys = log_weight + self.rng.gumbel(size=len(self.ranks))
-        chosen = np.argpartition(keys, -self.setting.batch)[-self.setting.batch :]
+        chosen = smallest(self._keys, self.setting.size, self.setting.batch)
         if self.variant == "released":
             chosen = np.sort(chosen)
-        else:
-            chosen = chosen[np.argsort(-keys[chosen])]
         return self.order[chosen]
+
+    def _keys(self, start: int, stop: int) -> FloatArray:
+        """Of some ranks: the smallest are drawn. Asked for in order, for each takes a draw."""
+        ranks = np.arange(start, stop)
+        log_weight = -((ranks - self.mu) ** 2) / (2 * self.width**2)
+        return -(log_weight + self.rng.gumbel(size=len(ranks)))
 
     def observe(self, outcome: Outcome) -> None:
         """Move mu by Eq. 10, from the batch means of accuracy and C."""

@@ -33,7 +33,7 @@ class Uniform:
         self.setting = setting
         self.rng = np.random.default_rng([setting.seed, 11])
         self.epoch = -1
-        self.queue: list[int] = []
+        self.queue: IntArray = np.empty(0, dtype=np.int64)  # what is left of the epoch: a view
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows."""
@@ -41,17 +41,24 @@ class Uniform:
 
     def take(self, count: int) -> IntArray:
         """(count,) distinct rows, at most the table's."""
-        batch = self.queue[:count]
-        self.queue = self.queue[count:]
+        batch, self.queue = self.queue[:count].copy(), self.queue[count:]
         if len(batch) < count:
-            self.epoch += 1
-            fresh = self.rng.permutation(self.setting.size).tolist()
-            taken = set(batch)
-            fill = [row for row in fresh if row not in taken][: count - len(batch)]
-            used = set(fill)
-            self.queue = [row for row in fresh if row not in used]
-            batch += fill
-        return np.array(batch, dtype=np.int64)
+            batch = self.completed(batch, self.setting.size, count)
+        return batch
+
+    def completed(self, batch: IntArray, rows: IntArray | int, count: int) -> IntArray:
+        """A batch filled up from a new epoch over `rows` (all of that number, if it is one)."""
+        self.epoch += 1
+        need = count - len(batch)
+        fresh = self.rng.permutation(rows)
+        # The batch holds count - need rows, so what it needs is among the first `count`.
+        head = fresh[:count]
+        fill = np.flatnonzero(~np.isin(head, batch))[:need]
+        chosen, left = head[fill], np.delete(head, fill)
+        first = len(head) - len(left)
+        fresh[first : len(head)] = left
+        self.queue = fresh[first:]
+        return np.concatenate([batch, chosen])
 
     def observe(self, outcome: Outcome) -> None:
         """Uniform sampling learns nothing."""
@@ -62,9 +69,9 @@ class Uniform:
 
     def state_dict(self) -> dict[str, Any]:
         """Queue, epoch and random state."""
-        return {"epoch": self.epoch, "queue": self.queue, "rng": generator_state(self.rng)}
+        return {"epoch": self.epoch, "queue": self.queue.tolist(), "rng": generator_state(self.rng)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly."""
-        self.epoch, self.queue = state["epoch"], list(state["queue"])
+        self.epoch, self.queue = state["epoch"], np.array(state["queue"], dtype=np.int64)
         restore_generator(self.rng, state["rng"])

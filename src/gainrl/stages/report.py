@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
-from gainrl import planning, planning_benchmarks, planning_claims
+from gainrl import planning, planning_benchmarks, planning_claims, planning_simulation
 from gainrl.analysis.report import (
     Counts,
     Origins,
@@ -46,6 +46,11 @@ WALK = (
 CHOSEN = (
     "Prompts that each selection takes (coloured) among all prompts (grey), by the angle signal C "
     "before RL, for the first seed."
+)
+SIMULATED = (
+    "Simulated methods against the baseline, by regime: final accuracy, and how many times fewer "
+    "rollout tokens to the baseline's final level. A bar without a marker is what censored seeds "
+    "leave open."
 )
 STUDIES = {
     "figure2": ("Figure 2", "Right answers of the start models, question by question."),
@@ -138,7 +143,7 @@ class Reader:
             counts=_counts(self.runs),
             tests=_tested(test for test in self.tests if self.benchmarks and test.run is None),
             claims=read_claims(root / claimed) if claimed else None,
-            tables=[self._table(name) for name in self.experiments],
+            tables=[*(self._table(name) for name in self.experiments), *self._simulation()],
             signal=Table("signal", _text(root / "signal.md")) if signal else None,
             benchmarks=(
                 Table("Models as they are", _text(root / "benchmarks.md"))
@@ -167,6 +172,16 @@ class Reader:
             if planning.selecting(self.preset, name):
                 pictures += (self._picture(f"{figure}_selection", "Chosen prompts", CHOSEN),)
         return Table(name, _text(self.context.root / f"{name}.md"), pictures)
+
+    def _simulation(self) -> list[Table]:
+        """The simulation's tables; its figure stands below the first."""
+        found, root = [], self.context.root
+        for name in planning_simulation.tables(self.preset, self.everything):
+            drawn = name == "simulation.csv"
+            pictures = (self._picture("simulation", "Simulated", SIMULATED),) if drawn else ()
+            path = root / name
+            found.append(Table(path.stem, _text(path.with_suffix(".md")), pictures))
+        return found
 
     def _picture(self, name: str, title: str, caption: str, folded: bool = False) -> Picture:
         path = self.context.root / "figures" / f"{name}.png"

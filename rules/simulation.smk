@@ -1,0 +1,65 @@
+# Curricula without a model: the regimes of the section `simulation`, and how well they predict the
+# ranks of finished runs.
+
+
+rule simulation:
+    input:
+        recorded=planning_simulation.recorded(preset),
+    output:
+        csv=report(
+            "results/simulation.csv",
+            caption="../workflow/report/simulation.rst",
+            category="Tables",
+            labels={"experiment": "simulation"},
+        ),
+        markdown="results/simulation.md",
+        tex="results/simulation.tex",
+        png=report(
+            "results/figures/simulation.png",
+            caption="../workflow/report/simulation.rst",
+            category="Figures",
+            labels={"figure": "simulation"},
+        ),
+        pdf="results/figures/simulation.pdf",
+    log:
+        "results/logs/simulation.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        preset=PRESET,
+        slice=planning_simulation.slice_of(preset),
+    shell:
+        "gainrl simulate --preset {params.preset} --out {output.csv} --figure {output.png}"
+        " > {log} 2>&1"
+
+
+rule predictions:
+    input:
+        runs=[
+            str(layout.run(key) / "done.json") for key in planning_simulation.checked_runs(preset)
+        ],
+        recorded=planning_simulation.recorded(preset, checked=True),
+    output:
+        csv=report(
+            "results/predictions.csv",
+            caption="../workflow/report/simulation.rst",
+            category="Tables",
+            labels={"experiment": "predictions"},
+        ),
+        markdown="results/predictions.md",
+        tex="results/predictions.tex",
+    log:
+        "results/logs/predictions.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        preset=PRESET,
+        slice=planning_simulation.slice_of(preset, checked=True),
+    shell:
+        "gainrl predictions --preset {params.preset} --out {output.csv} > {log} 2>&1"

@@ -1,0 +1,183 @@
+"""The preset's `simulation`: pools and learners for curricula without a model. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from gainrl.config_data import Name, Positive, Section, Share
+from gainrl.errors import nearest
+
+Above = Annotated[float, Field(gt=0)]
+Correlation = Annotated[float, Field(gt=-1, lt=1)]
+
+ORDERS = ("angle", "reversed", "residual", "length", "shuffled")
+"""Orders that a simulated pool has: one C and one question length a prompt."""
+FEWEST = 3
+"""Methods below which a rank correlation says nothing."""
+
+
+class Learner(Section):
+    """A parametric learner and its pool of prompts; docs/simulation.md has the equations.
+
+    pool: prompts, N. impossible, trivial, unlucky: shares that are never right, always right, and
+    right with probability `luck` whatever the policy can do (a wrong gold answer); the rest are
+    logistic items. ability: of every skill before RL; spread: standard deviation of difficulties,
+    which lie around 0; discrimination: slope of an item. skills: K; between: share of the
+    difficulties' variance that lies between skills; transfer: what another skill gets of a skill's
+    growth. rate: growth a step and unit of gradient signal; noise: of a step's growth. tokens,
+    prompt_tokens: mean lengths; length: their correlation with difficulty. signal, signal_length:
+    correlations of C with difficulty and with question length.
+    """
+
+    pool: Positive | None = None
+    impossible: Share = 0.0
+    trivial: Share = 0.0
+    unlucky: Share = 0.0
+    luck: Share = 0.1
+    ability: float = -1.0
+    spread: Above = 1.0
+    discrimination: Above = 1.5
+    skills: Positive = 8
+    between: Share = 0.5
+    transfer: Share = 0.5
+    rate: Above = 0.05
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    tokens: Positive = 400
+    prompt_tokens: Positive = 100
+    length: Correlation = 0.5
+    signal: Correlation = -0.3
+    signal_length: Correlation = -0.4
+
+    @model_validator(mode="after")
+    def _possible(self) -> Learner:
+        if self.impossible + self.trivial + self.unlucky >= 1:
+            raise ValueError("impossible, trivial and unlucky leave no prompt to learn from")
+        if self._rest < 0:
+            raise ValueError("no C has these correlations: length, signal and signal_length clash")
+        return self
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Of difficulty, question length and noise in C, all of them standardised."""
+        left = 1 - self.length**2
+        difficulty = (self.signal - self.length * self.signal_length) / left
+        length = (self.signal_length - self.length * self.signal) / left
+        return difficulty, length, self._rest**0.5
+
+    @property
+    def _rest(self) -> float:
+        """Share of C's variance that neither difficulty nor question length accounts for."""
+        both = 2 * self.length * self.signal * self.signal_length
+        return 1 - (self.signal**2 + self.signal_length**2 - both) / (1 - self.length**2)
+
+
+class Recorded(Section):
+    """Pass rates of a finished run's snapshots, in place of a parametric learner.
+
+    probe: path of a probe table (records.PROBE), which `gainrl probe` writes; scores: path of the
+    score table of its data set, for question lengths.
+    """
+
+    probe: str
+    scores: str | None = None
+
+
+class Regime(Learner):
+    """One setting in which methods are compared: `seeds` runs of each, seeds from 0 on.
+
+    batch: prompts a step; rollouts: responses a prompt; both can be a method's own. With `recorded`
+    the learner's keys do not apply, but for tokens and prompt_tokens, which are every prompt's.
+    """
+
+    methods: tuple[Name, ...] = Field(min_length=1)
+    steps: Positive = 200
+    batch: Positive = 1024
+    rollouts: Annotated[int, Field(ge=2)] = 8
+    seeds: Positive = 10
+    recorded: Recorded | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Regime:
+        if self.recorded is None:
+            if self.pool is None:
+                raise ValueError("needs the key 'pool' (prompts), or 'recorded'")
+            if self.batch > self.pool:
+                raise ValueError(f"batch is {self.batch}, but the pool has {self.pool} prompts")
+            return self
+        for key, field in Learner.model_fields.items():
+            known = key in ("tokens", "prompt_tokens")
+            if not known and getattr(self, key) != field.default:
+                raise ValueError(f"'{key}' is of a parametric learner; 'recorded' takes none")
+        return self
+
+
+class Simulation(Section):
+    """Which methods are simulated in which regimes.
+
+    baseline: the method that the others are compared with. checks: experiment -> regime; how well
+    the simulation ranks methods is measured on the experiment's finished runs.
+    """
+
+    regimes: dict[Name, Regime] = Field(min_length=1)
+    baseline: Name = "grpo"
+    checks: dict[Name, Name] = Field(default_factory=dict)
+
+
+def check_references(
+    simulation: Simulation, methods: Mapping[str, Any], experiments: Mapping[str, Any]
+) -> None:
+    """Refuse names that a preset lacks, and methods that a simulation cannot run.
+
+    Args:
+        methods, experiments: the preset's sections.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for name, regime in simulation.regimes.items():
+        key = f"simulation.regimes.{name}.methods"
+        for method in regime.methods:
+            if method not in methods:
+                raise ValueError(f"{key}: unknown name '{method}'{nearest(method, methods)}")
+            reason = _unsimulated(methods[method], regime)
+            if reason:
+                raise ValueError(f"{key}: '{method}' cannot be simulated: {reason}")
+        if simulation.baseline not in regime.methods:
+            raise ValueError(f"{key}: the baseline '{simulation.baseline}' is not among them")
+    for name, chosen in simulation.checks.items():
+        key = f"simulation.checks.{name}"
+        if name not in experiments:
+            raise ValueError(f"{key}: unknown experiment{nearest(name, experiments)}")
+        if chosen not in simulation.regimes:
+            hint = nearest(chosen, simulation.regimes)
+            raise ValueError(f"{key}: unknown name '{chosen}'{hint}")
+        both = {*simulation.regimes[chosen].methods} & {*experiments[name].methods}
+        if len(both) < FEWEST or not {simulation.baseline, experiments[name].baseline} <= both:
+            raise ValueError(
+                f"{key}: the two share {len(both)} methods; a rank correlation needs {FEWEST}, "
+                "both baselines among them"
+            )
+
+
+def _unsimulated(method: Any, regime: Regime) -> str | None:
+    """Why a method cannot be simulated, or None."""
+    if method.algorithm != "grpo":
+        return f"its algorithm is {method.algorithm}, the simulation knows grpo only"
+    if method.selection is not None:
+        return "it trains on a selection of the data"
+    if method.inter_weight is not None:
+        return "it has a weight of C_inter of its own, but a simulated prompt has one C"
+    if method.order is not None and method.order not in ORDERS:
+        return f"a simulated pool has no order '{method.order}'; known: {', '.join(ORDERS)}"
+    lengths = regime.recorded is None or regime.recorded.scores is not None
+    if method.order in ("length", "residual") and not lengths:
+        return f"order '{method.order}' needs the key 'recorded.scores'"
+    if method.difficulty == "column" and regime.recorded is not None:
+        return "a probe table has no difficulties of the data set's own"
+    unknown = sorted(set(method.training.given) - {"prompts", "rollouts"})
+    if unknown:
+        return f"it sets training.{unknown[0]}, which a simulated step does not have"
+    return None

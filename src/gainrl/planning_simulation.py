@@ -1,0 +1,71 @@
+"""What simulations read and depend on. Imported while the DAG is built: no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gainrl import planning
+from gainrl.config import Preset
+from gainrl.config_simulation import Regime, Simulation
+from gainrl.errors import ConfigError
+from gainrl.layout import RunKey
+
+
+def need_simulation(preset: Preset) -> Simulation:
+    """The preset's simulation.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if preset.simulation is None:
+        raise ConfigError(f"preset '{preset.preset}' has no key 'simulation'")
+    return preset.simulation
+
+
+def tables(preset: Preset, everything: bool) -> list[str]:
+    """Tables of a preset's simulation that a target builds, without their folder.
+
+    The check on finished runs belongs to everything, and so does the simulation itself where the
+    preset has experiments.
+    """
+    if preset.simulation is None or not (everything or not preset.experiments):
+        return []
+    checked = ["predictions.csv"] if preset.simulation.checks else []
+    return ["simulation.csv", *checked]
+
+
+def recorded(preset: Preset, checked: bool = False) -> list[str]:
+    """Files of finished runs that the regimes are made of; `checked`: of the `checks` alone."""
+    found: dict[str, None] = {}
+    for regime in _regimes(preset, checked).values():
+        if regime.recorded is not None:
+            found[regime.recorded.probe] = None
+            if regime.recorded.scores is not None:
+                found[regime.recorded.scores] = None
+    return list(found)
+
+
+def checked_runs(preset: Preset) -> list[RunKey]:
+    """The finished runs that simulations are held against."""
+    return planning.runs(preset, preset.simulation.checks if preset.simulation else ())
+
+
+def slice_of(preset: Preset, checked: bool = False) -> dict[str, Any]:
+    """What the simulation depends on beside its input files; `checked`: what the check does."""
+    simulation, regimes = preset.simulation, _regimes(preset, checked)
+    used = {name for regime in regimes.values() for name in regime.methods}
+    return {
+        "regimes": {name: regime.model_dump(mode="json") for name, regime in regimes.items()},
+        "methods": {name: preset.methods[name].model_dump(mode="json") for name in sorted(used)},
+        "baseline": simulation.baseline if simulation else None,
+        "checks": dict(simulation.checks) if simulation and checked else {},
+        "difficulty_samples": preset.scoring.difficulty_samples,
+        "statistics": preset.statistics.model_dump(mode="json"),
+    }
+
+
+def _regimes(preset: Preset, checked: bool) -> dict[str, Regime]:
+    if preset.simulation is None:
+        return {}
+    chosen = preset.simulation.checks.values() if checked else preset.simulation.regimes
+    return {name: preset.simulation.regimes[name] for name in chosen}

@@ -1,0 +1,1 @@
+"""Curricula without a model: learners, a loop like the trainer's, and its step records."""

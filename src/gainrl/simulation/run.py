@@ -1,0 +1,154 @@
+"""A run without a model: a curriculum's draws, simulated rollouts, a learner's growth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gainrl.curricula.base import Curriculum, FloatArray, Groups, IntArray, Outcome, in_draws
+from gainrl.simulation.world import World
+
+EPSILON = 1e-6
+"""What GRPO adds to the standard deviation of a group's rewards."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A run. steps: a record each RL step (from 1), with the keys of steps.jsonl that have a
+    meaning here, and ability, test_accuracy (expected) and gradient_signal after it; overhead:
+    (steps,) seconds spent in the policy; start: test accuracy before the first step.
+    """
+
+    steps: list[dict[str, Any]]
+    overhead: FloatArray
+    start: float
+
+
+def simulate(world: World, policy: Curriculum, rollouts: int, steps: int, seed: int) -> Simulated:
+    """Train a world with a policy, as a trainer does.
+
+    Args:
+        world: at its start; it is changed.
+        policy: started on the world's pool.
+        rollouts: responses a prompt of policies that draw once a step.
+        steps: RL steps.
+        seed: of the outcomes, and nothing else.
+    """
+    rng = np.random.default_rng([seed, 45])
+    start, records, overhead = world.test_accuracy(), [], np.empty(steps)
+    for step in range(1, steps + 1):
+        trip = _Step(world, rng)
+        record = trip.take(policy, rollouts)
+        records.append({"step": step, **record})
+        overhead[step - 1] = trip.seconds
+    return Simulated(records, overhead, start)
+
+
+class _Step:
+    """One RL step: its groups so far, what they cost, and how long the policy thought."""
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        self.world, self.rng = world, rng
+        self.rows = np.empty(0, dtype=np.int64)
+        self.rollouts, self.right = self.rows.copy(), self.rows.copy()
+        self.spent = 0
+        self.seconds = 0.0
+
+    def take(self, policy: Curriculum, rollouts: int) -> dict[str, Any]:
+        """Draw, keep, learn, observe; returns the step's record without its number."""
+        draws = in_draws(policy, rollouts)
+        estimates = None
+        while (request := self._timed(draws.draw, self.seen(), estimates)) is not None:
+            right = self.rng.binomial(request.rollouts, self.world.rates(request.rows))
+            if request.purpose != "free":
+                self.spent += int(self._tokens(request.rows, request.rollouts).sum())
+            if request.purpose == "group":
+                self._join(request.rows, request.rollouts, right)
+                estimates = None
+            else:
+                estimates = self._groups(request.rows, request.rollouts, right)
+        seen = self.seen()
+        kept = np.asarray(self._timed(draws.keep, seen))
+        signal = np.full(len(seen.rows), np.nan)
+        signal[kept] = self.world.signals(seen.rows[kept])  # before the update, as in a trainer
+        gained = self.world.learn(seen.rows[kept], seen.accuracy[kept], seen.rollouts[kept])
+        self._timed(policy.observe, _outcome(seen, kept, signal))
+        return {
+            **self._record(seen, kept, signal),
+            "gradient_signal": gained,
+            "ability": self.world.ability,
+            "test_accuracy": self.world.test_accuracy(),
+            **{f"curriculum/{key}": float(value) for key, value in policy.metrics().items()},
+        }
+
+    def seen(self) -> Groups:
+        """The groups so far."""
+        return self._groups(self.rows, self.rollouts, self.right)
+
+    def _groups(self, rows: IntArray, rollouts: IntArray, right: IntArray) -> Groups:
+        return Groups(
+            rows=rows,
+            rollouts=rollouts,
+            accuracy=right / rollouts,
+            mixed=(right > 0) & (right < rollouts),
+            tokens=self._tokens(rows, rollouts),
+        )
+
+    def _tokens(self, rows: IntArray, rollouts: IntArray) -> IntArray:
+        return np.rint(rollouts * self.world.pool.tokens[rows]).astype(np.int64)
+
+    def _join(self, rows: IntArray, rollouts: IntArray, right: IntArray) -> None:
+        """Put responses into their prompts' groups; new groups come last."""
+        order = np.argsort(self.rows, kind="stable")
+        place = np.searchsorted(self.rows, rows, sorter=order)
+        known = np.isin(rows, self.rows)
+        old = order[place[known]]
+        self.rows = np.concatenate([self.rows, rows[~known]])
+        # New arrays, for the policy may hold the ones before.
+        self.rollouts = np.concatenate([self.rollouts, rollouts[~known]])
+        self.right = np.concatenate([self.right, right[~known]])
+        self.rollouts[old] += rollouts[known]
+        self.right[old] += right[known]
+
+    def _record(self, seen: Groups, kept: IntArray, signal: FloatArray) -> dict[str, Any]:
+        """What a trainer records of its rollouts; all groups count, trained on or not."""
+        total = int(self.rollouts.sum())
+        accuracy = float(self.right.sum() / total)
+        return {
+            "accuracy": accuracy,
+            "reward": accuracy,
+            "signal": float(signal[kept].mean()),
+            "zero_variance": float(1 - seen.mixed.mean()),
+            "rollout_tokens": self.spent,
+            "prompt_tokens": int(self.world.pool.prompt_tokens[self.rows].sum()),
+            "response_length": float(seen.tokens.sum() / total),
+            "groups": len(self.rows),
+            "trained": len(kept),
+        }
+
+    def _timed(self, call: Any, *arguments: Any) -> Any:
+        began = time.perf_counter()
+        result = call(*arguments)
+        self.seconds += time.perf_counter() - began
+        return result
+
+
+def _outcome(seen: Groups, kept: IntArray, signal: FloatArray) -> Outcome:
+    """What the policy is told; advantages are GRPO's, (r - mean) / (std + 1e-6)."""
+    p, n = seen.accuracy, seen.rollouts
+    spread = np.sqrt(p * (1 - p) * n / np.maximum(n - 1, 1))  # unbiased, of rewards 0 and 1
+    trained = np.zeros(len(seen.rows), dtype=bool)
+    trained[kept] = True
+    return Outcome(
+        rows=seen.rows,
+        accuracy=p,
+        signal=signal,
+        advantage=2 * p * (1 - p) / (spread + EPSILON),
+        tokens=seen.tokens,
+        rollouts=n,
+        mixed=seen.mixed,
+        trained=trained,
+    )

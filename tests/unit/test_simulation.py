@@ -1,0 +1,415 @@
+"""Curricula without a model: learners by hand, a step's bookkeeping, presets and the command."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from presets import changed, error_of
+from worlds import learner, policy_for, probe, recorded
+
+from gainrl import cli, planning, planning_simulation
+from gainrl.config_simulation import Learner
+from gainrl.curricula.base import Request
+from gainrl.errors import DataError
+from gainrl.records import PROBE, SCORES, write_table
+from gainrl.simulation.learner import IMPOSSIBLE, LIVE, TRIVIAL, UNLUCKY
+from gainrl.simulation.recorded import denoised, read_recorded
+from gainrl.simulation.run import simulate
+from gainrl.simulation.setting import order_of
+
+# --- the parametric learner ----------------------------------------------------------------------
+
+
+def test_abilities_move_as_in_a_hand_worked_example():
+    """Weights 4/16 and 12/16, s = .25 and .1875: direct .0625 and .140625, sum .203125; with
+    tau = .5 growth .1328125 and .171875, times rate .1 and K / (1 + (K - 1) tau) = 4/3."""
+    world = learner(transfer=0.5, rate=0.1, ability=-1.0)
+    rows = np.array([np.flatnonzero(world.skill == k)[0] for k in (0, 1)])
+    gained = world.learn(rows, np.array([0.5, 0.25]), np.array([4, 12]))
+    assert gained == pytest.approx(0.203125)
+    assert world.theta == pytest.approx([-1 + 0.1328125 * 0.4 / 3, -1 + 0.171875 * 0.4 / 3])
+    assert world.ability == pytest.approx(world.theta.mean())
+
+
+def test_a_batch_over_all_skills_moves_them_alike_whatever_the_transfer():
+    for transfer in (0.0, 0.3, 1.0):
+        world = learner(transfer=transfer, rate=0.1, ability=0.0)
+        rows = np.concatenate([np.flatnonzero(world.skill == k)[:5] for k in (0, 1)])
+        world.learn(rows, np.full(10, 0.5), np.full(10, 8))
+        assert world.theta == pytest.approx([0.025, 0.025])
+
+
+def test_without_transfer_a_skill_learns_from_its_own_prompts_alone():
+    world = learner(transfer=0.0, ability=0.0)
+    world.learn(np.flatnonzero(world.skill == 1)[:4], np.full(4, 0.5), np.full(4, 8))
+    assert world.theta[0] == 0
+    assert world.theta[1] > 0
+
+
+def test_each_kind_of_prompt_has_its_pass_rate():
+    world = learner(pool=400, impossible=0.25, trivial=0.25, unlucky=0.25, luck=0.3, ability=0.5)
+    rates = world.rates(np.arange(400))
+    assert [int((world.kind == kind).sum()) for kind in range(4)] == [100] * 4
+    assert (rates[world.kind == IMPOSSIBLE] == 0).all()
+    assert (rates[world.kind == TRIVIAL] == 1).all()
+    assert (rates[world.kind == UNLUCKY] == 0.3).all()
+    row = np.flatnonzero(world.kind == LIVE)[:1]
+    logit = 1.5 * (0.5 - world.difficulty[row])
+    assert world.rates(row) == pytest.approx(1 / (1 + np.exp(-logit)))
+
+
+def test_an_unlucky_prompt_is_mixed_and_teaches_nothing():
+    world = learner(unlucky=0.5, luck=0.5)
+    rows = np.flatnonzero(world.kind == UNLUCKY)[:8]
+    assert world.learn(rows, np.full(8, 0.5), np.full(8, 8)) == 0
+    assert (world.theta == -1).all()
+
+
+def test_lengths_and_c_go_with_difficulty_as_asked():
+    keys = {"length": 0.6, "signal": -0.5, "signal_length": -0.7}
+    world = learner(pool=20_000, impossible=0.2, skills=5, **keys)
+    pool = world.pool
+    lengths = np.log(pool.prompt_tokens)
+    found = np.corrcoef([pool.difficulty, lengths, pool.signal])
+    assert found[0, 1] == pytest.approx(0.6, abs=0.02)
+    assert found[0, 2] == pytest.approx(-0.5, abs=0.02)
+    assert found[1, 2] == pytest.approx(-0.7, abs=0.02)
+    assert pool.tokens.mean() == pytest.approx(400, rel=0.02)
+    assert world.difficulty.std() == pytest.approx(1, abs=0.02)
+
+
+def test_orders_are_those_of_the_signal_stage():
+    pool = learner(pool=500).pool
+    assert (np.diff(pool.signal[order_of("angle", pool, 0)]) <= 0).all()
+    assert (np.diff(pool.signal[order_of("reversed", pool, 0)]) >= 0).all()
+    assert (np.diff(pool.prompt_tokens[order_of("length", pool, 0)]) >= 0).all()
+    residual, ranks = order_of("residual", pool, 0), pd.Series(pool.prompt_tokens).rank()
+    place = np.empty(500)
+    place[residual] = np.arange(500)
+    assert abs(np.corrcoef(place, ranks)[0, 1]) < 0.1
+    assert sorted(order_of("shuffled", pool, 0)) == list(range(500))
+
+
+# --- recorded runs -------------------------------------------------------------------------------
+
+
+def test_recorded_rates_are_linear_in_the_clock():
+    world = recorded([[0.2, 0.8, 0.0], [0.6, 1.0, 0.0], [0.8, 1.0, 0.2]])
+    rows = np.arange(3)
+    for share, expected in [(0.0, [0.2, 0.8, 0]), (0.5, [0.4, 0.9, 0]), (1.0, [0.6, 1, 0])]:
+        world.now = share * world.clock[1]
+        assert world.rates(rows) == pytest.approx(expected)
+        assert world.test_accuracy() == pytest.approx(np.mean(expected))
+    world.now = 2 * world.clock[-1]
+    assert world.rates(rows) == pytest.approx([0.8, 1, 0.2])  # the record is over
+    assert world.ability == 1
+
+
+def test_the_clock_of_a_record_that_stands_still_counts_its_signal():
+    """All p = .5 for 10 steps: a uniform batch of 8 rollouts adds .25 * 7 / 8 a step."""
+    world = recorded([[0.5, 0.5], [0.5, 0.5]])
+    assert world.clock[-1] == pytest.approx(10 * 0.25 * 7 / 8)
+    assert world.learn(np.array([0]), np.array([0.5]), np.array([8])) == 0.25
+
+
+def test_uniform_sampling_retraces_the_record():
+    rng = np.random.default_rng(3)
+    start = rng.random(400) ** 2
+    rates = [start, start + 0.3 * (1 - start), start + 0.8 * (1 - start)]
+    world = recorded(rates, steps=[0, 20, 60])
+    found = simulate(world, policy_for(world, "uniform", 100), 8, 60, seed=1)
+    accuracy = [found.start, *(row["test_accuracy"] for row in found.steps)]
+    means = world.means
+    assert accuracy[0] == pytest.approx(means[0])
+    assert accuracy[20] == pytest.approx(means[1], abs=0.01)
+    assert accuracy[60] == pytest.approx(means[2], abs=0.01)
+    assert abs(accuracy[10] - means[1]) > 0.05  # else this would hold of any clock
+
+
+def test_what_four_samples_say_of_a_snapshot_is_shrunk_and_its_mean_kept():
+    """True rates are .1, .5 and .9 throughout: nothing but noise lies between the snapshots."""
+    truth = np.repeat([0.1, 0.5, 0.9], 100)
+    correct = np.random.default_rng(0).binomial(4, truth, size=(5, 300))
+    correct[:, 0] = 0
+    raw, found = correct / 4, denoised(correct, np.full(correct.shape, 4.0))
+    error = {name: np.abs(each - truth).mean() for name, each in [("raw", raw), ("found", found)]}
+    assert error["found"] < 0.6 * error["raw"]
+    assert found.mean(axis=1) == pytest.approx(raw.mean(axis=1), abs=0.01)
+    assert found[:, 0] == pytest.approx(0, abs=0.03)  # what is never right stays dead
+
+
+def test_where_samples_are_many_rates_stay_what_they_were():
+    rates = np.random.default_rng(1).random((3, 50))
+    found = denoised(1000 * rates, np.full(rates.shape, 1000.0))
+    assert found == pytest.approx(rates, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (probe([[2, 1]]), "1 snapshot; a record has at least two"),
+        (probe([[0, 4], [0, 4]]), "every prompt is solved or failed throughout the record"),
+        (probe([[0, 1], [1, 1]], samples=1), "fewer than two samples of a prompt"),
+        (probe([[2, 1], [1, 1]]).drop(index=0), "step 10 has other prompts than step 0"),
+    ],
+)
+def test_tables_that_are_no_record_are_refused(table, message, tmp_path):
+    path = tmp_path / "probe.parquet"
+    write_table(path, table, PROBE)
+    with pytest.raises(DataError, match=rf"probe.parquet: {message}"):
+        read_recorded(str(path), None, rollouts=8, tokens=50, prompt_tokens=10)
+
+
+def test_a_record_knows_its_prompts(tmp_path):
+    paths = [tmp_path / f"{name}.parquet" for name in ("probe", "scores")]
+    write_table(paths[0], probe([[2, 1], [3, 1]], signal=0.7), PROBE)
+    scores = {"id": ["p1", "p0"], "n_prefix": 1, "n_question": [7, 9], "c_intra": 0.1}
+    write_table(paths[1], pd.DataFrame({**scores, "c_inter": 0.2}), SCORES)
+    given = {"rollouts": 8, "tokens": 50, "prompt_tokens": 10}
+    pool = read_recorded(str(paths[0]), str(paths[1]), **given).pool
+    assert pool.prompt_tokens.tolist() == [9, 7]
+    assert pool.signal.tolist() == [0.7, 0.7]
+    assert read_recorded(str(paths[0]), None, **given).pool.prompt_tokens.tolist() == [10, 10]
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+POOL = {"pool": 400, "impossible": 0.4, "trivial": 0.2, "skills": 4}
+
+
+class Oracle:
+    """Draws what is nearest to p = 1/2, which it looks up."""
+
+    def __init__(self, world, batch):
+        self.world, self.batch = world, batch
+
+    def next_batch(self):
+        distance = np.abs(self.world.rates(np.arange(self.world.pool.size)) - 0.5)
+        return np.argsort(distance, kind="stable")[: self.batch]
+
+    def observe(self, outcome):
+        self.last = outcome
+
+    def metrics(self):
+        return {}
+
+
+def test_an_oracle_beats_uniform_where_many_prompts_are_dead():
+    final = {}
+    for name in ("uniform", "oracle"):
+        world = learner(**POOL)
+        policy = Oracle(world, 32) if name == "oracle" else policy_for(world, name, 32)
+        steps = simulate(world, policy, 8, 80, seed=0).steps
+        final[name] = steps[-1]["test_accuracy"]
+        dead = np.mean([row["zero_variance"] for row in steps])
+        assert (dead > 0.6) == (name == "uniform")
+    assert final["oracle"] > final["uniform"] + 0.1
+
+
+def test_a_run_is_the_same_every_time_and_another_with_another_seed():
+    def steps(seed):
+        world = learner(seed, noise=0.5, **POOL)
+        return simulate(world, policy_for(world, "gain", 32, seed), 8, 20, seed).steps
+
+    assert steps(3) == steps(3)
+    assert steps(3) != steps(4)
+
+
+def test_a_step_of_several_draws_counts_every_rollout_and_trains_on_what_is_kept():
+    world = learner(**POOL)
+    policy, told = policy_for(world, "dapo", 32), []
+    observe = policy.observe
+    policy.observe = lambda outcome: (told.append(outcome), observe(outcome))
+    (row,) = simulate(world, policy, 8, 1, seed=0).steps
+    (outcome,) = told
+    assert row["groups"] == len(outcome.rows) > 64
+    assert row["trained"] == outcome.trained.sum() == 32
+    assert row["rollout_tokens"] == 8 * world.pool.tokens[outcome.rows].sum()
+    assert outcome.mixed[outcome.trained].all()
+    assert np.isnan(outcome.signal).tolist() == (~outcome.trained).tolist()
+    assert row["curriculum/batches"] == -(-row["groups"] // 32)
+    assert row["zero_variance"] == pytest.approx(1 - outcome.mixed.mean())
+
+
+class Scripted(Oracle):
+    """Four responses each, four more where they were mixed, estimates of others, a free look."""
+
+    several_draws = True
+
+    def draw(self, seen, estimates):
+        self.asked = getattr(self, "asked", -1) + 1
+        self.heard = getattr(self, "heard", [])
+        self.heard.append(estimates)
+        some = np.arange(10, 30)
+        if self.asked == 0:
+            return Request(some, np.full(20, 4))
+        if self.asked == 1:
+            self.first = seen
+            more = seen.rows[seen.mixed][::-1]
+            return Request(more, np.full(len(more), 4))
+        if self.asked == 2:
+            return Request(np.arange(5), np.full(5, 2), "estimate")
+        return Request(np.arange(50), np.full(50, 9), "free") if self.asked == 3 else None
+
+    def keep(self, seen):
+        return np.flatnonzero(seen.rollouts == 8)
+
+
+def test_groups_grow_estimates_are_paid_for_and_free_looks_are_not():
+    world = learner(ability=0.0)
+    policy = Scripted(world, 4)
+    (row,) = simulate(world, policy, 8, 1, seed=2).steps
+    outcome, mixed = policy.last, policy.first.mixed
+    assert 0 < mixed.sum() < 20
+    assert outcome.rows.tolist() == list(range(10, 30))  # in the order of their first request
+    assert outcome.rollouts.tolist() == [8 if each else 4 for each in mixed]
+    assert (policy.first.rollouts == 4).all()  # what a policy was told does not change
+    assert outcome.trained.tolist() == mixed.tolist()
+    right = outcome.accuracy * outcome.rollouts
+    assert right == pytest.approx(np.rint(right))
+    assert row["accuracy"] == pytest.approx(right.sum() / outcome.rollouts.sum())
+    tokens = world.pool.tokens
+    assert row["rollout_tokens"] == outcome.tokens.sum() + 2 * tokens[:5].sum()
+    heard = [each if each is None else each.rows.tolist() for each in policy.heard]
+    assert heard == [None, None, None, list(range(5)), list(range(50))]
+
+
+def test_advantages_are_those_of_grpo():
+    """Rewards 1, 0, 0, 0: deviations .75 and .25, standard deviation .5: mean |A| = .75."""
+    policy = Oracle(learner(pool=2000, ability=0.0), 500)
+    simulate(policy.world, policy, 4, 1, seed=0)
+    one = policy.last.accuracy == 0.25
+    assert one.any()
+    assert policy.last.advantage[one] == pytest.approx(0.75, abs=1e-5)
+    assert (policy.last.advantage[~policy.last.mixed] == 0).all()
+
+
+# --- presets -------------------------------------------------------------------------------------
+
+REGIME = {"pool": 60, "batch": 8, "rollouts": 4, "steps": 6, "seeds": 3}
+SMALL = {"regimes": {"dead": {**REGIME, "impossible": 0.5, "methods": ["grpo", "gain", "adarft"]}}}
+
+
+def with_simulation(regime=None, **keys):
+    spec = {**SMALL["regimes"]["dead"], **(regime or {})}
+    return changed("simulation", to={"regimes": {"dead": spec}, **keys})
+
+
+@pytest.mark.parametrize(
+    ("regime", "message"),
+    [
+        ({"imposible": 0.1}, "unknown key 'simulation.regimes.dead.imposible'; did you mean 'imp"),
+        ({"methods": ["grpo", "gian"]}, "dead.methods: unknown name 'gian'; did you mean 'gain'?"),
+        ({"methods": ["gain"]}, "the baseline 'grpo' is not among them"),
+        ({"batch": 61}, "batch is 61, but the pool has 60 prompts"),
+        ({"pool": None}, "needs the key 'pool'"),
+        ({"impossible": 0.7, "trivial": 0.3}, "leave no prompt to learn from"),
+        ({"signal": -0.9, "signal_length": 0.9}, "no C has these correlations"),
+        ({"recorded": {"probe": "x"}}, "'pool' is of a parametric learner"),
+        ({"transfer": 2}, "simulation.regimes.dead.transfer"),
+    ],
+)
+def test_regimes_that_do_not_fit_are_refused(regime, message):
+    assert message in error_of(with_simulation(regime))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"algorithm": "ppo"}, "its algorithm is ppo"),
+        ({"order": "released"}, "a simulated pool has no order 'released'"),
+        ({"inter_weight": 2}, "it has a weight of C_inter of its own"),
+        ({"selection": {"share": 0.5}}, "it trains on a selection"),
+        ({"training": {"lr": 0.1}}, "it sets training.lr"),
+    ],
+)
+def test_methods_that_cannot_be_simulated_are_refused(method, message):
+    data = with_simulation()
+    data["methods"]["gain"] = {**data["methods"]["gain"], **method}
+    assert f"'gain' cannot be simulated: {message}" in error_of(data)
+
+
+def test_checks_name_an_experiment_and_a_regime_with_enough_methods():
+    assert "unknown experiment" in error_of(with_simulation(checks={"table9": "dead"}))
+    assert "unknown name 'dad'; did you mean 'dead'?" in error_of(
+        with_simulation(checks={"table1": "dad"})
+    )
+    assert "share 2 methods" in error_of(with_simulation(checks={"table1": "dead"}))
+
+
+def test_a_regime_depends_on_its_methods_and_not_on_others():
+    slices = []
+    for name in ("gain", "spare"):
+        data = with_simulation()
+        data["methods"]["spare"] = {"curriculum": "uniform"}
+        data["methods"][name]["label"] = "New"
+        slices.append(planning_simulation.slice_of(planning.load(data)))
+    assert slices[0] != slices[1] == planning_simulation.slice_of(planning.load(with_simulation()))
+
+
+def test_the_learners_keys_have_defaults_that_fit():
+    weights = Learner(pool=10).weights
+    assert weights[2] > 0
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path, capsys):
+    """Runs `gainrl simulate` on the tiny preset; exit code, and the table's path."""
+
+    def run(*arguments, out="simulation.csv", **keys):
+        preset = tmp_path / "preset.yaml"
+        data = with_simulation(**keys)
+        data["statistics"] = {"resamples": 200}
+        preset.write_text(yaml.safe_dump(data))
+        given = ["--preset", str(preset), "--root", str(tmp_path / "results")]
+        code = cli.main(["simulate", *given, "--out", str(tmp_path / out), *arguments])
+        return code, tmp_path / out, capsys.readouterr()
+
+    return run
+
+
+def test_the_command_writes_its_table_and_figure(command, tmp_path):
+    figure = tmp_path / "simulation.png"
+    code, path, said = command("--figure", str(figure))
+    assert code == 0, said.err
+    table = pd.read_csv(path).set_index(["method", "metric"])
+    assert set(table["regime"]) == {"dead"}
+    assert table.loc[("gain", "final_accuracy"), "n"] == 3
+    assert table.loc[("grpo", "steps_to_baseline"), "mean"] == 6
+    assert table.loc[("adarft", "preparation_tokens"), "mean"] > 0
+    assert table.loc[("gain", "preparation_tokens"), "mean"] == 0
+    assert 0 < table.loc[("gain", "overhead_ms"), "mean"] < 1000
+    assert ("grpo", "speedup") not in table.index
+    assert "60 prompts: 50% impossible" in path.with_suffix(".md").read_text()
+    assert "\\begin{tabular}" in path.with_suffix(".tex").read_text()
+    assert figure.stat().st_size > 5000
+    left = {each.name for each in tmp_path.iterdir()}
+    made = {f"simulation.{end}" for end in ("csv", "md", "tex", "png", "pdf")}
+    assert left == {*made, "preset.yaml"}  # no temporary files, no store
+    assert "nothing is recorded" in said.out
+
+
+def test_the_same_seeds_give_the_same_table_but_for_the_clock(command):
+    tables = []
+    for name in ("one.csv", "two.csv"):
+        frame = pd.read_csv(command(out=name)[1])
+        tables.append(frame[frame["metric"] != "overhead_ms"])
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_table_that_cannot_be_written_leaves_nothing(command, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    code, _, said = command(out="taken/simulation.csv")
+    assert code == 2
+    assert said.err.count("\n") == 1
+    assert {each.name for each in tmp_path.iterdir()} == {"taken", "preset.yaml"}
+
+
+def test_a_recorded_regime_names_the_table_that_is_missing(command):
+    given = {"pool": None, "impossible": 0.0, "recorded": {"probe": "nowhere/probe.parquet"}}
+    code, _, said = command(regime=given)
+    assert code == 2
+    assert "nowhere/probe.parquet: no such probe table" in said.err
