@@ -1,4 +1,4 @@
-"""Logits of two models as one: sampling, teacher forcing and divergence, against hand computations."""
+"""Logits of two models as one: sampling, teacher forcing and divergence, against plain loops."""
 
 from __future__ import annotations
 

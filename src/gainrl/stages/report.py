@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
-from gainrl import planning, planning_benchmarks, planning_claims
+from gainrl import planning, planning_benchmarks, planning_claims, planning_linearity
 from gainrl.analysis.report import (
     Counts,
     Origins,
@@ -138,7 +138,7 @@ class Reader:
             counts=_counts(self.runs),
             tests=_tested(test for test in self.tests if self.benchmarks and test.run is None),
             claims=read_claims(root / claimed) if claimed else None,
-            tables=[self._table(name) for name in self.experiments],
+            tables=[*(self._table(name) for name in self.experiments), *self._linearity()],
             signal=Table("signal", _text(root / "signal.md")) if signal else None,
             benchmarks=(
                 Table("Models as they are", _text(root / "benchmarks.md"))
@@ -167,6 +167,15 @@ class Reader:
             if planning.selecting(self.preset, name):
                 pictures += (self._picture(f"{figure}_selection", "Chosen prompts", CHOSEN),)
         return Table(name, _text(self.context.root / f"{name}.md"), pictures)
+
+    def _linearity(self) -> list[Table]:
+        """How straight runs move, with its figures; the default target does not build it."""
+        names = planning_linearity.figures(self.preset) if self.everything else []
+        pictures = [self._picture(name, *planning_linearity.FIGURES[name]) for name in names]
+        text = self.context.root / planning_linearity.TABLE
+        return (
+            [Table("linearity", _text(text.with_suffix(".md")), tuple(pictures))] if names else []
+        )
 
     def _picture(self, name: str, title: str, caption: str, folded: bool = False) -> Picture:
         path = self.context.root / "figures" / f"{name}.png"
