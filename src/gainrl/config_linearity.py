@@ -69,8 +69,8 @@ class Linearity(Section):
     seed: Count = 0
 
     def kept(self, steps: int) -> tuple[int, ...]:
-        """RL steps at which a run of `steps` keeps its weights; the last is kept as its model."""
-        return tuple(range(self.every, steps, self.every))
+        """RL steps at which a run of `steps` keeps its weights, the last included."""
+        return tuple(range(self.every, steps + 1, self.every))
 
     def traces(self, model: str, dataset: str, method: str) -> bool:
         """Whether runs of these are looked at."""
@@ -96,14 +96,11 @@ class Linearity(Section):
             run = f"{model}/{dataset}/{method}"
             if not any(each.has(model, dataset, method) for each in preset.experiments.values()):
                 raise ValueError(f"linearity: no experiment has the run {run}")
-            training = preset.training_for(dataset, model, method)
-            self._check_snapshots(run, training.steps, training.keep_model)
+            self._check_snapshots(run, preset.training_for(dataset, model, method).steps)
             if (self.answers or 1) > 1 and not preset.evaluation_for(dataset, model).temperature:
                 raise ValueError("linearity.answers: at temperature 0 all answers are the same")
 
-    def _check_snapshots(self, run: str, steps: int, keep_model: bool) -> None:
-        if not keep_model:
-            raise ValueError(f"linearity: training.keep_model is false for {run}")
+    def _check_snapshots(self, run: str, steps: int) -> None:
         if steps % self.every:
             raise ValueError(
                 f"linearity.every: {self.every} does not divide the {steps} steps of {run}, so "
@@ -114,7 +111,7 @@ class Linearity(Section):
                 f"linearity.every: {self.every} gives {run} fewer than {FEWEST} snapshots, the "
                 "start model included"
             )
-        known = {0, *self.kept(steps), steps}
+        known = {0, *self.kept(steps)}
         for number, each in enumerate(self.extrapolate):
             for step in (each.start, each.end, each.target):
                 if step not in known:

@@ -210,7 +210,7 @@ def test_snapshots_of_the_traced_runs_are_kept_beside_those_of_the_probe():
     data["studies"] = {"models": ["nano"], "datasets": ["chain", "word"]}
     data["studies"]["dynamics"] = {"method": "grpo", "every": 2}
     preset = planning.load(data)
-    assert planning.snapshots(preset, "nano", "chain", "grpo") == (1, 2, 3)
+    assert planning.snapshots(preset, "nano", "chain", "grpo") == (1, 2, 3, 4)
     assert planning.probe_steps(preset, "nano", "chain", "grpo") == (2,)
     assert planning.snapshots(preset, "nano", "word", "grpo") == (2,)
     assert planning.snapshots(preset, "nano", "chain", "gain") == ()
@@ -261,10 +261,7 @@ def test_the_hint_of_a_wrong_key_is_what_the_preset_calls_it():
     assert "unknown key 'linearity.extrapolate.0.fro'; did you mean 'from'?" in message
 
 
-def test_models_that_are_not_kept_and_names_that_are_taken_are_refused():
-    data = changed("linearity", to=SECTION)
-    data["training"]["keep_model"] = False
-    assert "training.keep_model is false for nano/chain/grpo" in error_of(data)
+def test_a_name_that_is_taken_is_refused():
     data = changed("linearity", to=SECTION)
     data["experiments"]["linearity"] = data["experiments"]["table1"]
     assert "experiments.linearity: the name is that of the section" in error_of(data)

@@ -24,7 +24,7 @@ GRID = 2.0**-9
 def context_of(root, **changes):
     """The tiny preset with a section `linearity`, and without a warm-up."""
     data = yaml.safe_load(TINY.read_text(encoding="utf-8"))
-    del data["models"]["nano"]["warmup"]
+    del data["models"]["nano"]["warmup"], data["claims"]
     data["evaluation"]["temperature"] = 1.0
     data["linearity"] = {
         **{"models": ["nano"], "datasets": ["chain"], "methods": ["grpo"], "every": 1},
@@ -68,8 +68,7 @@ def lay_out(context, seed, path):
         with torch.no_grad():
             for weight, first, way in zip(model.parameters(), begin, ways, strict=True):
                 weight.copy_(first + path[step] * way)
-        last = step == STEPS
-        folder = context.layout.run(key) / "model" if last else context.layout.snapshot(key, step)
+        folder = context.layout.snapshot(key, step)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     still = sum(int((way == 0).sum()) for way in ways)

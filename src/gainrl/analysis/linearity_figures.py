@@ -184,9 +184,9 @@ def _shares(panels: Panels, curves_of, unit: str, paths: tuple[PathLike, PathLik
         axis.set(xlabel="R² against the RL step", xlim=(0, 1), ylim=(0, 1.01))
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axes[0].set_ylabel(unit)
-    return _finish(figure, *paths, f"Lines: means over {_seeds(panels)}; band, of what is not cut "
-                   f"by module: {config.confidence:.0%} bootstrap over seeds. Random walk: as many "
-                   "points, independent increments.")  # fmt: skip
+    return _finish(figure, *paths, f"Lines: means over {_seeds(panels)}. Bands (not by module): "
+                   f"{config.confidence:.0%} bootstrap over seeds. Random walk: as many points, "
+                   "independent increments.")  # fmt: skip
 
 
 def _curve(axis: Axes, runs: Sequence[Traced], curve: Curve, config: Statistics) -> None:

@@ -255,7 +255,7 @@ def _extrapolated(cells: Cells) -> list[list[str]]:
             apart = {"stay": "1", "trained": "0"}.get(way, "–")
             if way == "weights":
                 apart = shown(cells[*at, "weight_distance"], ".3f")
-            kl = "0" if way == "trained" else shown(cells[*at, "kl"], ".4f")
+            kl = "0" if way == "trained" else shown(cells[*at, "kl"], ".2g")
             shares = [shown(cells[*at, f"accuracy/{name}"], ".1f", 100) for name in names]
             less = [
                 "" if way == "trained" else shown(cells[*at, f"difference/{name}"], "+.1f")

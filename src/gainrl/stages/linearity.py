@@ -22,7 +22,7 @@ from gainrl.evaluation.samples import Benchmark
 from gainrl.models.extrapolated import Extrapolated, extrapolated_weights
 from gainrl.models.loading import end_tokens, load_model, load_tokenizer, pad_token
 from gainrl.models.sampling import Sampling, generate
-from gainrl.models.weights import Weights, distance, place_of, same_weights
+from gainrl.models.weights import MODULES, Weights, distance, place_of, same_weights
 from gainrl.planning import RunKey
 from gainrl.records import LINEARITY, PROMPTS, finite, read_table, write_json, write_table
 from gainrl.stages.common import Context, render_prompts
@@ -83,9 +83,9 @@ class Trace:
     @cached_property
     def folders(self) -> dict[int, Path]:
         """Where the weights of each step are, from the start model to the last."""
-        layout, last = self.context.layout, self.training.steps
-        kept = {step: layout.snapshot(self.key, step) for step in self.settings.kept(last)}
-        return {0: layout.model(self.key.model), **kept, last: layout.run(self.key) / "model"}
+        layout, kept = self.context.layout, self.settings.kept(self.training.steps)
+        snapshots = {step: layout.snapshot(self.key, step) for step in kept}
+        return {0: layout.model(self.key.model), **snapshots}
 
     @property
     def steps(self) -> list[int]:
@@ -106,15 +106,18 @@ class Trace:
     def weights(self, walks: Walks) -> list[dict[str, Any]]:
         """R^2 of the weights: of all, by module, by layer and by tensor."""
         snapshots = same_weights(list(self.folders.values()))
-        groups: dict[tuple[str, str], list[Selected]] = {}
-        for name in snapshots[0].names:
-            selected = self._tensor(name, snapshots)
-            place = place_of(name)
-            layer = "outside" if place.layer is None else str(place.layer)
-            for at in (("all", "all"), ("module", place.module), ("layer", layer)):
-                groups.setdefault(at, []).append(selected)
-            groups["tensor", name] = [selected]
-        return linearity.rows("weights", {at: _joined(all_) for at, all_ in groups.items()}, walks)
+        tensors = {name: self._tensor(name, snapshots) for name in snapshots[0].names}
+        places = {name: place_of(name) for name in tensors}
+        layers = sorted({place.layer for place in places.values() if place.layer is not None})
+        groups = {("all", "all"): list(tensors)}
+        for module in MODULES:
+            groups["module", module] = [n for n, place in places.items() if place.module == module]
+        for layer in (None, *layers):
+            name = "outside" if layer is None else str(layer)
+            groups["layer", name] = [n for n, place in places.items() if place.layer == layer]
+        groups |= {("tensor", name): [name] for name in tensors}
+        joined = {at: _joined([tensors[n] for n in names]) for at, names in groups.items() if names}
+        return linearity.rows("weights", joined, walks)
 
     def _tensor(self, name: str, snapshots: Sequence[Weights]) -> Selected:
         settings, chosen, tables = self.settings, None, []
