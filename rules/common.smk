@@ -139,6 +139,8 @@ def claim_inputs(everything):
         found += signal_table()
     if "learnt_first" in measures:
         found += [str(layout.probe(key)) for key in planning.probed(preset)]
+    if planning_claims.needs_traces(wanted.values()):
+        found += traces("linearity.json")
     if "overhead" in measures:
         pairs = dict.fromkeys((key.model, key.dataset) for key in keys)
         found += [str(layout.signals(*pair) / "scores.parquet") for pair in pairs]
@@ -161,6 +163,28 @@ def studied():
     return [f"results/figures/{name}.png" for name in planning.study_figures(preset)]
 
 
+def traces(name):
+    """A file of every run of the section `linearity`."""
+    return [str(layout.linearity(key, name)) for key in planning.traced(preset)]
+
+
+def traced_figures():
+    """Figures of the section `linearity`, if there is one."""
+    return [f"results/figures/{name}.png" for name in planning_linearity.figures(preset)]
+
+
+def traced_results():
+    """Its table and its figures."""
+    table = [f"results/{planning_linearity.TABLE}"] if preset.linearity else []
+    return table + traced_figures()
+
+
+def held_out(wildcards):
+    """Held-out prompts of a run's own data set and of its benchmarks."""
+    names = dict.fromkeys([wildcards.dataset, *benchmarks_of(wildcards)])
+    return [str(layout.split(name, "eval")) for name in names]
+
+
 def reported(everything):
     """What a report holds: the default target's results, or those of all targets."""
     results = results_of(experiments if everything else experiments[:1]) + signal_table()
@@ -168,7 +192,7 @@ def reported(everything):
         results.append("results/benchmarks.csv")
     results += [f"results/{name}" for name in planning_simulation.tables(preset, everything)]
     results = claim_tables(everything) + results
-    return results + studied() if everything else results
+    return results + studied() + traced_results() if everything else results
 
 
 def finished(experiment):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gainrl
-from gainrl import planning
+from gainrl import planning, planning_linearity
 from gainrl.errors import UserError
 from gainrl.models.imports import uncollected
 
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, help_ in _STUDIES.items():
         add(name, help_, "model", "dataset")
     add("probe", "look into a run's snapshots", "model", "dataset", "method", "seed")
+    add("linearity", "how straight a run moved", "model", "dataset", "method", "seed")
+    add("linearity-table", "the table of how straight runs move", "out")
+    drawn = add("linearity-figure", "a figure of how straight runs move", "out")
+    drawn.add_argument("figure", choices=list(planning_linearity.FIGURES))
     add("signal", "the table of what C goes with", "out")
     study = add("study", "a figure about the signal", "out")
     study.add_argument("figure", choices=list(planning.STUDY_FIGURES))
@@ -195,6 +199,18 @@ def _run(arguments: argparse.Namespace) -> None:
         else:
             stage = getattr(studies, f"study_{arguments.command}")
             stage(context, arguments.model, arguments.dataset)
+    elif arguments.command == "linearity":
+        from gainrl.stages import linearity
+
+        key = planning.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
+        linearity.trace_run(context, key)
+    elif arguments.command in ("linearity-table", "linearity-figure"):
+        from gainrl.stages import linearity_results
+
+        if arguments.command == "linearity-table":
+            linearity_results.make_linearity_table(context, arguments.out)
+        else:
+            linearity_results.make_linearity_figure(context, arguments.figure, arguments.out)
     elif arguments.command == "report":
         from gainrl.stages.report import make_report
 

@@ -31,6 +31,7 @@ from gainrl.config_evaluation import (
 from gainrl.config_experiments import Column, Published
 from gainrl.config_extra import Extra
 from gainrl.config_files import extended, read_mapping, with_defaults
+from gainrl.config_linearity import Linearity
 from gainrl.config_methods import Method
 from gainrl.config_models import Model, Nano
 from gainrl.config_ppo import PPO
@@ -135,6 +136,10 @@ class Experiment(Section):
     )
     published: Published | None = None
 
+    def has(self, model: str, dataset: str, method: str) -> bool:
+        """Whether runs of these are compared."""
+        return model in self.models and dataset in self.datasets and method in self.methods
+
     @model_validator(mode="after")
     def _shown(self) -> Experiment:
         if "paper" in self.columns and self.published is None:
@@ -194,6 +199,7 @@ class Preset(Section):
     cost: Assumptions = Assumptions()
     studies: Studies | None = None
     simulation: Simulation | None = None
+    linearity: Linearity | None = None
     overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
         default_factory=dict
     )
@@ -219,6 +225,8 @@ class Preset(Section):
             _known(f"experiments.{key}.baseline", experiment.baseline, experiment.methods)
             self._trainable(experiment)
             self._testable(key, experiment)
+        if self.linearity:
+            self.linearity.check(self)
         for key, claim in self.claims.items():
             self._decidable(f"claims.{key}", claim)
         if self.benchmarks:
@@ -278,6 +286,13 @@ class Preset(Section):
         part = {"correlation": "signal", "learnt_first": "dynamics"}.get(claim.measure)
         if part and getattr(self.studies, part, None) is None:
             raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'studies.{part}'")
+        if claim.measure in ("linearity", "extrapolation"):
+            if self.linearity is None:
+                raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'linearity'")
+            for name in claim.methods:
+                _known(f"{key}.methods", name, self.linearity.methods)
+            if claim.measure == "extrapolation" and not self.linearity.extrapolate:
+                raise ValueError(f"{key}: linearity.extrapolate is empty")
         if claim.quantity == "gradient_norm" and not self.studies.signal.gradient_prompts:  # type: ignore[union-attr]
             raise ValueError(f"{key}.quantity: studies.signal.gradient_prompts is 0")
 

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import model_validator
 
 from gainrl.config_data import Name, Section
 
-Measure = Literal["difference", "decline", "speedup", "correlation", "learnt_first", "overhead"]
+Measure = Literal[
+    "difference",
+    "decline",
+    "speedup",
+    "correlation",
+    "learnt_first",
+    "overhead",
+    "linearity",
+    "extrapolation",
+]
+Quantity = Literal[
+    "difficulty", "pass_rate", "gradient_norm", "weights", "tokens_start", "tokens_last", "logits"
+]
+QUANTITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "correlation": ("difficulty", "pass_rate", "gradient_norm"),
+        "linearity": ("weights", "tokens_start", "tokens_last"),
+        "extrapolation": ("weights", "logits"),
+    }
+)
+"""What a measure can be of, where it can be of several things."""
 
 
 class Claim(Section):
@@ -21,7 +43,12 @@ class Claim(Section):
     seeds), 'correlation' (rank
     correlation of C with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank
     correlation of C before RL with the gain in pass rate over the first half of the probed run,
-    over prompts), 'overhead' (seconds of prefill scoring over a run's training seconds, percent).
+    over prompts), 'overhead' (seconds of prefill scoring over a run's training seconds, percent),
+    'linearity' (median R^2 of `quantity` against the RL step, of all that moves or, with
+    `selection`, of what a published filter keeps; over seeds), 'extrapolation' (accuracy of models
+    that are extrapolated in `quantity`, weights or logits, less that of the model really trained,
+    paired by seed, in points). The last two are of the runs and extrapolations of the section
+    `linearity`, or of those of its `methods`.
 
     A part of a claim (a method on a data set) is supported if its whole interval is above
     `threshold` (below it with `direction: below`), not supported if its whole interval is on the
@@ -36,19 +63,36 @@ class Claim(Section):
     experiment: Name | None = None
     methods: tuple[Name, ...] = ()
     against: Name | None = None
-    quantity: Literal["difficulty", "pass_rate", "gradient_norm"] | None = None
+    quantity: Quantity | None = None
     given: Literal["", "tokens"] = ""
+    selection: Literal["all", "range", "released"] = "all"
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
         compares = self.measure in ("difference", "decline", "speedup", "overhead")
         if compares and (self.experiment is None or not self.methods):
             raise ValueError(f"measure '{self.measure}' needs the keys 'experiment' and 'methods'")
-        if not compares and (self.experiment or self.methods or self.against):
+        traced = self.measure in ("linearity", "extrapolation")
+        if traced and (self.experiment or self.against):
+            raise ValueError(
+                f"measure '{self.measure}' is of the runs of the section 'linearity': it takes no "
+                "'experiment' or 'against'"
+            )
+        if not (compares or traced) and (self.experiment or self.methods or self.against):
             raise ValueError(
                 f"measure '{self.measure}' is of prompts, not of runs: it takes no 'experiment', "
                 "'methods' or 'against'"
             )
-        if (self.measure == "correlation") != (self.quantity is not None):
-            raise ValueError("'quantity' belongs to measure 'correlation', which needs it")
+        self._measurable()
         return self
+
+    def _measurable(self) -> None:
+        known = QUANTITIES.get(self.measure, ())
+        if self.quantity is not None and not known:
+            raise ValueError(f"'quantity' belongs to the measures {', '.join(QUANTITIES)}")
+        if known and self.quantity not in known:
+            raise ValueError(f"measure '{self.measure}' needs 'quantity': {', '.join(known)}")
+        if self.selection != "all" and self.measure != "linearity":
+            raise ValueError("'selection' belongs to measure 'linearity'")
+        if self.selection == "range" and self.quantity != "weights":
+            raise ValueError("selection 'range' is of quantity 'weights'")

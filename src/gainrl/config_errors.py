@@ -55,7 +55,8 @@ def _fields_at(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
             continue
         below = [m.model_fields[part].annotation for m in here if part in m.model_fields]
         here = [member for note in below for member in _members(note)] or here
-    return sorted({name for member in here for name in member.model_fields})
+    fields = [field for member in here for field in member.model_fields.items()]
+    return sorted({field.alias or name for name, field in fields})
 
 
 def _tags_of(member: type[BaseModel]) -> tuple[Any, ...]:

@@ -58,6 +58,10 @@ class Layout:
         """What the probe of a run's snapshots measured; neurons.npz beside the table."""
         return self.run(key) / name
 
+    def linearity(self, key: RunKey, name: str = "linearity.parquet") -> Path:
+        """How straight a run moved; linearity.json, what extrapolating it gives, beside it."""
+        return self.run(key) / name
+
     def order(self, model: str, dataset: str, order: str) -> Path:
         """An order table."""
         return self.signals(model, dataset) / "order" / f"{order}.parquet"

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -149,9 +150,7 @@ def experiments_of(preset: Preset, model: str, dataset: str, method: str) -> lis
     return [
         name
         for name, experiment in preset.experiments.items()
-        if model in experiment.models
-        and dataset in experiment.datasets
-        and method in experiment.methods
+        if experiment.has(model, dataset, method)
     ]
 
 
@@ -213,8 +212,26 @@ def probed(preset: Preset) -> list[RunKey]:
     ]
 
 
+def traced(preset: Preset) -> list[RunKey]:
+    """The runs of the section `linearity`."""
+    chosen = preset.linearity
+    if chosen is None:
+        return []
+    seeds = preset.seeds if chosen.seeds is None else chosen.seeds
+    places = product(chosen.models, chosen.datasets, chosen.methods, seeds)
+    return [RunKey(*place) for place in places]
+
+
 def snapshots(preset: Preset, model: str, dataset: str, method: str) -> tuple[int, ...]:
-    """RL steps at which a run keeps its weights, for the studies that look at it."""
+    """RL steps at which a run keeps its weights, for all that looks at it."""
+    kept = set(probe_steps(preset, model, dataset, method))
+    if preset.linearity and preset.linearity.traces(model, dataset, method):
+        kept.update(preset.linearity.kept(preset.training_for(dataset, model, method).steps))
+    return tuple(sorted(kept))
+
+
+def probe_steps(preset: Preset, model: str, dataset: str, method: str) -> tuple[int, ...]:
+    """RL steps whose weights the probe of a run looks at, beside the first and the last."""
     studies = preset.studies
     if not studies or not studies.dynamics or method != studies.dynamics.method:
         return ()

@@ -34,9 +34,22 @@ def runs_of(preset: Preset, chosen: Iterable[Claim]) -> list[RunKey]:
     return list(keys)
 
 
+def needs_traces(chosen: Iterable[Claim]) -> bool:
+    """Whether some claims rest on the runs of the section `linearity`."""
+    return any(claim.measure in ("linearity", "extrapolation") for claim in chosen)
+
+
+def _traced_methods(preset: Preset) -> list[str]:
+    """Methods that claims on traced runs name in their parts."""
+    if not needs_traces(preset.claims.values()):
+        return []
+    return sorted({key.method for key in planning.traced(preset)})
+
+
 def slice_of(preset: Preset) -> dict[str, Any]:
     """What the verdicts depend on beside the runs."""
     methods = sorted({key.method for key in runs_of(preset, preset.claims.values())})
+    methods += [name for name in _traced_methods(preset) if name not in methods]
     return {
         "claims": {name: claim.model_dump(mode="json") for name, claim in preset.claims.items()},
         "statistics": preset.statistics.model_dump(mode="json"),

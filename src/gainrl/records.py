@@ -116,6 +116,32 @@ PROBE = Schema(
 )
 """One row a snapshot and prompt: the signal and the right answers of the policy of that step."""
 
+LINEARITY = Schema(
+    "linearity table",
+    {
+        "part": "str",
+        "selection": "str",
+        "grouping": "str",
+        "group": "str",
+        "count": "int",
+        "constant": "int",
+        "kept": "int",
+        "histogram": "ints",
+    },
+    {
+        **dict.fromkeys(("mean", "q05", "q25", "median", "q75", "q95"), "float"),
+        **dict.fromkeys(("over_0.7", "over_0.9", "null_median"), "float"),
+    },
+    unique=None,
+)
+"""R^2 against the RL step (docs/linearity-analysis.md): a row a part, selection and group.
+
+part: weights, tokens_start, tokens_last, or random_walk; grouping: all, module, layer or tensor, of
+which `group` names one. count: trajectories looked at; constant: those without R^2; kept: those
+that the selection keeps, of which the other columns tell: quantiles, shares over a value, counts in
+equal bins from 0 to 1. null_median: of random walks, selected to the same share by the same rule.
+"""
+
 
 def _is_text(column: pd.Series) -> bool:
     if pd.api.types.is_string_dtype(column):

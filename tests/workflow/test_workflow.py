@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from project import REPOSITORY, TINY, Edit, jobs_in
 
-from gainrl import planning
+from gainrl import planning, planning_linearity
 from gainrl.records import read_json, read_lines
 from gainrl.stages.common import Context
 from gainrl.stages.plan import verl_command
@@ -171,6 +171,28 @@ def test_all_claims_rest_on_the_runs_that_they_name(project):
     cell = signal[(signal["signal"] == "c") & (signal["quantity"] == "gradient_norm")]
     # Nobody solves anything here, so there is no gradient and no correlation: an empty cell.
     assert parts.loc["beyond-length", "mean"] == cell[cell["given"] == "tokens"]["rho"].iloc[0]
+
+
+def test_traced_runs_have_a_table_figures_and_verdicts(project):
+    """Nothing is learnt here, so no weight moves: there is no R^2, and that is said."""
+    names = [f"results/figures/{name}.png" for name in planning_linearity.FIGURES]
+    done = project.snakemake("results/linearity.csv", *names, "results/claims.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = project.folder / "results"
+    for name in (*names, *(f"results/linearity.{kind}" for kind in ("md", "tex"))):
+        assert (project.folder / name).stat().st_size > 0
+    for seed in SEEDS:
+        kept = sorted(path.name for path in (project.run("grpo", seed) / "snapshots").iterdir())
+        assert kept == [f"step{step:06d}" for step in (1, 2, 3, 4)]
+    table = pd.read_csv(results / "linearity.csv").set_index(["part", "selection", "metric"])
+    walk = table.loc[("random_walk", "all", "r2_median"), "mean"].iloc[0]
+    assert 0.4 < walk < 0.9
+    weights = table[table["group"] == "all"].loc[("weights", "all")]
+    assert (weights.loc["r2_median", "n"] == 0) == (weights.loc["constant", "mean"] == 1)
+    verdicts = pd.read_csv(results / "claims.csv", keep_default_na=False)
+    parts = verdicts[verdicts["model"] != ""].set_index("claim")
+    assert float(parts.loc["ahead", "n"]) == len(SEEDS)
+    assert parts.loc["straight", "quantity"].startswith("median R² of weights")
 
 
 # --- what a change reruns ------------------------------------------------------------------------

@@ -11,6 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gainrl.analysis.linearity_table import (
+    PARTS,
+    SELECTIONS,
+    WAYS,
+    Traced,
+    accuracy,
+    benchmarks_in,
+    line_label,
+)
 from gainrl.analysis.render import Caption, Heading, Table, write_views
 from gainrl.analysis.runs import Run
 from gainrl.analysis.signal_table import rank_interval
@@ -42,6 +51,8 @@ UNITS = {
     "correlation": "rank correlation",
     "learnt_first": "rank correlation",
     "overhead": "% of training time",
+    "linearity": "R²",
+    "extrapolation": "points",
 }
 
 
@@ -162,6 +173,44 @@ def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statisti
     found = rank_interval(start["c"], rates[1] - rates[0], None, *_bootstrap(config))
     note = f"over prompts, one run, steps {steps[0]} to {middle}"
     return Part(model, dataset, "", "C with the gain in pass rate", found, note)
+
+
+def straightness(runs: Sequence[Traced], quantity: str, selection: str, config: Statistics) -> Part:
+    """Median R^2 against the RL step of a run's trajectories, over seeds.
+
+    Args:
+        runs: the seeds of one method.
+        quantity: weights, tokens_start or tokens_last; selection: which of them (SELECTIONS).
+    """
+    rows = [run.row(quantity, selection) for run in runs]
+    what = f"median R² of {PARTS[quantity].lower()}, {SELECTIONS[selection]}; {runs[0].label}"
+    note = f"random walk {rows[0]['null_median']:.2f}"
+    left = [100 * (1 - row["kept"] / row["count"]) for row in rows]
+    note += f", {np.mean(left):.1f}% of them left out"
+    medians = [row["median"] for row in rows]
+    known = all(math.isfinite(value) for value in medians)
+    if not known:
+        note = "undefined: of some seed nothing is kept"
+    found = bootstrap_interval(medians, *_bootstrap(config)) if known else _unknown(len(runs))
+    return Part(runs[0].model, runs[0].dataset, "", what, found, note)
+
+
+def extrapolated(runs: Sequence[Traced], place: int, way: str, config: Statistics) -> Part:
+    """Accuracy of an extrapolated model less that of the one really trained, paired by seed.
+
+    Args:
+        runs: the seeds of one method.
+        place: which of the section's extrapolations.
+        way: weights or logits. Of several benchmarks their average is taken. In points.
+    """
+    lines = [run.lines[place] for run in runs]
+    benchmark = benchmarks_in(lines[0])[-1]
+    ours, theirs = (
+        [100 * accuracy(line, name, benchmark) for line in lines] for name in (way, "trained")
+    )
+    found = paired_difference(ours, theirs, *_bootstrap(config))
+    what = f"{WAYS[way].lower()}, {line_label(lines[0])}, less trained; {runs[0].label}"
+    return Part(runs[0].model, runs[0].dataset, benchmark, what, found)
 
 
 def _bootstrap(config: Statistics) -> tuple[np.random.Generator, int, float]:

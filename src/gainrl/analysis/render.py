@@ -108,6 +108,8 @@ _SPECIAL = {
     "–": "--",
     "−": "$-$",
     "×": r"$\times$",
+    "²": "$^2$",
+    "→": r"$\to$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     # After the end of a line LaTeX takes a bracket or a star for an argument.

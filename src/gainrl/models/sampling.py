@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache
 
 from gainrl.models.decoding import fast_decoding, roomy_cache
+from gainrl.models.extrapolated import CachePair, Extrapolated
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def generate(
     """Sample `samples` responses to each prompt.
 
     Args:
+        model: a causal language model, or two as one (`Extrapolated`).
         prompts: P token lists.
         draws: source of all randomness, on the model's device: a generator, or numbers in [0, 1),
             (P * samples, max_tokens), one a token, by which a response depends on its own row alone
@@ -57,7 +59,8 @@ def generate(
         inputs[i, width - len(row) :] = torch.tensor(row)
         mask[i, width - len(row) :] = 1
     inputs, mask = inputs.to(device), mask.to(device)
-    cache = roomy_cache(model.config)
+    pair = isinstance(model, Extrapolated)
+    cache = model.new_cache() if pair else roomy_cache(model.config)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     logits = model(
         input_ids=inputs,
@@ -72,13 +75,13 @@ def generate(
         logits, mask, positions = (
             t.repeat_interleave(samples, 0) for t in (logits, mask, positions)
         )
-    with fast_decoding(model):
+    with model.fast_decoding() if pair else fast_decoding(model):
         return _decode(model, cache, logits, mask, positions[:, -1], sampling, draws, ends)
 
 
 def _decode(
     model: Any,
-    cache: DynamicCache,
+    cache: DynamicCache | CachePair,
     logits: torch.Tensor,
     mask: torch.Tensor,
     position: torch.Tensor,

@@ -9,11 +9,13 @@ import pandas as pd
 from gainrl import planning, planning_claims
 from gainrl.analysis import claims as rules
 from gainrl.analysis.claims import Part
+from gainrl.analysis.linearity_table import by_place
 from gainrl.analysis.runs import Run, collect, grouped
 from gainrl.config_claims import Claim
 from gainrl.errors import DataError
 from gainrl.records import PROBE, read_metadata, read_table
 from gainrl.stages.common import Context
+from gainrl.stages.linearity_results import read_traces
 
 
 def make_claims(context: Context, path: Path, everything: bool) -> None:
@@ -44,6 +46,8 @@ def _measured(context: Context, claim: Claim) -> list[Part]:
         return _correlations(context, claim)
     if claim.measure == "learnt_first":
         return _learnt_first(context)
+    if claim.measure in ("linearity", "extrapolation"):
+        return _traced(context, claim)
     return _compared(context, claim)
 
 
@@ -67,6 +71,21 @@ def _compared(context: Context, claim: Claim) -> list[Part]:
                 found.append(rules.decline(method, against, config, benchmark))
             else:
                 found.append(rules.faster(method, against, config, benchmark))
+    return found
+
+
+def _traced(context: Context, claim: Claim) -> list[Part]:
+    """A part for each model, data set and method; of extrapolations, for each of these too."""
+    config, found = context.preset.statistics, []
+    for (_, _, method), runs in by_place(read_traces(context)).items():
+        if claim.methods and method not in claim.methods:
+            continue
+        quantity = str(claim.quantity)
+        if claim.measure == "linearity":
+            found.append(rules.straightness(runs, quantity, claim.selection, config))
+            continue
+        for place in range(len(runs[0].lines)):
+            found.append(rules.extrapolated(runs, place, quantity, config))
     return found
 
 

@@ -13,7 +13,13 @@ from urllib.parse import quote
 
 import yaml
 
-from gainrl import planning, planning_benchmarks, planning_claims, planning_simulation
+from gainrl import (
+    planning,
+    planning_benchmarks,
+    planning_claims,
+    planning_linearity,
+    planning_simulation,
+)
 from gainrl.analysis.report import (
     Counts,
     Origins,
@@ -143,7 +149,11 @@ class Reader:
             counts=_counts(self.runs),
             tests=_tested(test for test in self.tests if self.benchmarks and test.run is None),
             claims=read_claims(root / claimed) if claimed else None,
-            tables=[*(self._table(name) for name in self.experiments), *self._simulation()],
+            tables=[
+                *(self._table(name) for name in self.experiments),
+                *self._linearity(),
+                *self._simulation(),
+            ],
             signal=Table("signal", _text(root / "signal.md")) if signal else None,
             benchmarks=(
                 Table("Models as they are", _text(root / "benchmarks.md"))
@@ -172,6 +182,15 @@ class Reader:
             if planning.selecting(self.preset, name):
                 pictures += (self._picture(f"{figure}_selection", "Chosen prompts", CHOSEN),)
         return Table(name, _text(self.context.root / f"{name}.md"), pictures)
+
+    def _linearity(self) -> list[Table]:
+        """How straight runs move, with its figures; the default target does not build it."""
+        names = planning_linearity.figures(self.preset) if self.everything else []
+        pictures = [self._picture(name, *planning_linearity.FIGURES[name]) for name in names]
+        text = self.context.root / planning_linearity.TABLE
+        return (
+            [Table("linearity", _text(text.with_suffix(".md")), tuple(pictures))] if names else []
+        )
 
     def _simulation(self) -> list[Table]:
         """The simulation's tables; its figure stands below the first."""

@@ -156,7 +156,7 @@ def probe_run(context: Context, key: RunKey) -> None:
     torch.set_num_threads(context.preset.threads)
     study = _study(context, "dynamics")
     layout, settings = context.layout, context.preset.training_for(key.dataset, key.model)
-    kept = planning.snapshots(context.preset, key.model, key.dataset, key.method)
+    kept = planning.probe_steps(context.preset, key.model, key.dataset, key.method)
     folders = {0: layout.model(key.model)}
     folders |= {step: layout.snapshot(key, step) for step in kept}
     folders[settings.steps] = layout.run(key) / "model"

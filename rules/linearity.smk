@@ -1,0 +1,77 @@
+# How straight runs move, and what extrapolating them gives: traces of runs, a table and figures.
+
+
+if preset.linearity:
+
+    rule linearity:
+        input:
+            run=str(layout.run(KEY) / "done.json"),
+            held_out=held_out,
+        output:
+            table=str(layout.linearity(KEY)),
+            facts=str(layout.linearity(KEY, "linearity.json")),
+        log:
+            str(layout.home / "logs/linearity/{model}-{dataset}-{method}-seed{seed}.log"),
+        benchmark:
+            str(layout.home / "benchmarks/linearity/{model}-{dataset}-{method}-seed{seed}.tsv")
+        conda:
+            ENVIRONMENT
+        threads: preset.threads
+        resources:
+            mem_mb=8000,
+            gpu=1,
+        params:
+            preset=PRESET,
+            slice=lambda w: planning_linearity.trace_slice(preset, w.model, w.dataset, w.method),
+        shell:
+            "gainrl linearity --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
+            " > {log} 2>&1"
+
+    rule linearity_table:
+        input:
+            traces("linearity.parquet"),
+            traces("linearity.json"),
+        output:
+            csv=report(
+                f"results/{planning_linearity.TABLE}",
+                caption="../workflow/report/linearity.rst",
+                category="Tables",
+                labels={"experiment": "linearity"},
+            ),
+            markdown="results/linearity.md",
+            tex="results/linearity.tex",
+        log:
+            "results/logs/linearity.log",
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            preset=PRESET,
+            slice=lambda w: planning_linearity.results_slice(preset),
+        shell:
+            "gainrl linearity-table --preset {params.preset} --out {output.csv} > {log} 2>&1"
+
+    rule linearity_figure:
+        input:
+            traces("linearity.parquet"),
+            traces("linearity.json"),
+        output:
+            png=report(
+                "results/figures/{linear}.png",
+                caption="../workflow/report/linearity.rst",
+                category="Figures",
+                labels={"figure": "{linear}"},
+            ),
+            pdf="results/figures/{linear}.pdf",
+        log:
+            "results/logs/{linear}.log",
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            preset=PRESET,
+            slice=lambda w: planning_linearity.results_slice(preset),
+        shell:
+            "gainrl linearity-figure {wildcards.linear} --preset {params.preset}"
+            " --out {output.png} > {log} 2>&1"

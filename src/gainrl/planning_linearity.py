@@ -1,0 +1,72 @@
+"""What the section `linearity` makes of a preset's runs, and what that depends on. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gainrl import planning
+from gainrl.config import Preset
+from gainrl.config_linearity import Linearity
+from gainrl.errors import ConfigError
+
+TABLE = "linearity.csv"
+FIGURES = {
+    "linearity_weights": (
+        "Weights",
+        "R² of single weights against the RL step, by module, and that of random walks.",
+    ),
+    "linearity_tokens": (
+        "Tokens",
+        "R² of the log-probabilities of held-out responses' tokens against the RL step.",
+    ),
+    "linearity_distance": (
+        "Extrapolation",
+        "How far models that are extrapolated from two snapshots are from the one really trained.",
+    ),
+}
+"""Figures, with title and caption."""
+
+
+def need(preset: Preset) -> Linearity:
+    """The preset's section `linearity`.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if preset.linearity is None:
+        raise ConfigError(f"preset '{preset.preset}' has no key 'linearity'")
+    return preset.linearity
+
+
+def figures(preset: Preset) -> list[str]:
+    """The figures that a preset can draw; without extrapolations there are no distances."""
+    if preset.linearity is None:
+        return []
+    return [
+        name for name in FIGURES if name != "linearity_distance" or preset.linearity.extrapolate
+    ]
+
+
+def trace_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
+    """What the trace of a run depends on beside the run."""
+    chosen = need(preset).model_dump(
+        mode="json", exclude={"models", "datasets", "methods", "seeds"}
+    )
+    sampled = planning.difficulty_slice(preset, model, dataset)
+    benchmarks = planning.benchmarks_of(preset, model, dataset, method)
+    return {
+        "linearity": chosen,
+        "sampled": {key: value for key, value in sampled.items() if key != "samples"},
+        "row_tokens": preset.training_for(dataset, model, method).row_tokens,
+        "benchmarks": {name: planning.evaluation_slice(preset, model, name) for name in benchmarks},
+    }
+
+
+def results_slice(preset: Preset) -> dict[str, Any]:
+    """What the table and the figures depend on beside the traces."""
+    chosen = need(preset)
+    return {
+        "statistics": preset.statistics.model_dump(mode="json"),
+        "linearity": chosen.model_dump(mode="json"),
+        "labels": {name: preset.methods[name].label for name in chosen.methods},
+    }

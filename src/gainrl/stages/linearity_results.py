@@ -1,0 +1,57 @@
+"""The table and the figures of the section `linearity`, from the traces of its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gainrl import planning, planning_linearity
+from gainrl.analysis import linearity_figures
+from gainrl.analysis.linearity_table import Traced, linearity_table, write_linearity
+from gainrl.planning import RunKey
+from gainrl.records import LINEARITY, read_json, read_table
+from gainrl.stages.common import PREPARATION, Context
+
+
+def read_traces(context: Context) -> list[Traced]:
+    """Every traced run of the preset.
+
+    Raises:
+        ConfigError: the preset has no section `linearity`.
+        DataError: a run has not been traced.
+    """
+    planning_linearity.need(context.preset)
+    return [_traced(context, key) for key in planning.traced(context.preset)]
+
+
+def _traced(context: Context, key: RunKey) -> Traced:
+    label = context.preset.methods[key.method].label or key.method
+    frame = read_table(context.layout.linearity(key), LINEARITY)
+    facts = read_json(context.layout.linearity(key, "linearity.json"))
+    return Traced(key.model, key.dataset, key.method, key.seed, label, frame, facts)
+
+
+def make_linearity_table(context: Context, path: Path) -> None:
+    """Write results/linearity.csv, Markdown and LaTeX beside it, and record them."""
+    traced, config = read_traces(context), context.preset.statistics
+    labels = {one.method: one.label for one in traced}
+    title = f"How straight runs move, preset {context.preset.preset}"
+    write_linearity(linearity_table(traced, config), labels, path, title, config)
+    _record(context, "linearity", [path.with_suffix(kind) for kind in (".csv", ".md", ".tex")])
+    print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def make_linearity_figure(context: Context, name: str, path: Path) -> None:
+    """Draw one of planning_linearity.FIGURES as PNG with PDF beside it, and record both."""
+    draw = getattr(linearity_figures, f"figure_{name.removeprefix('linearity_')}")
+    pdf = path.with_suffix(".pdf")
+    draw(read_traces(context), path, pdf, context.preset.statistics)
+    _record(context, name, [path, pdf])
+
+
+def _record(context: Context, name: str, paths: list[Path]) -> None:
+    note = context.layout.home / "tables" / f"{name}.tracking.json"
+    slice_ = {**planning_linearity.results_slice(context.preset), "output": name}
+    run = context.track("figures", name, note, slice_, experiment=PREPARATION)
+    for path in paths:
+        run.artifact(path)
+    run.finish()
