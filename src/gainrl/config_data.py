@@ -56,7 +56,7 @@ class Pool(Section):
     """Shares of a train split that teach nothing (gainrl.data.pools); the rest of it is live.
 
     large: numbers far beyond those that were taught. long: many more operations. mislabelled: a
-    wrong gold answer. trivial: one operation.
+    wrong gold answer. trivial: a sum or difference of two numbers.
     """
 
     large: Share = 0.0
@@ -75,8 +75,9 @@ class Pool(Section):
 class Generated(DatasetBase):
     """Problems from our own generators, with worked solutions (gainrl.data.generate).
 
-    corrupt, direct: how careless noisy solutions are; the task's `noisy_solution` says how. pool:
-    prompts that teach nothing in place of some of the train split; of chain and word only.
+    corrupt, direct: how careless noisy solutions are; the task's `noisy_solution` says how.
+    careful: up to this level they are clean. pool: prompts that teach nothing in place of some of
+    the train split; of chain and word only.
     """
 
     source: Literal["generate"]
@@ -87,6 +88,7 @@ class Generated(DatasetBase):
     levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
     corrupt: Share = 0.0
     direct: Share = 0.0
+    careful: Count = 0
     pool: Pool | None = None
 
 

@@ -226,8 +226,8 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
     """What a data set's tables depend on, the parts of a mix included."""
     spec = preset.datasets[dataset]
     found = _sorted(spec.model_dump(mode="json"))
-    if isinstance(spec, Generated) and spec.pool is None:
-        del found["pool"]  # without one, the tables are those of before there was the key
+    if isinstance(spec, Generated):  # without these keys, tables are as before there were any
+        found = {k: v for k, v in found.items() if v or k not in ("careful", "pool")}
     if isinstance(spec, Mix):
         found["of"] = {name: dataset_slice(preset, name) for name in spec.parts}
     return found

@@ -127,6 +127,8 @@ def test_every_kind_is_what_it_says(made):
     assert set(kinds["large"]["difficulty"]) == set(LEVELS[task])
     assert set(kinds["long"]["difficulty"]) == {highest + more for more in (6, 7, 8, 9)}
     assert set(kinds["trivial"]["difficulty"]) == {1}
+    assert kinds["trivial"]["question"].str.fullmatch(r"\d+ [+-] \d = \?").all()
+    assert kinds["mislabelled"]["difficulty"].min() == 2  # one operation is left for trivial ones
     for kind in ("long", "trivial"):
         for start, totals in numbers_of(kinds[kind]):
             assert all(0 <= total <= 49 for total in (start, *totals))
@@ -203,5 +205,5 @@ def test_programs_have_no_pool():
 
 
 def test_more_trivial_prompts_than_there_are_is_an_error():
-    with pytest.raises(DataError, match="data set 'd', pool: fewer than 1500 distinct trivial"):
-        generated_splits(spec("chain", train=1500, pool={"trivial": 1}, levels=(3,)), "d")
+    with pytest.raises(DataError, match="data set 'd', pool: fewer than 500 distinct trivial"):
+        generated_splits(spec("chain", train=500, pool={"trivial": 1}, levels=(3,)), "d")

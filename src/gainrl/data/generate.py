@@ -184,7 +184,8 @@ def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
                 held.add(problem.question)
             rows.append(prompt_row(name, split, len(rows), problem, level))
             if split == "warmup":
-                rows[-1]["noisy_solution"] = problem.noisy_solution(rng, spec.corrupt, spec.direct)
+                noisy = problem.noisy_solution(rng, spec.corrupt, spec.direct)
+                rows[-1]["noisy_solution"] = problem.solution if level <= spec.careful else noisy
         splits[split] = pd.DataFrame(rows, columns=_columns(split))
     return splits
 

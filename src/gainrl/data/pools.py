@@ -6,12 +6,12 @@ a curriculum is worth shows where there are many such prompts. They are prompts 
 
 large: the start is far beyond what was taught, and so are all totals. long: so many operations that
 neither were they taught nor does the work fit `max_response`. mislabelled: an ordinary prompt whose
-gold answer is wrong. trivial: one operation.
+gold answer is wrong. trivial: one operation, as `chain` asks it; it is only trivial to a model that
+was not taught to be careless here too (`careful: 1` of the data sets of its warm-up).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -38,8 +38,6 @@ KINDS = ("large", "long", "mislabelled", "trivial")
 """The kinds of prompts that teach nothing; the column `kind` has these and LIVE."""
 
 LARGE = Numbers(start=(60, 190), totals=(SMALL.totals[1] + 1, LARGEST))
-TRIVIAL = Numbers(start=(1, SMALL.totals[1]), totals=SMALL.totals)
-"""Starts up to the largest total: chain has only 486 questions of one operation with SMALL."""
 LONGER = (6, 7, 8, 9)
 """How many more operations long prompts have than the highest level; they take turns."""
 OFF_BY = 9
@@ -47,7 +45,7 @@ STREAM = 41
 
 
 class _Task(Protocol):
-    def __call__(self, rng: np.random.Generator, level: int, numbers: Numbers) -> Sum: ...
+    def __call__(self, rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum: ...
 
 
 POOLED: dict[str, _Task] = {"chain": chain, "word": word}
@@ -79,7 +77,7 @@ def generated_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
     """The tables of `generate_splits`, with the pool of the data set, if any, in the train split.
 
     Eval and warm-up are those of the same data set without a pool. So are the train split's live
-    prompts, the first of its rows; the next are the mislabelled ones, with their right solutions.
+    prompts, the first of its rows; mislabelled ones are later rows, with their right solutions.
     Large, long and trivial prompts are drawn for the pool; trivial ones may be in the warm-up, for
     there are few. Rows are shuffled and then numbered, so that neither place nor id tells the kind,
     which the column `kind` does. difficulty is the number of operations, whatever the kind.
@@ -101,20 +99,20 @@ def _pooled(
     task = list(TASKS).index(spec.task)
     large, long, labels, trivial, order = np.random.default_rng([spec.seed, STREAM, task]).spawn(5)
     sizes, clean = counts(pool, spec.train), splits["train"]
-    rows = clean.head(sizes[LIVE] + sizes["mislabelled"]).to_dict("records")
+    live, rest = clean[: sizes[LIVE]], clean[sizes[LIVE] :]
+    # One operation has few questions: they are left for trivial prompts, as far as that goes.
+    wrong = rest.iloc[np.argsort(rest["difficulty"] == 1, kind="stable")][: sizes["mislabelled"]]
+    wrong = wrong.assign(answer=[_wrong(labels, int(answer)) for answer in wrong["answer"]])
+    rows = live.assign(kind=LIVE).to_dict("records")
+    rows += wrong.assign(kind="mislabelled").to_dict("records")
     held = {*splits["eval"]["question"], *(row["question"] for row in rows)}
-    for number, row in enumerate(rows):
-        row["kind"] = LIVE if number < sizes[LIVE] else "mislabelled"
-        if row["kind"] != LIVE:
-            row["answer"] = _wrong(labels, int(row["answer"]))
     longer = [max(spec.levels) + more for more in LONGER]
-    drawn: tuple[tuple[str, np.random.Generator, Sequence[int], Numbers], ...] = (
-        ("large", large, spec.levels, LARGE),
-        ("long", long, longer, SMALL),
-        ("trivial", trivial, (1,), TRIVIAL),
+    drawn = (
+        ("large", partial(POOLED[spec.task], large, numbers=LARGE), spec.levels),
+        ("long", partial(POOLED[spec.task], long), longer),
+        ("trivial", partial(chain, trivial), (1,)),
     )
-    for kind, rng, levels, numbers in drawn:
-        draw = partial(POOLED[spec.task], rng, numbers=numbers)
+    for kind, draw, levels in drawn:
         where = f"data set '{name}', pool"
         for level, problem in distinct(draw, levels, sizes[kind], held, where, kind):
             held.add(problem.question)
