@@ -13,7 +13,7 @@ was not taught to be careless here too (`careful: 1` of the data sets of its war
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -103,7 +103,7 @@ def _pooled(
     # One operation has few questions: they are left for trivial prompts, as far as that goes.
     wrong = rest.iloc[np.argsort(rest["difficulty"] == 1, kind="stable")][: sizes["mislabelled"]]
     wrong = wrong.assign(answer=[_wrong(labels, int(answer)) for answer in wrong["answer"]])
-    rows = live.assign(kind=LIVE).to_dict("records")
+    rows: list[dict[Any, Any]] = live.assign(kind=LIVE).to_dict("records")
     rows += wrong.assign(kind="mislabelled").to_dict("records")
     held = {*splits["eval"]["question"], *(row["question"] for row in rows)}
     longer = [max(spec.levels) + more for more in LONGER]
