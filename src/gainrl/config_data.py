@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
 Positive = Annotated[int, Field(gt=0)]
@@ -52,10 +52,32 @@ class DatasetBase(Section):
         return value
 
 
+class Pool(Section):
+    """Shares of a train split that teach nothing (gainrl.data.pools); the rest of it is live.
+
+    large: numbers far beyond those that were taught. long: many more operations. mislabelled: a
+    wrong gold answer. trivial: a sum or difference of two numbers.
+    """
+
+    large: Share = 0.0
+    long: Share = 0.0
+    mislabelled: Share = 0.0
+    trivial: Share = 0.0
+
+    @model_validator(mode="after")
+    def _is_part(self) -> Pool:
+        whole = sum(self.model_dump().values())
+        if whole > 1 + 1e-9:  # shares such as 0.7, 0.2 and 0.1 do not add up to 1 exactly
+            raise ValueError(f"the shares add up to {whole:g}, more than 1")
+        return self
+
+
 class Generated(DatasetBase):
     """Problems from our own generators, with worked solutions (gainrl.data.generate).
 
     corrupt, direct: how careless noisy solutions are; the task's `noisy_solution` says how.
+    careful: up to this level they are clean. pool: prompts that teach nothing in place of some of
+    the train split; of chain and word only.
     """
 
     source: Literal["generate"]
@@ -66,6 +88,8 @@ class Generated(DatasetBase):
     levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
     corrupt: Share = 0.0
     direct: Share = 0.0
+    careful: Count = 0
+    pool: Pool | None = None
 
 
 class Registered(DatasetBase):

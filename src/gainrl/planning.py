@@ -19,7 +19,7 @@ from gainrl.config import Preset, load_preset
 from gainrl.config_data import Generated, Mix, Registered
 from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
-from gainrl.data import generate, registry
+from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
 from gainrl.layout import RunKey as RunKey
@@ -36,9 +36,9 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     """Load a preset and check it against the registries of curricula, tasks and data sets.
 
     Raises:
-        ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, or a
-            method that lacks the order or difficulty its curriculum walks, or draws several times
-            in a step on verl.
+        ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, a pool
+            of a task that has none, or a method that lacks the order or difficulty its curriculum
+            walks, or draws several times in a step on verl.
     """
     preset = load_preset(source)
     for name, spec in preset.datasets.items():
@@ -47,6 +47,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 f"datasets.{name}.task: unknown task '{spec.task}'"
                 f"{nearest(spec.task, generate.TASKS)}"
             )
+        if isinstance(spec, Generated):
+            pools.check(spec, name)
         if isinstance(spec, Registered) and spec.name not in registry.REGISTRY:
             raise ConfigError(
                 f"datasets.{name}.name: unknown data set '{spec.name}'"
@@ -248,6 +250,8 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
     """What a data set's tables depend on, the parts of a mix included."""
     spec = preset.datasets[dataset]
     found = _sorted(spec.model_dump(mode="json"))
+    if isinstance(spec, Generated):  # without these keys, tables are as before there were any
+        found = {k: v for k, v in found.items() if v or k not in ("careful", "pool")}
     if isinstance(spec, Mix):
         found["of"] = {name: dataset_slice(preset, name) for name in spec.parts}
     return found

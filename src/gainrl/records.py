@@ -35,9 +35,16 @@ class Schema:
 PROMPTS = Schema(
     "prompt table",
     {"id": "str", "question": "str", "answer": "str"},
-    {"difficulty": "float", "category": "str", "solution": "str", "noisy_solution": "str"},
+    {
+        "difficulty": "float",
+        "category": "str",
+        "solution": "str",
+        "noisy_solution": "str",
+        "kind": "str",
+    },
 )
-"""One row a prompt. difficulty: the source's own scale; answer: gold, as text."""
+"""One row a prompt. difficulty: the source's own scale; answer: gold, as text; kind: what a prompt
+is in a pool (gainrl.data.pools), for analyses alone: nothing that trains or chooses reads it."""
 
 SCORES = Schema(
     "score table",

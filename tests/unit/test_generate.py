@@ -116,6 +116,17 @@ def test_without_noise_the_solutions_are_clean():
     assert (warmup["noisy_solution"] == warmup["solution"]).all()
 
 
+def test_up_to_the_careful_level_noisy_solutions_are_clean_and_the_others_as_they_were():
+    plain, careful = (
+        generate_splits(spec("chain", corrupt=0.5, direct=0.3, careful=n), "d")["warmup"]
+        for n in (0, 2)
+    )
+    low = careful["difficulty"] <= 2
+    assert (careful["noisy_solution"] == careful["solution"])[low].all()
+    assert (plain["noisy_solution"] != plain["solution"])[low].any()
+    assert careful[~low].equals(plain[~low])
+
+
 def test_word_stories_hold_distractors():
     rng = np.random.default_rng(0)
     for level in (1, 5):

@@ -8,8 +8,9 @@ gainrl.data.generate_code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,18 @@ WORDS = (*NAMES, *THINGS, *GAIN_VERBS, *LOSS_VERBS, "has", "How", "many", "does"
 SYMBOLS = ("+", "-", "=", "?", ".", "####")
 VOCABULARY = (*SYMBOLS, *WORDS, *(str(number) for number in range(LARGEST + 1)))
 """Every token that questions and solutions of `chain` and `word` use."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The smallest and the largest start of a problem, and the same of its running totals."""
+
+    start: tuple[int, int]
+    totals: tuple[int, int]
+
+
+SMALL = Numbers(start=(1, 29), totals=(0, 49))
+"""The numbers of every split; only a pool has others (gainrl.data.pools)."""
 
 
 class Problem(Protocol):
@@ -81,13 +94,16 @@ class Sum:
         return _worked(self.start, self.steps, [int(slip) for slip in slips])
 
 
-def _operations(rng: np.random.Generator, level: int) -> tuple[int, tuple[int, ...]]:
-    """A start in 1..29 and `level` steps of 1..9 either way; totals stay within 0..49."""
-    start = int(rng.integers(1, 30))
+def _operations(
+    rng: np.random.Generator, level: int, numbers: Numbers
+) -> tuple[int, tuple[int, ...]]:
+    """A start and `level` steps of 1..9 either way, whose totals stay within bounds."""
+    low, high = numbers.totals
+    start = int(rng.integers(numbers.start[0], numbers.start[1] + 1))
     total, steps = start, []
     for _ in range(level):
         size = int(rng.integers(1, 10))
-        up = total - size < 0 or (total + size <= 49 and rng.random() < 0.5)
+        up = total - size < low or (total + size <= high and rng.random() < 0.5)
         steps.append(size if up else -size)
         total += steps[-1]
     return start, tuple(steps)
@@ -97,15 +113,15 @@ def _signed(step: int) -> str:
     return f"{'+' if step > 0 else '-'} {abs(step)}"
 
 
-def chain(rng: np.random.Generator, level: int) -> Sum:
+def chain(rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum:
     """Sums and differences in `level` steps: `17 + 5 - 9 = ?`."""
-    start, steps = _operations(rng, level)
+    start, steps = _operations(rng, level, numbers)
     return Sum(f"{start} {' '.join(map(_signed, steps))} = ?", start, steps)
 
 
-def word(rng: np.random.Generator, level: int) -> Sum:
+def word(rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum:
     """A templated story with one to 1 + level // 2 sentences about someone and something else."""
-    start, steps = _operations(rng, level)
+    start, steps = _operations(rng, level, numbers)
     hero, other = (NAMES[i] for i in rng.choice(len(NAMES), 2, replace=False))
     thing, distraction = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
     story = [f"{hero} has {start} {thing}."]
@@ -138,7 +154,7 @@ def _worked(start: int, steps: tuple[int, ...], slips: list[int]) -> str:
 
 
 def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
-    """Draw the train, eval and warm-up tables of a generated data set.
+    """Draw the train, eval and warm-up tables of a generated data set, without its pool.
 
     Levels take turns, so every split holds equally many of each. No question of train or eval
     appears twice anywhere; warm-up questions may repeat, since there are few easy ones.
@@ -162,28 +178,52 @@ def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
         (("eval", spec.eval), ("train", spec.train), ("warmup", spec.warmup)), streams, strict=True
     ):
         rows: list[dict[str, object]] = []
-        misses = 0
-        while len(rows) < size:
-            level = spec.levels[len(rows) % len(spec.levels)]
-            problem = TASKS[spec.task](rng, level)
-            if problem.question in held:
-                misses += 1
-                if misses > 100 * size:
-                    raise DataError(
-                        f"data set '{name}': fewer than {size} distinct {split} questions at the "
-                        f"levels {list(spec.levels)}"
-                    )
-                continue
+        draw = partial(TASKS[spec.task], rng)
+        for level, problem in distinct(draw, spec.levels, size, held, f"data set '{name}'", split):
             if split != "warmup":
                 held.add(problem.question)
-            rows.append(_row(name, split, len(rows), problem, level))
+            rows.append(prompt_row(name, split, len(rows), problem, level))
             if split == "warmup":
-                rows[-1]["noisy_solution"] = problem.noisy_solution(rng, spec.corrupt, spec.direct)
+                noisy = problem.noisy_solution(rng, spec.corrupt, spec.direct)
+                rows[-1]["noisy_solution"] = problem.solution if level <= spec.careful else noisy
         splits[split] = pd.DataFrame(rows, columns=_columns(split))
     return splits
 
 
-def _row(name: str, split: str, number: int, problem: Problem, level: int) -> dict[str, object]:
+def distinct(
+    draw: Callable[[int], Problem],
+    levels: Sequence[int],
+    size: int,
+    held: Collection[str],
+    where: str,
+    what: str,
+) -> Iterator[tuple[int, Problem]]:
+    """Yield `size` problems with their levels, which take turns; none asks what is in `held`.
+
+    `held` is looked at anew for every problem, so what the caller adds to it does not come again.
+
+    Raises:
+        DataError: almost every problem that is drawn is held; `where` and `what` name the split.
+    """
+    found = misses = 0
+    while found < size:
+        level = levels[found % len(levels)]
+        problem = draw(level)
+        if problem.question not in held:
+            found += 1
+            yield level, problem
+            continue
+        misses += 1
+        if misses > 100 * size:
+            raise DataError(
+                f"{where}: fewer than {size} distinct {what} questions at the levels {list(levels)}"
+            )
+
+
+def prompt_row(
+    name: str, split: str, number: int, problem: Problem, level: int
+) -> dict[str, object]:
+    """A row of the prompt schema."""
     return {
         "id": f"{name}/{split}/{number:05d}",
         "question": problem.question,

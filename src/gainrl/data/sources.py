@@ -67,9 +67,9 @@ def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
             missing answer, a repeated id, or fewer rows than asked for.
     """
     if isinstance(spec, Generated):
-        from gainrl.data.generate import generate_splits
+        from gainrl.data.pools import generated_splits
 
-        splits = generate_splits(spec, name)
+        splits = generated_splits(spec, name)
     elif isinstance(spec, Gym):
         splits = _gym_splits(spec, name)
     else:
