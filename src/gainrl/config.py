@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gainrl.config_claims import Claim
 from gainrl.config_cost import Assumptions
-from gainrl.config_data import Dataset, Generated, Name, Positive, Rate, Section, Share
+from gainrl.config_data import Dataset, Generated, Name, Positive, Rate, Section
 from gainrl.config_errors import explain
 from gainrl.config_evaluation import (
     PROTOCOLS,
@@ -29,7 +29,6 @@ from gainrl.config_evaluation import (
     Testing,
 )
 from gainrl.config_experiments import Column, Published
-from gainrl.config_extra import Extra
 from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_linearity import Linearity
 from gainrl.config_methods import Method
@@ -37,6 +36,7 @@ from gainrl.config_models import Model, Nano
 from gainrl.config_ppo import PPO
 from gainrl.config_simulation import Simulation, check_references
 from gainrl.config_studies import Studies
+from gainrl.config_training import Training
 from gainrl.config_verl import Verl
 from gainrl.errors import ConfigError, nearest
 
@@ -73,42 +73,6 @@ class Scoring(Section):
     def with_released(self) -> bool:
         """Whether the released script's value is measured."""
         return self.variant == "released" or "released" in self.also
-
-
-class Training(Section):
-    """The RL loop; names are the field's, defaults the paper's (spec section 4) unless noted."""
-
-    backend: Literal["local", "verl"] = "local"
-    steps: Positive = 200
-    prompts: Positive = 1024
-    rollouts: Annotated[int, Field(ge=2)] = 8
-    mini_batch: Positive | None = None
-    lr: Rate = 1e-6
-    weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    clip: float = Field(default=0.2, gt=0)
-    kl: float = Field(default=0.0, ge=0)
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_prompt: Positive = 1024
-    max_response: Positive = 3000
-    micro_batch_tokens: Positive = 16384
-    row_tokens: Positive = 512
-    save_every: Positive = 20
-    keep_model: bool = True
-    extra: Extra | None = None
-
-    @model_validator(mode="after")
-    def _divides(self) -> Training:
-        if self.mini_batch is not None and self.prompts % self.mini_batch:
-            raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
-        if self.backend == "verl" and self.extra and self.save_every % self.extra.rl:
-            raise ValueError(
-                f"save_every {self.save_every} is no multiple of extra.rl {self.extra.rl}: on verl "
-                "a run can go on only from where the policy jumped"
-            )
-        return self
 
 
 class Experiment(Section):
@@ -262,7 +226,12 @@ class Preset(Section):
 
     def _trainable(self, experiment: Experiment) -> None:
         for place in product(experiment.datasets, experiment.models, experiment.methods):
-            self.training_for(*place)
+            training, method = self.training_for(*place), place[-1]
+            if training.downsample and self.methods[method].algorithm == "ppo":
+                raise ValueError(
+                    f"methods.{method}: training.downsample goes by the advantages of whole "
+                    "responses: it needs algorithm 'grpo'"
+                )
 
     def _testable(self, key: str, experiment: Experiment) -> None:
         for name in experiment.final:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
 Positive = Annotated[int, Field(gt=0)]
@@ -12,6 +18,15 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
+
+def _with_one_question(value: str) -> str:
+    if value.count("{question}") != 1:
+        raise ValueError("must contain {question} exactly once")
+    return value
+
+
+Template = Annotated[str, AfterValidator(_with_one_question)]
+"""What surrounds a question in the user's turn."""
 
 GraderName = Literal["maths", "maths-tolerant", "code"]
 """Who compares an answer with the gold one. "maths-tolerant": numbers may differ a little."""
@@ -40,16 +55,9 @@ class DatasetBase(Section):
     """
 
     grader: GraderName | None = None
-    prompt: str = "{question}"
+    prompt: Template = "{question}"
     system: str | None = None
     seed: int = 0
-
-    @field_validator("prompt")
-    @classmethod
-    def _has_question(cls, value: str) -> str:
-        if value.count("{question}") != 1:
-            raise ValueError("must contain {question} exactly once")
-        return value
 
 
 class Pool(Section):

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gainrl.config_data import Positive, Rate, Section
+from gainrl.config_data import Positive, Rate, Section, Share, Template
 from gainrl.config_extra import Extra
+from gainrl.config_training import Downsample
 
 Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
 WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
@@ -45,6 +46,9 @@ class Changes(Section):
     rollouts: Annotated[int, Field(ge=2)] | None = None
     lr: Rate | None = None
     extra: Extra | None = None
+    downsample: Downsample | None = None
+    templates: tuple[Template, ...] | None = None
+    format_weight: Share | None = None
 
     @property
     def given(self) -> dict[str, Any]:

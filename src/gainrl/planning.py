@@ -19,11 +19,12 @@ from gainrl.config import Preset, load_preset
 from gainrl.config_data import Generated, Mix, Registered
 from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
+from gainrl.config_training import without_unused
 from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
 from gainrl.layout import RunKey as RunKey
-from gainrl.planning_policies import check_on_verl
+from gainrl.planning_policies import check_format, check_on_verl
 from gainrl.planning_policies import feature_kinds as feature_kinds
 from gainrl.planning_policies import feature_tables as feature_tables
 from gainrl.planning_policies import policy_of as policy_of
@@ -38,7 +39,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     Raises:
         ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, a pool
             of a task that has none, or a method that lacks the order or difficulty its curriculum
-            walks, or draws several times in a step on verl.
+            walks, draws several times in a step on verl, or rewards the format of programs.
     """
     preset = load_preset(source)
     for name, spec in preset.datasets.items():
@@ -73,6 +74,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     for run in runs(preset):
         if preset.training_for(run.dataset, run.model).backend == "verl":
             check_on_verl(preset.methods[run.method], run)
+        check_format(preset, run)
     return preset
 
 
@@ -367,10 +369,12 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
     """What a training run depends on beside its seed and its input files."""
     spec, scoring = preset.datasets[dataset], preset.scoring_for(method)
     benchmarks, ppo = benchmarks_of(preset, model, dataset, method), preset.ppo_for(method)
+    composed = _sorted(preset.methods[method].model_dump(mode="json", exclude={"label"}))
+    training = preset.training_for(dataset, model, method).model_dump(mode="json")
     return {
-        "training": preset.training_for(dataset, model, method).model_dump(mode="json"),
+        "training": without_unused(training),
         "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
-        "method": _sorted(preset.methods[method].model_dump(mode="json", exclude={"label"})),
+        "method": {**composed, "training": without_unused(composed["training"])},
         "prompt": spec.prompt,
         "system": spec.system,
         "threads": preset.threads,

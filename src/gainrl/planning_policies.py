@@ -1,12 +1,14 @@
-"""What the policy of a method reads, known before any data is there. No torch."""
+"""What the policy of a method reads and what it cannot do, known before the data. No torch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gainrl import curricula
+from gainrl.config import Preset
 from gainrl.config_methods import Method
 from gainrl.curricula.base import draws_several
+from gainrl.data import registry
 from gainrl.errors import ConfigError
 from gainrl.layout import RunKey
 
@@ -46,4 +48,19 @@ def check_on_verl(method: Method, run: RunKey) -> None:
         raise ConfigError(
             f"methods.{run.method}: curriculum '{method.curriculum.name}' draws several times in a "
             f"step; training.backend 'verl' ({run.model} on {run.dataset}) draws once"
+        )
+
+
+def check_format(preset: Preset, run: RunKey) -> None:
+    """Refuse a reward for the format of answers that have none to check.
+
+    Raises:
+        ConfigError: naming the method and the data set.
+    """
+    grader = registry.grader_of(preset.datasets[run.dataset])
+    weight = preset.training_for(run.dataset, run.model, run.method).format_weight
+    if weight and grader == "code":
+        raise ConfigError(
+            f"training.format_weight: method '{run.method}' is trained on '{run.dataset}', whose "
+            "grader 'code' checks no format"
         )

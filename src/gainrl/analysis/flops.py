@@ -25,15 +25,17 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     The rollout is a forward pass and the update a forward and a backward pass. Further forward
     passes: the old log-probabilities, which verl always computes and the local trainer where one
     batch makes several updates; the reference policy, where kl > 0. The critic of PPO has a pass
-    that gives the values, and an update.
+    that gives the values, and an update. With `downsample` the old log-probabilities come from a
+    pass that has tokens of its own (`step_flops`).
 
     Args:
-        training: section `training` of run.json: backend, prompts, mini_batch, kl.
+        training: section `training` of run.json: backend, prompts, mini_batch, kl, downsample.
         algorithm: grpo or ppo.
     """
     passes = FORWARD + FORWARD + BACKWARD
     mini = training["mini_batch"]
-    if training["backend"] == "verl" or (mini is not None and mini < training["prompts"]):
+    several = mini is not None and mini < training["prompts"]
+    if training["backend"] == "verl" or (several and not training.get("downsample")):
         passes += FORWARD
     if training["kl"] > 0:
         passes += FORWARD
@@ -49,6 +51,7 @@ def step_flops(
     training: Mapping[str, Any],
     algorithm: str,
     idle_tokens: ArrayLike = 0,
+    measured_tokens: ArrayLike = 0,
 ) -> FloatArray:
     """(steps,) FLOP of RL steps.
 
@@ -62,10 +65,12 @@ def step_flops(
         training: as for `per_token`, with rollouts.
         algorithm: grpo or ppo.
         idle_tokens: (steps,) of them, tokens that were rolled out and not trained on (a policy that
-            draws several times in a step): they have the rollout's pass only.
+            draws several times in a step, `downsample`): they have the rollout's pass only.
+        measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses.
     """
     copies = training["rollouts"] if training["backend"] == "verl" else 1
     prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
     passes, idle = per_token(training, algorithm), np.asarray(idle_tokens, float)
     everything = passes * (copies * prompts + responses)
-    return parameters * (everything - (passes - FORWARD) * idle)
+    measured = FORWARD * np.asarray(measured_tokens, float)
+    return parameters * (everything - (passes - FORWARD) * idle + measured)

@@ -34,11 +34,23 @@ def run_flops(run: Run, parameters: int) -> FloatArray:
     """(steps,) FLOP of a run's RL steps; `parameters` are the policy's."""
     algorithm = run.config["slice"]["method"]["algorithm"]
     prompts, responses = run.steps["prompt_tokens"], run.steps["rollout_tokens"]
-    idle: pd.Series | float = 0.0
-    if "trained_rollout_tokens" in run.steps:
-        trained = run.steps["trained_prompt_tokens"] + run.steps["trained_rollout_tokens"]
-        idle = prompts + responses - trained
-    return step_flops(parameters, prompts, responses, run.config["training"], algorithm, idle)
+    trained, measured = _tokens(run, "trained"), _tokens(run, "measured")
+    idle = 0.0 if trained is None else prompts + responses - trained
+    return step_flops(
+        parameters,
+        prompts,
+        responses,
+        run.config["training"],
+        algorithm,
+        idle,
+        0.0 if measured is None else measured,
+    )
+
+
+def _tokens(run: Run, kind: str) -> pd.Series | None:
+    """(steps,) prompt and response tokens of a kind, if the run records them apart."""
+    keys = [f"{kind}_prompt_tokens", f"{kind}_rollout_tokens"]
+    return run.steps[keys].sum(axis=1) if keys[1] in run.steps else None
 
 
 @dataclass(frozen=True)

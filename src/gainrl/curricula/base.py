@@ -30,9 +30,9 @@ class Outcome:
     """What one RL step saw, for each prompt that it rolled out; all arrays are (B,).
 
     rows: rows of the training table; accuracy: mean accuracy of the group, in [0, 1]; signal: C
-    under the current model (Eq. 9); advantage: mean absolute advantage; both NaN where a prompt was
-    not trained on; tokens: rollout tokens; rollouts: responses in the group; mixed: their rewards
-    differ; trained: the group was part of the update.
+    under the current model (Eq. 9); advantage: mean absolute advantage; both NaN where the policy
+    did not keep a prompt; tokens: rollout tokens; rollouts: responses in the group; mixed: their
+    rewards differ; trained: the group, or a part of it, was part of the update.
     """
 
     rows: IntArray

@@ -50,9 +50,29 @@ class Prompts:
         return np.array([len(row) for row in self.tokens])
 
     @property
+    def prefixes(self) -> np.ndarray:
+        """(N,) prefix lengths in tokens."""
+        return np.full(len(self.tokens), self.n_prefix)
+
+    @property
     def n_question(self) -> np.ndarray:
         """(N,) question lengths in tokens."""
-        return self.lengths - self.n_prefix - self.n_suffix
+        return self.lengths - self.prefixes - self.n_suffix
+
+
+@dataclass(frozen=True)
+class MixedPrompts(Prompts):
+    """Prompts of several renderings, each with its own's prefix; n_prefix is the shortest.
+
+    own: (N,) prefix lengths.
+    """
+
+    own: np.ndarray
+
+    @property
+    def prefixes(self) -> np.ndarray:
+        """(N,) prefix lengths in tokens."""
+        return self.own
 
 
 def conversation(question: str, template: str, system: str | None) -> list[dict[str, str]]:
@@ -196,6 +216,26 @@ def encode(
     if n_prefix == 0:
         raise DataError(NO_PREFIX)
     return Prompts(list(ids), tokens, n_prefix, suffix)
+
+
+def check_words(tokenizer: Any, template: str, questions: Sequence[str]) -> None:
+    """Refuse a template with words that a tokenizer lacks, also where a question joins them.
+
+    Raises:
+        DataError: naming the first such word.
+    """
+    if tokenizer.unk_token_id is None:
+        return
+    start, _, tail = template.partition("{question}")
+    coded = _code(tokenizer, [start + question + tail for question in questions])
+    rows = zip(questions, coded["input_ids"], coded["offset_mapping"], strict=True)
+    for question, tokens, offsets in rows:
+        end = len(start) + len(question)
+        for token, (first, last) in zip(tokens, offsets, strict=True):
+            own = first >= len(start) and last <= end  # a word of the question is no fault of ours
+            if token == tokenizer.unk_token_id and not own:
+                word = (start + question + tail)[first:last]
+                raise DataError(f"the tokenizer has no word '{word}'")
 
 
 def _code(tokenizer: Any, texts: list[str]) -> Any:

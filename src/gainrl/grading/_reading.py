@@ -38,6 +38,11 @@ def extract(response: str) -> str | None:
     return (answer.strip(" \t\r\n*") or None) if answer is not None else None
 
 
+def marks_once(response: str) -> bool:
+    r"""Whether a response marks exactly one answer, by #### or by \boxed, for a format reward."""
+    return response.count("####") + response.count("\\boxed") == 1
+
+
 def _last_box(text: str) -> str | None:
     r"""Content of the complete \boxed{...} that starts last. One pass, whatever the nesting."""
     opened: list[int | None] = []

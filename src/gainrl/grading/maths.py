@@ -17,12 +17,21 @@ from itertools import chain
 from queue import SimpleQueue
 
 from gainrl.grading import _workers
-from gainrl.grading._reading import LONGEST, extract, read, same_plain
+from gainrl.grading._reading import LONGEST, extract, marks_once, read, same_plain
 from gainrl.grading._structure import UNORDERED, parse, same_structure
 from gainrl.grading._workers import Job, Worker, WorkerError
 from gainrl.grading.grade import Grade
 
-__all__ = ["ALTERNATIVES", "VERSION", "canonical", "extract", "grade", "grade_many", "version"]
+__all__ = [
+    "ALTERNATIVES",
+    "VERSION",
+    "canonical",
+    "extract",
+    "grade",
+    "grade_many",
+    "marks_once",
+    "version",
+]
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -19,8 +19,8 @@ import gainrl
 from gainrl import planning
 from gainrl.config import Preset
 from gainrl.data import registry
-from gainrl.data.prompts import Prompts, encode
-from gainrl.errors import ConfigError
+from gainrl.data.prompts import Prompts, check_words, encode
+from gainrl.errors import ConfigError, DataError
 from gainrl.grading.graders import Grader, Reward, find
 from gainrl.planning import Layout
 from gainrl.tracking import TrackedRun
@@ -161,11 +161,13 @@ def render_prompts(
     *,
     segments: bool = True,
     room: int = 0,
+    template: str | None = None,
 ) -> Prompts:
     """Render a table's questions as the preset says.
 
     Args:
         network: its context is a limit, less `room` tokens for the response.
+        template: in place of the data set's `prompt`.
     """
     from gainrl.models.loading import context_length  # tables and tracking need no torch
 
@@ -175,12 +177,41 @@ def render_prompts(
         tokenizer,
         list(frame["id"]),
         list(frame["question"]),
-        template=spec.prompt,
+        template=spec.prompt if template is None else template,
         system=spec.system,
         max_length=context.preset.training_for(dataset, model).max_prompt,
         context=prompt_room(window, room),
         segments=segments,
     )
+
+
+def render_templates(
+    context: Context,
+    tokenizer: Any,
+    model: str,
+    dataset: str,
+    frame: pd.DataFrame,
+    network: Any,
+    templates: Sequence[str],
+    room: int,
+) -> list[Prompts]:
+    """Render a table's questions once with each template; arguments as for `render_prompts`.
+
+    Raises:
+        DataError: a template that the tokenizer has no words for, or with which a prompt is too
+            long.
+    """
+    found = []
+    for template in templates:
+        try:
+            check_words(tokenizer, template, list(frame["question"]))
+            rendered = render_prompts(
+                context, tokenizer, model, dataset, frame, network, room=room, template=template
+            )
+        except DataError as error:
+            raise DataError(f"training.templates: '{template}': {error}") from error
+        found.append(rendered)
+    return found
 
 
 def prompt_room(window: int | None, response: int) -> int | None:

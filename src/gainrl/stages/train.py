@@ -21,7 +21,7 @@ from gainrl.records import (
     truncate_lines,
     write_table,
 )
-from gainrl.stages.common import Context, render_prompts, reward_for
+from gainrl.stages.common import Context, render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training.local import checkpoint
@@ -78,16 +78,10 @@ class LocalRun(TrainingRun):
         key, layout = self.key, self.context.layout
         folder = layout.model(key.model)
         self.network, self.tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
-        table = self.data.table
-        prompts = render_prompts(
-            self.context,
-            self.tokenizer,
-            key.model,
-            key.dataset,
-            table,
-            self.network,
-            room=self.settings.max_response,
-        )
+        table, room = self.data.table, self.settings.max_response
+        asked = (self.context, self.tokenizer, key.model, key.dataset, table, self.network)
+        prompts = render_prompts(*asked, room=room)
+        rendered = render_templates(*asked, self.settings.templates, room)
         self.benchmarks = [
             load_benchmark(self.context, key.model, name, self.network, self.tokenizer)
             for name in self.slice["benchmarks"]
@@ -109,11 +103,11 @@ class LocalRun(TrainingRun):
         )
         ppo = self.context.preset.ppo_for(key.method)
         if ppo is None:
-            self.trainer = LocalTrainer(*given)
+            self.trainer = LocalTrainer(*given, renderings=rendered)
         else:
             pad = pad_token(self.tokenizer)
             critic = Critic(self.network, self.settings, ppo, key.seed, pad)
-            self.trainer = PPOTrainer(*given, critic=critic)
+            self.trainer = PPOTrainer(*given, renderings=rendered, critic=critic)
 
     def _test(self, last: bool) -> None:
         for benchmark in self.benchmarks:

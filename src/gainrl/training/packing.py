@@ -123,9 +123,9 @@ def pack(rows: Sequence[Row], pad: int) -> Packed:
         inputs,
         positions,
         mask[:, None],
-        torch.tensor(source),
-        torch.tensor(targets),
-        torch.tensor(owner),
+        torch.tensor(source, dtype=torch.long),  # there are none if no row has a branch
+        torch.tensor(targets, dtype=torch.long),
+        torch.tensor(owner, dtype=torch.long),
         torch.tensor([len(row.trunk) for row in rows]),
         rows,
     )

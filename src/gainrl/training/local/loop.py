@@ -16,13 +16,16 @@ from gainrl.curricula import Curriculum, Outcome
 from gainrl.curricula.base import draws_several
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
+from gainrl.grading.maths import marks_once
 from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps
+from gainrl.training.local.downsample import down_sample
 from gainrl.training.local.objective import policy_loss
-from gainrl.training.local.rollouts import Rollouts, gather
+from gainrl.training.local.rollouts import Known, Rollouts, gather
+from gainrl.training.local.templates import Templates
 from gainrl.training.packing import (
     Branch,
     Packed,
@@ -42,7 +45,10 @@ class LocalTrainer:
 
     The forward pass that gives the log-probabilities also gives the prompts' hidden states, so the
     angle signal costs no pass of its own. Groups without variance have no gradient; with kl = 0
-    they are run without a graph.
+    they are run without a graph. With `downsample` a pass without a graph comes before the update:
+    over the rollouts that are kept, for their entropies, and over all prompts, for the signal.
+
+    renderings: of the prompts, one for each of `settings.templates`; every step draws among them.
     """
 
     def __init__(
@@ -56,10 +62,12 @@ class LocalTrainer:
         seed: int,
         reward: Reward,
         scoring: Scoring = DEFAULT_SCORING,
+        renderings: Sequence[Prompts] = (),
     ) -> None:
         check_packable(model)
         self.model, self.tokenizer = model, tokenizer
         self.prompts, self.answers = prompts, answers
+        self.templates = Templates(renderings, seed) if renderings else None
         self.curriculum, self.settings, self.reward = curriculum, settings, reward
         self.scoring = scoring
         self.device = next(model.parameters()).device
@@ -107,13 +115,16 @@ class LocalTrainer:
         }
 
     def _roll_out(self) -> Rollouts:
+        if self.templates:
+            self.prompts = self.templates.draw()
         began, self.answering = time.perf_counter(), 0.0
-        rollouts = gather(self.curriculum, self.settings.rollouts, self._respond)
+        bonus = self._bonus if self.settings.format_weight else None
+        rollouts = gather(self.curriculum, self.settings.rollouts, self._respond, bonus)
         self.choosing = time.perf_counter() - began - self.answering
         return rollouts
 
     def _respond(self, rows: np.ndarray, rollouts: int) -> tuple[list[list[int]], list[float]]:
-        """Responses to some rows, `rollouts` each, and their rewards."""
+        """Responses to some rows, `rollouts` each, and 1 for the right ones, else 0."""
         began, settings = time.perf_counter(), self.settings
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
         with autocast(self.device):
@@ -131,21 +142,37 @@ class LocalTrainer:
         self.answering += time.perf_counter() - began
         return responses, list(rewards)
 
+    def _bonus(self, responses: list[list[int]]) -> list[float]:
+        """What the format of responses adds to their rewards."""
+        began = time.perf_counter()
+        texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
+        found = [self.settings.format_weight * marks_once(text) for text in texts]
+        self.answering += time.perf_counter() - began
+        return found
+
     def _credit(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, float]]:
-        """The rollouts with the advantages to train on, and what to record of these."""
-        return rollouts, {}
+        """The rollouts with what is to be trained on, and what to record of that."""
+        section = self.settings.downsample
+        if section is None:
+            return rollouts, {}
+        progress = self.step_number / max(self.settings.steps - 1, 1)
+        return down_sample(rollouts, section, progress, self._measure)
 
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
-        signal = np.full(len(rollouts.rows), np.nan)
-        parts = self._mini_batches(rollouts)
-        old = self._old_policy(rollouts, signal) if len(parts) > 1 else None
+        parts, known = self._mini_batches(rollouts), rollouts.known
+        if known is None and len(parts) > 1:
+            known = self._measure(rollouts)
+        signal = np.full(len(rollouts.rows), np.nan) if known is None else known.signal
         sums = dict.fromkeys(("loss", "kl", "entropy", "grad_norm"), 0.0)
         for rows in parts:
-            tokens = sum(len(branch.tokens) for row in rows for branch in row.branches)
+            mine = [branch.index for row in rows for branch in row.branches]
+            tokens = int(rollouts.tokens_in_loss[mine].sum())
+            everything = int(rollouts.lengths[mine].sum())
             self.optimizer.zero_grad(set_to_none=False)
             for packed in self._packs(rows, rollouts):
-                self._accumulate(packed, rollouts, old, signal, tokens, sums)
+                entropy = self._accumulate(packed, rollouts, known, signal, tokens, sums)
+                sums["entropy"] += entropy / everything
             norm = torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), self.settings.max_grad_norm
             )
@@ -157,28 +184,36 @@ class LocalTrainer:
         self,
         packed: Packed,
         rollouts: Rollouts,
-        old: dict[int, torch.Tensor] | None,
+        known: Known | None,
         signal: np.ndarray,
         tokens: int,
         sums: dict[str, float],
-    ) -> None:
-        """Forward (and backward where there is a gradient) of one micro-batch; token-mean loss."""
+    ) -> float:
+        """Forward (and backward where there is a gradient) of one micro-batch; token-mean loss.
+
+        Returns:
+            The entropies' sum over all its target tokens, also those that the loss is not of.
+        """
         temperature = self.settings.temperature
         advantage = rollouts.advantages_of(packed).to(self.device)
         has_gradient = self.settings.kl > 0 or bool(advantage.any())
         with torch.set_grad_enabled(has_gradient), autocast(self.device):
             now, entropy, states = self._log_probabilities(packed)
-        if old is None:
+        if known is None:
             self._read_signal(packed, states, rollouts, signal)
             before = now.detach()
         else:
-            before = torch.cat(
-                [old[branch.index] for row in packed.rows for branch in row.branches]
-            )
+            at = packed.branch.to(self.device), packed.places.to(self.device)
+            before = known.log_probability[at]
         reference = None
         if self.reference is not None:
             with torch.no_grad(), autocast(self.device):
                 reference = log_probabilities(self.reference, packed, temperature)[0]
+        chosen = rollouts.mask_of(packed)
+        if chosen is not None:
+            chosen = chosen.to(self.device)
+            now, before, advantage = now[chosen], before[chosen], advantage[chosen]
+            reference = None if reference is None else reference[chosen]
         loss, divergence = policy_loss(
             now,
             before,
@@ -191,19 +226,22 @@ class LocalTrainer:
             (loss / tokens).backward()
         sums["loss"] += loss.item() / tokens
         sums["kl"] += divergence.item() / tokens
-        sums["entropy"] += entropy.sum().item() / tokens
+        return entropy.sum().item()
 
-    def _old_policy(self, rollouts: Rollouts, signal: np.ndarray) -> dict[int, torch.Tensor]:
-        """Log-probabilities of every response before the first of several updates; reads C too."""
-        old: dict[int, torch.Tensor] = {}
-        for packed in self._packs(self._rows_of(rollouts, range(len(rollouts.rows))), rollouts):
+    def _measure(self, rollouts: Rollouts) -> Known:
+        """A pass before the first update, over what it runs and the other prompts' trunks."""
+        count, shape = len(rollouts.rows), (len(rollouts.responses), int(rollouts.lengths.max()))
+        picked, entropy = torch.zeros((2, *shape), device=self.device)
+        known = Known(np.full(count, np.nan), picked, entropy)
+        rows = self._rows_of(rollouts, range(count))
+        for i in sorted(set(range(count)) - {row.index for row in rows}):
+            rows.append(Row(self.prompts.tokens[rollouts.rows[i]], (), i))
+        for packed in self._packs(rows, rollouts):
+            at = packed.branch.to(self.device), packed.places.to(self.device)
             with torch.no_grad(), autocast(self.device):
-                picked, _, states = self._log_probabilities(packed)
-            self._read_signal(packed, states, rollouts, signal)
-            branches = [branch for row in packed.rows for branch in row.branches]
-            parts = picked.split([len(branch.tokens) for branch in branches])
-            old.update({branch.index: part for branch, part in zip(branches, parts, strict=True)})
-        return old
+                picked[at], entropy[at], states = self._log_probabilities(packed)
+            self._read_signal(packed, states, rollouts, known.signal)
+        return known
 
     def _log_probabilities(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `log_probabilities`, with the states of the tap that C is read at."""
@@ -215,13 +253,17 @@ class LocalTrainer:
         self, packed: Packed, states: torch.Tensor, rollouts: Rollouts, signal: np.ndarray
     ) -> None:
         """C of the prompts whose trunk is in this micro-batch, from states computed anyway."""
-        lengths = self.prompts.n_question[[rollouts.rows[row.index] for row in packed.rows]]
-        with torch.no_grad():
-            found = from_states(
-                states, self.prompts.n_prefix, torch.tensor(lengths, device=self.device)
-            ).combined(self.scoring.inter_weight, self.scoring.variant == "offdiagonal")
-        for row, value in zip(packed.rows, found.tolist(), strict=True):
-            signal[row.index] = value
+        places = np.array([row.index for row in packed.rows])
+        chosen = rollouts.rows[places]
+        lengths, prefixes = self.prompts.n_question[chosen], self.prompts.prefixes[chosen]
+        for n_prefix in np.unique(prefixes).tolist():  # with templates there may be several
+            at = np.flatnonzero(prefixes == n_prefix)
+            mine = states if len(at) == len(places) else states[torch.from_numpy(at)]
+            with torch.no_grad():
+                found = from_states(mine, n_prefix, torch.tensor(lengths[at], device=self.device))
+            signal[places[at]] = found.combined(
+                self.scoring.inter_weight, self.scoring.variant == "offdiagonal"
+            ).tolist()
 
     def _mini_batches(self, rollouts: Rollouts) -> list[list[Row]]:
         """The packed rows of each mini-batch; a group stays whole."""
@@ -232,11 +274,11 @@ class LocalTrainer:
         ]
 
     def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[Row]:
-        """Packed rows of some prompts of the batch (positions in the batch)."""
-        starts, rows = rollouts.starts, []
+        """Packed rows of some prompts of the batch (positions in the batch), with what is run."""
+        starts, wanted, rows = rollouts.starts, rollouts.tokens_in_loss, []
         for i in chosen:
             responses = range(starts[i], starts[i] + rollouts.sizes[i])
-            branches = [Branch(k, rollouts.responses[k]) for k in responses]
+            branches = [Branch(k, rollouts.responses[k]) for k in responses if wanted[k]]
             trunk = self.prompts.tokens[rollouts.rows[i]]
             rows += split_rows(trunk, branches, self.settings.row_tokens, i)
         return rows
@@ -254,6 +296,8 @@ class LocalTrainer:
         kept = slice(None) if rollouts.kept is None else rollouts.kept
         measured, spread = np.full((2, len(rollouts.rows)), np.nan)
         measured[kept], spread[kept] = signal, trained.spread.double().numpy()
+        updated = np.zeros(len(rollouts.rows), dtype=bool)
+        updated[kept] = trained.updated
         seen = rollouts.groups()
         return Outcome(
             rows=seen.rows,
@@ -263,7 +307,7 @@ class LocalTrainer:
             tokens=seen.tokens,
             rollouts=seen.rollouts,
             mixed=seen.mixed,
-            trained=~np.isnan(spread),
+            trained=updated,
         )
 
     def _record(
@@ -276,29 +320,40 @@ class LocalTrainer:
         """The step record: everything in it is determined by the configuration."""
         lengths, accuracy = rollouts.lengths, float(rollouts.accuracy.double().mean())
         truncated = [response[-1] not in self.ends for response in rollouts.responses]
-        several = {}
-        if draws_several(self.curriculum):
-            several = {
-                "groups": len(rollouts.rows),
-                "trained_groups": len(trained.rows),
-                "trained_prompt_tokens": int(self.prompts.lengths[trained.rows].sum()),
-                "trained_rollout_tokens": int(trained.lengths.sum()),
-                "estimate_tokens": rollouts.estimated,
-                "free_tokens": rollouts.free,
-            }
         return {
             "step": self.step_number,
             "accuracy": accuracy,
-            "reward": accuracy,
+            "reward": float(rollouts.reward.double().mean()),
             "signal": float(signal.mean()),
             "zero_variance": float(rollouts.even.double().mean()),
             "rollout_tokens": int(lengths.sum()) + rollouts.estimated,
             "prompt_tokens": int(self.prompts.lengths[rollouts.rows].sum()),
             "response_length": float(lengths.mean()),
             "truncated": float(np.mean(truncated)),
-            **several,
+            **self._parts(rollouts, trained),
             **losses,
         }
+
+    def _parts(self, rollouts: Rollouts, trained: Rollouts) -> dict[str, Any]:
+        """What the record says where not all is trained on, or a reward is more than right."""
+        size, run = self.prompts.lengths, trained.updated
+        found: dict[str, Any] = {}
+        if draws_several(self.curriculum):
+            found = {
+                "groups": len(rollouts.rows),
+                "trained_groups": int(run.sum()),
+                "estimate_tokens": rollouts.estimated,
+                "free_tokens": rollouts.free,
+            }
+        if found or trained.mask is not None:
+            used = trained.lengths[trained.tokens_in_loss > 0]
+            found["trained_prompt_tokens"] = int(size[trained.rows[run]].sum())
+            found["trained_rollout_tokens"] = int(used.sum())
+        if trained.mask is not None:
+            found["measured_prompt_tokens"] = int(size[trained.rows].sum())
+        if rollouts.right is not None:
+            found["format"] = float((rollouts.rewards > rollouts.right).double().mean())
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -309,6 +364,7 @@ class LocalTrainer:
             "generator": self.generator.get_state(),
             "curriculum": json.dumps(self.curriculum.state_dict()),
             **({"extra": self.jumps.state_dict()} if self.jumps else {}),
+            **({"templates": self.templates.state_dict()} if self.templates else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -320,3 +376,5 @@ class LocalTrainer:
         self.curriculum.load_state_dict(json.loads(state["curriculum"]))
         if self.jumps:
             self.jumps.load_state_dict(state["extra"])
+        if self.templates:
+            self.templates.load_state_dict(state["templates"])

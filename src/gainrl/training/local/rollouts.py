@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from gainrl.curricula.base import Curriculum, Groups, IntArray, Request, in_draws
+from gainrl.curricula.base import (
+    BoolArray,
+    Curriculum,
+    FloatArray,
+    Groups,
+    IntArray,
+    Request,
+    in_draws,
+)
 from gainrl.training.local.objective import group_advantages
 from gainrl.training.packing import Packed
+
+
+@dataclass
+class Known:
+    """What a pass without a graph says of rollouts before the first update.
+
+    signal: (P,) C; log_probability, entropy: (R, N) of at most N tokens a response, in nats, 0
+    where nothing was run.
+    """
+
+    signal: FloatArray
+    log_probability: torch.Tensor
+    entropy: torch.Tensor
 
 
 @dataclass
@@ -19,7 +40,9 @@ class Rollouts:
 
     rows: (P,) rows of the training table; sizes: (P,) responses of each; responses: R token lists;
     rewards, advantages: (R,). kept: positions of the groups that are trained on, None for all;
-    estimated, free: tokens of responses that only told an accuracy, counted or not.
+    estimated, free: tokens of responses that only told an accuracy, counted or not. right: (R,)
+    what the grader says, None if that is the reward. mask: (R, N) bool, tokens that the loss is of,
+    None for all; known: what was measured to choose them.
     """
 
     rows: IntArray
@@ -30,6 +53,9 @@ class Rollouts:
     kept: IntArray | None = None
     estimated: int = 0
     free: int = 0
+    right: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    known: Known | None = None
 
     @property
     def starts(self) -> IntArray:
@@ -48,6 +74,12 @@ class Rollouts:
 
     @property
     def accuracy(self) -> torch.Tensor:
+        """(P,) share of right responses."""
+        right = self.rewards if self.right is None else self.right
+        return by_group(right, self.sizes, lambda group: group.mean(1))
+
+    @property
+    def reward(self) -> torch.Tensor:
         """(P,) mean reward."""
         return by_group(self.rewards, self.sizes, lambda group: group.mean(1))
 
@@ -71,6 +103,20 @@ class Rollouts:
         return self.advantages[packed.branch]
 
     @property
+    def tokens_in_loss(self) -> IntArray:
+        """(R,) tokens of each response that the loss is of."""
+        return self.lengths if self.mask is None else self.mask.sum(1).numpy()
+
+    @property
+    def updated(self) -> BoolArray:
+        """(P,) groups of which the update runs some response."""
+        return np.add.reduceat(self.tokens_in_loss, self.starts) > 0
+
+    def mask_of(self, packed: Packed) -> torch.Tensor | None:
+        """(T,) bool, a micro-batch's target tokens that the loss is of; None for all."""
+        return None if self.mask is None else self.mask[packed.branch, packed.places]
+
+    @property
     def trained(self) -> Rollouts:
         """The groups that are trained on."""
         return self if self.kept is None else self.take(self.kept)
@@ -86,6 +132,9 @@ class Rollouts:
             rewards=self.rewards[chosen],
             advantages=self.advantages[chosen],
             kept=None,
+            right=None if self.right is None else self.right[chosen],
+            mask=None if self.mask is None else self.mask[chosen],
+            known=None,
         )
 
     def _spans(self, groups: IntArray) -> list[tuple[int, int]]:
@@ -136,21 +185,27 @@ def advantages_by_group(rewards: torch.Tensor, sizes: IntArray) -> torch.Tensor:
 
 
 Respond = Callable[[IntArray, int], tuple[list[list[int]], list[float]]]
-"""Roll out: (P,) rows and a group size -> P * G responses and their rewards."""
+"""Roll out: (P,) rows and a group size -> P * G responses and whether they are right."""
+
+Bonus = Callable[[list[list[int]]], list[float]]
+"""Responses -> what is added to their rewards."""
 
 
-def gather(curriculum: Curriculum, rollouts: int, respond: Respond) -> Rollouts:
+def gather(
+    curriculum: Curriculum, rollouts: int, respond: Respond, bonus: Bonus | None = None
+) -> Rollouts:
     """Ask a curriculum what to roll out until it has enough.
 
     Args:
         rollouts: responses a prompt, for policies that leave it to the preset.
+        bonus: of rewards; without, a reward is 1 for a right response, else 0.
     """
     policy = in_draws(curriculum, rollouts)
-    seen, estimates = _Answers(), None
+    seen, estimates = _Answers(bonus), None
     tokens = {"group": 0, "estimate": 0, "free": 0}
     while request := policy.draw(seen.groups(), estimates):
         apart = request.purpose != "group"
-        into = _Answers() if apart else seen
+        into = _Answers(bonus) if apart else seen
         tokens[request.purpose] += into.add(request, respond)
         estimates = into.groups() if apart else None
     found = seen.together()
@@ -163,37 +218,50 @@ def gather(curriculum: Curriculum, rollouts: int, respond: Respond) -> Rollouts:
 
 
 class _Answers:
-    """Responses and rewards by row, in the order of the rows' first request."""
+    """Responses, whether they are right, and rewards by row, in the order of first requests."""
 
-    def __init__(self) -> None:
-        self.found: dict[int, tuple[list[list[int]], list[float]]] = {}
+    def __init__(self, bonus: Bonus | None) -> None:
+        self.bonus = bonus
+        self.found: dict[int, tuple[list[list[int]], list[float], list[float]]] = {}
 
     def add(self, request: Request, respond: Respond) -> int:
         """Roll out what is asked for, prompts with equally many rollouts together; its tokens."""
         tokens = 0
         for row in request.rows.tolist():
-            self.found.setdefault(row, ([], []))
+            self.found.setdefault(row, ([], [], []))
         for size in np.unique(request.rollouts).tolist():
             rows = request.rows[request.rollouts == size]
-            responses, rewards = respond(rows, size)
+            responses, right = respond(rows, size)
+            rewards = right
+            if self.bonus is not None:
+                rewards = [a + b for a, b in zip(right, self.bonus(responses), strict=True)]
             tokens += sum(map(len, responses))
             for i, row in enumerate(rows.tolist()):
                 mine = slice(i * size, (i + 1) * size)
-                texts, values = self.found[row]
+                texts, graded, values = self.found[row]
                 texts += responses[mine]
+                graded += right[mine]
                 values += rewards[mine]
         return tokens
 
     def together(self) -> Rollouts:
         """All groups, with their advantages."""
+        found = list(self.found.values())
         rows = np.array(list(self.found), dtype=np.int64)
-        sizes = np.array([len(values) for _, values in self.found.values()], dtype=np.int64)
-        rewards = torch.tensor(
-            [value for _, values in self.found.values() for value in values], dtype=torch.float32
-        )
-        responses = [text for texts, _ in self.found.values() for text in texts]
-        return Rollouts(rows, sizes, responses, rewards, advantages_by_group(rewards, sizes))
+        sizes = np.array([len(texts) for texts, _, _ in found], dtype=np.int64)
+        rewards = _floats(values for _, _, values in found)
+        responses = [text for texts, _, _ in found for text in texts]
+        right = None
+        if self.bonus is not None:
+            right = _floats(graded for _, graded, _ in found)
+        advantages = advantages_by_group(rewards, sizes)
+        return Rollouts(rows, sizes, responses, rewards, advantages, right=right)
 
     def groups(self) -> Groups:
         """The same, for the curriculum."""
         return self.together().groups() if self.found else Groups.none()
+
+
+def _floats(lists: Iterable[list[float]]) -> torch.Tensor:
+    """(R,) the numbers of all lists."""
+    return torch.tensor([value for each in lists for value in each], dtype=torch.float32)

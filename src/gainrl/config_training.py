@@ -1,0 +1,94 @@
+"""The preset's `training`: the RL loop, and the options that the local trainer has besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from gainrl.config_data import Positive, Rate, Section, Share, Template
+from gainrl.config_extra import Extra
+
+Part = Annotated[float, Field(gt=0, le=1)]
+OPTIONS = ("downsample", "templates", "format_weight")
+"""Keys of `training` that only the local backend knows; all are off by default."""
+
+
+class Downsample(Section):
+    """Train on a part of a step's rollouts and of their tokens (D3S, arXiv 2509.22115).
+
+    Each key is the share at the first RL step and at the last; between, it is linear in the step.
+    rollouts: of the step's rollouts, those of greatest absolute advantage. tokens: of the tokens of
+    these rollouts, those of greatest |advantage| * entropy. A share that stays is written twice.
+    """
+
+    rollouts: tuple[Part, Part]
+    tokens: tuple[Part, Part]
+
+    def at(self, progress: float) -> tuple[float, float]:
+        """The two shares at a progress from 0 (first step) to 1 (last step)."""
+        (first, last), (begin, end) = self.rollouts, self.tokens
+        rest = 1 - progress
+        return rest * first + progress * last, rest * begin + progress * end
+
+
+class Training(Section):
+    """The RL loop; names are the field's, defaults the paper's (spec section 4) unless noted.
+
+    Options of the local backend. downsample: train on a part of the rollouts and tokens, GRPO only.
+    templates: every step draws one for each prompt, in place of the data set's `prompt` (prompt
+    augmentation, arXiv 2602.03190); tests and scores have the data set's. format_weight: added to
+    the reward of a response that marks exactly one answer (gainrl.grading.maths.marks_once).
+    """
+
+    backend: Literal["local", "verl"] = "local"
+    steps: Positive = 200
+    prompts: Positive = 1024
+    rollouts: Annotated[int, Field(ge=2)] = 8
+    mini_batch: Positive | None = None
+    lr: Rate = 1e-6
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    clip: float = Field(default=0.2, gt=0)
+    kl: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_prompt: Positive = 1024
+    max_response: Positive = 3000
+    micro_batch_tokens: Positive = 16384
+    row_tokens: Positive = 512
+    save_every: Positive = 20
+    keep_model: bool = True
+    extra: Extra | None = None
+    downsample: Downsample | None = None
+    templates: tuple[Template, ...] = ()
+    format_weight: Share = 0.0
+
+    @model_validator(mode="after")
+    def _divides(self) -> Training:
+        if self.mini_batch is not None and self.prompts % self.mini_batch:
+            raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
+        if self.backend == "verl" and self.extra and self.save_every % self.extra.rl:
+            raise ValueError(
+                f"save_every {self.save_every} is no multiple of extra.rl {self.extra.rl}: on verl "
+                "a run can go on only from where the policy jumped"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_to_the_backend(self) -> Training:
+        for key in OPTIONS:
+            if self.backend != "local" and getattr(self, key):
+                raise ValueError(f"{key} is an option of backend 'local'; it is '{self.backend}'")
+        return self
+
+
+def without_unused(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as a run depends on it: options that are off are not named.
+
+    So runs from before there was an option stay up to date.
+    """
+    named = {*OPTIONS, "extra"}
+    return {key: value for key, value in training.items() if value or key not in named}
