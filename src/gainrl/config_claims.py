@@ -14,6 +14,7 @@ Measure = Literal[
     "difference",
     "decline",
     "speedup",
+    "cheaper",
     "correlation",
     "learnt_first",
     "overhead",
@@ -40,10 +41,11 @@ class Claim(Section):
     less `against`, paired by seed, in points), 'decline' (how far that mean ends below its own
     highest, method less `against`, paired by seed, in points), 'speedup' (as the paper counts it:
     steps of a whole run over the method's steps to the final accuracy of `against`, median over
-    seeds), 'correlation' (rank
-    correlation of C with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank
-    correlation of C before RL with the gain in pass rate over the first half of the probed run,
-    over prompts), 'overhead' (seconds of prefill scoring over a run's training seconds, percent),
+    seeds), 'cheaper' (what `against` spends until it has the baseline's final accuracy, over what
+    the method spends, in `currency`, median over paired seeds), 'correlation' (rank correlation of
+    C with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank correlation of C
+    before RL with the gain in pass rate over the first half of the probed run, over prompts),
+    'overhead' (seconds of prefill scoring over a run's training seconds, percent),
     'linearity' (median R^2 of `quantity` against the RL step, of all that moves or, with
     `selection`, of what a published filter keeps; over seeds), 'extrapolation' (accuracy of models
     that are extrapolated in `quantity`, weights or logits, less that of the model really trained,
@@ -63,13 +65,14 @@ class Claim(Section):
     experiment: Name | None = None
     methods: tuple[Name, ...] = ()
     against: Name | None = None
+    currency: Literal["steps", "tokens", "seconds"] | None = None
     quantity: Quantity | None = None
     given: Literal["", "tokens"] = ""
     selection: Literal["all", "range", "released"] = "all"
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
-        compares = self.measure in ("difference", "decline", "speedup", "overhead")
+        compares = self.measure in ("difference", "decline", "speedup", "cheaper", "overhead")
         if compares and (self.experiment is None or not self.methods):
             raise ValueError(f"measure '{self.measure}' needs the keys 'experiment' and 'methods'")
         traced = self.measure in ("linearity", "extrapolation")
@@ -83,6 +86,8 @@ class Claim(Section):
                 f"measure '{self.measure}' is of prompts, not of runs: it takes no 'experiment', "
                 "'methods' or 'against'"
             )
+        if (self.measure == "cheaper") != (self.currency is not None):
+            raise ValueError("'currency' belongs to measure 'cheaper', which needs it")
         self._measurable()
         return self
 

@@ -129,6 +129,25 @@ def test_a_speedup_keeps_censored_seeds(group):
     assert "1 of 2 censored" in other.note
 
 
+def test_cheaper_compares_what_two_methods_spend_to_the_baseline_s_level(tmp_path):
+    """GRPO ends at .5. PPO has that at step 4 of 30 tokens each, GAIN-RL at step 2 of 40 each."""
+    curves = {"grpo": [0.2, 0.3, 0.5], "ppo": [0.2, 0.4, 0.6], "gain": [0.2, 0.5, 0.6]}
+    tokens = {"grpo": 50, "ppo": 30, "gain": 40}
+    folders = [
+        write_run(tmp_path, method, seed, curve, tokens=tokens[method])
+        for method, curve in curves.items()
+        for seed in (0, 1)
+    ]
+    group = grouped(collect(folders))["tiny", "chain"]
+    runs = (group["gain"], group["ppo"], group["grpo"])
+    part = rules.cheaper(*runs, "tokens", CONFIG, "chain")
+    assert part.interval.mean == part.interval.low == pytest.approx(120 / 80)
+    assert part.quantity == "tokens of PPO to GRPO's level over GAIN-RL's"
+    assert rules.cheaper(*runs, "steps", CONFIG, "chain").interval.mean == 2
+    censored = rules.cheaper(group["gain"], group["gain"], group["ppo"], "steps", CONFIG, "chain")
+    assert censored.interval.mean == 1  # .6 at step 4, both
+
+
 def test_a_start_model_at_the_target_gives_no_speedup(tmp_path):
     folders = [
         write_run(tmp_path, method, seed, [0.5, 0.5, 0.4])

@@ -23,6 +23,7 @@ from gainrl.analysis.linearity_table import (
 from gainrl.analysis.render import Caption, Heading, Table, write_views
 from gainrl.analysis.runs import Run
 from gainrl.analysis.signal_table import rank_interval
+from gainrl.analysis.speed import SECONDS, STEPS, TOKENS
 from gainrl.analysis.statistics import (
     Interval,
     Reach,
@@ -44,10 +45,14 @@ COLUMNS = [
     *("mean", "low", "high", "n", "rule", "verdict", "note"),
 ]
 VERDICTS = SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
+RATIOS = ("speedup", "cheaper")
+"""Measures whose threshold itself is enough."""
+CURRENCIES = {"steps": STEPS, "tokens": TOKENS, "seconds": SECONDS}
 UNITS = {
     "difference": "points",
     "decline": "points",
     "speedup": "×",
+    "cheaper": "×",
     "correlation": "rank correlation",
     "learnt_first": "rank correlation",
     "overhead": "% of training time",
@@ -121,6 +126,38 @@ def faster(
     slow = [Reach(at[-1], at[-1])] * len(method)
     what = f"{method[0].label} to the final level of {against[0].label}"
     if any(reach.upper == 0 for reach in fast):
+        note = "undefined: the start model is already at the target"
+        return _part(method[0], benchmark, what, _unknown(len(method)), note)
+    found = speedup(slow, fast, *_bootstrap(config))
+    interval = Interval(found.value, found.low, found.high, found.n)
+    return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
+
+
+def cheaper(
+    method: Sequence[Run],
+    against: Sequence[Run],
+    baseline: Sequence[Run],
+    currency: str,
+    config: Statistics,
+    benchmark: str,
+) -> Part:
+    """What `against` spends to the baseline's final level over what the method spends.
+
+    Paired by seed; a seed that does not get there is censored and stays in the median.
+
+    Args:
+        currency: steps, tokens (rollout tokens, all that were generated) or seconds.
+    """
+    window, kind = config.smoothing, CURRENCIES[currency]
+    target = target_accuracy([run.curve(benchmark) for run in baseline], window)
+    fast, slow = (
+        [cost_to_reach(kind.at_tests(run, 0), run.curve(benchmark), target, window) for run in runs]
+        for runs in (method, against)
+    )
+    what = (
+        f"{currency} of {against[0].label} to {baseline[0].label}'s level over {method[0].label}'s"
+    )
+    if any(reach.upper == 0 for reach in (*fast, *slow)):
         note = "undefined: the start model is already at the target"
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
     found = speedup(slow, fast, *_bootstrap(config))
@@ -236,7 +273,7 @@ def verdict(claim: Claim, low: float, high: float) -> str:
         low, high, threshold = -high, -low, -claim.threshold
     else:
         threshold = claim.threshold
-    reached = low >= threshold if claim.measure == "speedup" else low > threshold
+    reached = low >= threshold if claim.measure in RATIOS else low > threshold
     return SUPPORTED if reached else REFUTED if high < threshold else UNDECIDED
 
 
@@ -251,7 +288,7 @@ def rule(claim: Claim) -> str:
     """The rule in words."""
     side = {"above": ("above", "below"), "below": ("below", "above")}[claim.direction]
     edge = f"{claim.threshold:g} {UNITS[claim.measure]}"
-    reached = "at or " if claim.measure == "speedup" else ""
+    reached = "at or " if claim.measure in RATIOS else ""
     return f"supported if the interval is {reached}{side[0]} {edge}, not supported if {side[1]}"
 
 

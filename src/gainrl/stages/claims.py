@@ -69,6 +69,9 @@ def _compared(context: Context, claim: Claim) -> list[Part]:
                 found.append(rules.difference(method, against, config, benchmark))
             elif claim.measure == "decline":
                 found.append(rules.decline(method, against, config, benchmark))
+            elif claim.measure == "cheaper":
+                currency, base = str(claim.currency), group[baseline]
+                found.append(rules.cheaper(method, against, base, currency, config, benchmark))
             else:
                 found.append(rules.faster(method, against, config, benchmark))
     return found
