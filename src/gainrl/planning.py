@@ -12,18 +12,19 @@ import os
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from gainrl import curricula
 from gainrl.config import Preset, load_preset
-from gainrl.config_data import Generated, Mix, Registered
+from gainrl.config_data import Generated, Mix
 from gainrl.config_methods import Method, Order
 from gainrl.config_studies import Studies
 from gainrl.config_training import without_unused
-from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
 from gainrl.layout import RunKey as RunKey
+from gainrl.planning_datasets import check_datasets
+from gainrl.planning_datasets import known_rows as known_rows
 from gainrl.planning_policies import check_format, check_on_verl
 from gainrl.planning_policies import feature_kinds as feature_kinds
 from gainrl.planning_policies import feature_tables as feature_tables
@@ -42,21 +43,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             walks, draws several times in a step on verl, or rewards the format of programs.
     """
     preset = load_preset(source)
-    for name, spec in preset.datasets.items():
-        if isinstance(spec, Generated) and spec.task not in generate.TASKS:
-            raise ConfigError(
-                f"datasets.{name}.task: unknown task '{spec.task}'"
-                f"{nearest(spec.task, generate.TASKS)}"
-            )
-        if isinstance(spec, Generated):
-            pools.check(spec, name)
-        if isinstance(spec, Registered) and spec.name not in registry.REGISTRY:
-            raise ConfigError(
-                f"datasets.{name}.name: unknown data set '{spec.name}'"
-                f"{nearest(spec.name, registry.REGISTRY)}"
-            )
-        if isinstance(spec, Mix):
-            _check_mix(preset, name, spec)
+    check_datasets(preset)
     for name, parameters in preset.curricula.items():
         curricula.check(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
@@ -76,35 +63,6 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             check_on_verl(preset.methods[run.method], run)
         check_format(preset, run)
     return preset
-
-
-def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
-    """Refuse a mix whose parts are rendered or graded in another way than the mix."""
-    for part in spec.parts:
-        if part not in preset.datasets:
-            hint = nearest(part, preset.datasets)
-            raise ConfigError(f"datasets.{name}.parts: unknown name '{part}'{hint}")
-        other = preset.datasets[part]
-        if isinstance(other, Mix):
-            raise ConfigError(f"datasets.{name}.parts: '{part}' is a mix itself")
-        for key in ("prompt", "system"):
-            if getattr(spec, key) != getattr(other, key):
-                raise ConfigError(f"datasets.{name}.{key}: differs from that of its part '{part}'")
-        ours, theirs = registry.grader_of(spec), registry.grader_of(other)
-        if ours != theirs:
-            raise ConfigError(
-                f"datasets.{name}.grader: '{ours}', but that of its part '{part}' is '{theirs}'"
-            )
-
-
-def known_rows(preset: Preset, dataset: str, split: Literal["train", "eval"]) -> int | None:
-    """How many prompts a split will have, or None before it has been read."""
-    spec = preset.datasets[dataset]
-    if not isinstance(spec, Mix):
-        return registry.known_rows(spec, split)
-    parts = [known_rows(preset, part, split) for part in spec.parts]
-    known = [count for count in parts if count is not None]
-    return sum(known) if len(known) == len(parts) else None
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

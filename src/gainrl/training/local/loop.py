@@ -72,6 +72,7 @@ class LocalTrainer:
         self.scoring = scoring
         self.device = next(model.parameters()).device
         self.step_number = 0
+        self.choosing = self.answering = 0.0
         self.ends, self.pad = end_tokens(model, tokenizer), pad_token(tokenizer)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),

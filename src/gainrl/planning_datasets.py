@@ -1,0 +1,62 @@
+"""A preset's data sets against the registries of tasks and data sets. No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gainrl.config import Preset
+from gainrl.config_data import Generated, Mix, Registered
+from gainrl.data import generate, pools, registry
+from gainrl.errors import ConfigError, nearest
+
+
+def check_datasets(preset: Preset) -> None:
+    """Refuse what no registry has, pools of tasks without one, and mixes of unlike parts.
+
+    Raises:
+        ConfigError: naming the key and the nearest valid name.
+    """
+    for name, spec in preset.datasets.items():
+        if isinstance(spec, Generated) and spec.task not in generate.TASKS:
+            raise ConfigError(
+                f"datasets.{name}.task: unknown task '{spec.task}'"
+                f"{nearest(spec.task, generate.TASKS)}"
+            )
+        if isinstance(spec, Generated):
+            pools.check(spec, name)
+        if isinstance(spec, Registered) and spec.name not in registry.REGISTRY:
+            raise ConfigError(
+                f"datasets.{name}.name: unknown data set '{spec.name}'"
+                f"{nearest(spec.name, registry.REGISTRY)}"
+            )
+        if isinstance(spec, Mix):
+            _check_mix(preset, name, spec)
+
+
+def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
+    """Refuse a mix whose parts are rendered or graded in another way than the mix."""
+    for part in spec.parts:
+        if part not in preset.datasets:
+            hint = nearest(part, preset.datasets)
+            raise ConfigError(f"datasets.{name}.parts: unknown name '{part}'{hint}")
+        other = preset.datasets[part]
+        if isinstance(other, Mix):
+            raise ConfigError(f"datasets.{name}.parts: '{part}' is a mix itself")
+        for key in ("prompt", "system"):
+            if getattr(spec, key) != getattr(other, key):
+                raise ConfigError(f"datasets.{name}.{key}: differs from that of its part '{part}'")
+        ours, theirs = registry.grader_of(spec), registry.grader_of(other)
+        if ours != theirs:
+            raise ConfigError(
+                f"datasets.{name}.grader: '{ours}', but that of its part '{part}' is '{theirs}'"
+            )
+
+
+def known_rows(preset: Preset, dataset: str, split: Literal["train", "eval"]) -> int | None:
+    """How many prompts a split will have, or None before it has been read."""
+    spec = preset.datasets[dataset]
+    if not isinstance(spec, Mix):
+        return registry.known_rows(spec, split)
+    parts = [known_rows(preset, part, split) for part in spec.parts]
+    known = [count for count in parts if count is not None]
+    return sum(known) if len(known) == len(parts) else None
