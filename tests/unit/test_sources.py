@@ -261,8 +261,8 @@ def test_duplicated_ids(monkeypatch, train_ids, eval_ids, message) -> None:
         return pd.DataFrame({"id": ids, "question": "q", "answer": "1"})
 
     made = {"train": table(train_ids), "eval": table(eval_ids), "warmup": table([])}
-    fake = types.SimpleNamespace(generate_splits=lambda spec, name: made)
-    monkeypatch.setitem(sys.modules, "gainrl.data.generate", fake)
+    fake = types.SimpleNamespace(generated_splits=lambda spec, name: made)
+    monkeypatch.setitem(sys.modules, "gainrl.data.pools", fake)
     with pytest.raises(DataError, match=message):
         load_splits(Generated(source="generate", task="chain"), data_dir=None, name="mine")
 

@@ -185,6 +185,7 @@ def test_traced_runs_have_a_table_figures_and_verdicts(project):
         kept = sorted(path.name for path in (project.run("grpo", seed) / "snapshots").iterdir())
         assert kept == [f"step{step:06d}" for step in (1, 2, 3, 4)]
     table = pd.read_csv(results / "linearity.csv").set_index(["part", "selection", "metric"])
+    table = table.sort_index()
     walk = float(table.loc[("random_walk", "all", "r2_median"), "mean"])
     assert 0.4 < walk < 0.9
     weights = table[table["group"] == "all"].loc[("weights", "all")]
