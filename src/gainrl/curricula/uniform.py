@@ -40,14 +40,14 @@ class Uniform:
         size = self.setting.batch
         batch, self.queue = self.queue[:size].copy(), self.queue[size:]
         if len(batch) < size:
-            batch = self.completed(batch, self.setting.size)
+            batch = self.completed(batch, np.arange(self.setting.size))
         return batch
 
-    def completed(self, batch: IntArray, rows: IntArray | int) -> IntArray:
-        """A batch filled up from a new epoch over `rows` (all of that number, if it is one)."""
+    def completed(self, batch: IntArray, fresh: IntArray) -> IntArray:
+        """A batch filled up from a new epoch over the rows `fresh`, which become the queue."""
         self.epoch += 1
         need = self.setting.batch - len(batch)
-        fresh = self.rng.permutation(rows)
+        self.rng.shuffle(fresh)
         # The batch holds B - need rows, so what it needs is among the first B of the epoch.
         head = fresh[: self.setting.batch]
         fill = np.flatnonzero(~np.isin(head, batch))[:need]
