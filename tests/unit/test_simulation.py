@@ -138,10 +138,11 @@ def test_a_step_of_several_draws_counts_every_rollout_and_trains_on_what_is_kept
     (row,) = simulate(world, policy, 8, 1, seed=0).steps
     (outcome,) = told
     assert row["groups"] == len(outcome.rows) > 64
-    assert row["trained"] == outcome.trained.sum() == 32
+    assert row["trained_groups"] == outcome.trained.sum() == 32
     assert row["rollout_tokens"] == 8 * world.pool.tokens[outcome.rows].sum()
     assert outcome.mixed[outcome.trained].all()
-    assert np.isnan(outcome.signal).tolist() == (~outcome.trained).tolist()
+    for told_of_trained in (outcome.signal, outcome.advantage):
+        assert np.isnan(told_of_trained).tolist() == (~outcome.trained).tolist()
     assert row["curriculum/batches"] == -(-row["groups"] // 32)
     assert row["zero_variance"] == pytest.approx(1 - outcome.mixed.mean())
 
@@ -182,9 +183,10 @@ def test_groups_grow_estimates_are_paid_for_and_free_looks_are_not():
     assert outcome.trained.tolist() == mixed.tolist()
     right = outcome.accuracy * outcome.rollouts
     assert right == pytest.approx(np.rint(right))
-    assert row["accuracy"] == pytest.approx(right.sum() / outcome.rollouts.sum())
+    assert row["accuracy"] == pytest.approx(outcome.accuracy.mean())
     tokens = world.pool.tokens
     assert row["rollout_tokens"] == outcome.tokens.sum() + 2 * tokens[:5].sum()
+    assert row["free_tokens"] == 9 * tokens[:50].sum()
     heard = [each if each is None else each.rows.tolist() for each in policy.heard]
     assert heard == [None, None, None, list(range(5)), list(range(50))]
 

@@ -40,7 +40,7 @@ class AccuracyFilter(Uniform):
             ahead, self.queue = self.queue[:need], self.queue[need:]
             batch = np.concatenate([batch, ahead[~self.solved[ahead]]])
         if len(batch) < size:
-            batch = self.completed(batch, np.flatnonzero(~self.solved))
+            batch = self.completed(batch, np.flatnonzero(~self.solved), size)
         return batch
 
     def observe(self, outcome: Outcome) -> None:

@@ -37,19 +37,22 @@ class Uniform:
 
     def next_batch(self) -> IntArray:
         """(B,) distinct rows."""
-        size = self.setting.batch
-        batch, self.queue = self.queue[:size].copy(), self.queue[size:]
-        if len(batch) < size:
-            batch = self.completed(batch, np.arange(self.setting.size))
+        return self.take(self.setting.batch)
+
+    def take(self, count: int) -> IntArray:
+        """(count,) distinct rows, at most the table's."""
+        batch, self.queue = self.queue[:count].copy(), self.queue[count:]
+        if len(batch) < count:
+            batch = self.completed(batch, np.arange(self.setting.size), count)
         return batch
 
-    def completed(self, batch: IntArray, fresh: IntArray) -> IntArray:
-        """A batch filled up from a new epoch over the rows `fresh`, which become the queue."""
+    def completed(self, batch: IntArray, fresh: IntArray, count: int) -> IntArray:
+        """A batch filled up to `count` from a new epoch over `fresh`, which becomes the queue."""
         self.epoch += 1
-        need = self.setting.batch - len(batch)
+        need = count - len(batch)
         self.rng.shuffle(fresh)
-        # The batch holds B - need rows, so what it needs is among the first B of the epoch.
-        head = fresh[: self.setting.batch]
+        # The batch holds count - need rows: what it needs is among the epoch's first count.
+        head = fresh[:count]
         fill = np.flatnonzero(~np.isin(head, batch))[:need]
         chosen, left = head[fill], np.delete(head, fill)
         first = len(head) - len(left)
