@@ -38,7 +38,7 @@ class Watched:
         self.observing: list[float] = []
 
     def draw(self, seen, estimates):
-        if not len(seen.rows):
+        if len(self.drawing) == len(self.observing):  # the first draw of a step
             self.drawing.append(0.0)
         return self._timed(self.drawing, self.draws.draw, seen, estimates)
 

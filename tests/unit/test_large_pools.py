@@ -110,7 +110,9 @@ def test_choosing_a_batch_takes_a_fraction_of_a_step(name):
     assert median(steps(build(name, {}, setting(*PAPER)), 15, PAPER[1])) < BOUND
 
 
-@pytest.mark.parametrize(("name", "arrays"), [("gain", 1), ("adarft", 1), ("uniform", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "arrays"), [("gain", 1), ("adarft", 1), ("uniform", 1.2), ("accuracy_filter", 1.4)]
+)
 def test_a_million_prompts_are_not_copied(name, arrays):
     """Beyond what it is given: an epoch's permutation (8 MB a million) is all that is kept."""
     size, batch = 1_000_000, 1024

@@ -61,9 +61,8 @@ def simulation_table(
     is exact, in [0, 1]), difference_to_baseline (paired by seed), steps_to_baseline,
     tokens_to_baseline, speedup and speedup_tokens as in an experiment's table but for the target,
     the baseline's final level of the same seed; rollout_tokens and zero_variance_share of the whole
-    run, preparation_tokens (rollouts that measured difficulties,
-    counted in no other metric) and overhead_ms (median milliseconds a step in the policy, on this
-    machine).
+    run, preparation_tokens (rollouts that measured difficulties, counted in no other metric) and
+    overhead_ms (median milliseconds a step in the policy, on this machine).
 
     Args:
         regimes: name -> runs whose only benchmark is that name.

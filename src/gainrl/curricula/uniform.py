@@ -43,15 +43,15 @@ class Uniform:
         """(count,) distinct rows, at most the table's."""
         batch, self.queue = self.queue[:count].copy(), self.queue[count:]
         if len(batch) < count:
-            batch = self.completed(batch, self.setting.size, count)
+            batch = self.completed(batch, np.arange(self.setting.size), count)
         return batch
 
-    def completed(self, batch: IntArray, rows: IntArray | int, count: int) -> IntArray:
-        """A batch filled up from a new epoch over `rows` (all of that number, if it is one)."""
+    def completed(self, batch: IntArray, fresh: IntArray, count: int) -> IntArray:
+        """A batch filled up to `count` from a new epoch over `fresh`, which becomes the queue."""
         self.epoch += 1
         need = count - len(batch)
-        fresh = self.rng.permutation(rows)
-        # The batch holds count - need rows, so what it needs is among the first `count`.
+        self.rng.shuffle(fresh)
+        # The batch holds count - need rows: what it needs is among the epoch's first count.
         head = fresh[:count]
         fill = np.flatnonzero(~np.isin(head, batch))[:need]
         chosen, left = head[fill], np.delete(head, fill)

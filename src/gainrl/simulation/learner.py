@@ -77,7 +77,7 @@ class ParametricLearner:
             difficulty=100 * (hard - hard.min()) / spread,
             categories=self.skill,
             features={
-                "n_question": questions,
+                "tokens": questions,
                 "c_intra": signal / 2 + split,
                 "c_inter": signal / 2 - split,
             },

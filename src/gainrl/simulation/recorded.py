@@ -169,7 +169,7 @@ def _pool(
         if len(missing):
             raise DataError(f"{scores}: no prompt '{missing.iloc[0]}', which {probe} has")
         lengths = known.loc[first["id"]].to_numpy(dtype=np.int64)
-        features["n_question"] = lengths.astype(float)
+        features["tokens"] = lengths.astype(float)
     return Pool(
         tokens=np.full(size, float(tokens)),
         prompt_tokens=lengths,

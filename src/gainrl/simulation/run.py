@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.base import Curriculum, FloatArray, Groups, IntArray, Outcome, in_draws
+from gainrl.curricula.base import (
+    Curriculum,
+    FloatArray,
+    Groups,
+    IntArray,
+    Outcome,
+    draws_several,
+    in_draws,
+)
 from gainrl.simulation.world import World
 
 EPSILON = 1e-6
@@ -54,7 +62,7 @@ class _Step:
         self.world, self.rng = world, rng
         self.rows = np.empty(0, dtype=np.int64)
         self.rollouts, self.right = self.rows.copy(), self.rows.copy()
-        self.spent = 0
+        self.tokens = {"group": 0, "estimate": 0, "free": 0}
         self.seconds = 0.0
 
     def take(self, policy: Curriculum, rollouts: int) -> dict[str, Any]:
@@ -63,8 +71,8 @@ class _Step:
         estimates = None
         while (request := self._timed(draws.draw, self.seen(), estimates)) is not None:
             right = self.rng.binomial(request.rollouts, self.world.rates(request.rows))
-            if request.purpose != "free":
-                self.spent += int(self._tokens(request.rows, request.rollouts).sum())
+            spent = self._tokens(request.rows, request.rollouts)
+            self.tokens[request.purpose] += int(spent.sum())
             if request.purpose == "group":
                 self._join(request.rows, request.rollouts, right)
                 estimates = None
@@ -78,6 +86,7 @@ class _Step:
         self._timed(policy.observe, _outcome(seen, kept, signal))
         return {
             **self._record(seen, kept, signal),
+            **(self._several(seen, kept) if draws_several(policy) else {}),
             "gradient_signal": gained,
             "ability": self.world.ability,
             "test_accuracy": self.world.test_accuracy(),
@@ -115,18 +124,26 @@ class _Step:
 
     def _record(self, seen: Groups, kept: IntArray, signal: FloatArray) -> dict[str, Any]:
         """What a trainer records of its rollouts; all groups count, trained on or not."""
-        total = int(self.rollouts.sum())
-        accuracy = float(self.right.sum() / total)
+        accuracy = float(seen.accuracy.mean())
         return {
             "accuracy": accuracy,
             "reward": accuracy,
             "signal": float(signal[kept].mean()),
             "zero_variance": float(1 - seen.mixed.mean()),
-            "rollout_tokens": self.spent,
+            "rollout_tokens": self.tokens["group"] + self.tokens["estimate"],
             "prompt_tokens": int(self.world.pool.prompt_tokens[self.rows].sum()),
-            "response_length": float(seen.tokens.sum() / total),
-            "groups": len(self.rows),
-            "trained": len(kept),
+            "response_length": float(self.tokens["group"] / self.rollouts.sum()),
+        }
+
+    def _several(self, seen: Groups, kept: IntArray) -> dict[str, int]:
+        """What a trainer records besides, of a policy that draws several times."""
+        return {
+            "groups": len(seen.rows),
+            "trained_groups": len(kept),
+            "trained_prompt_tokens": int(self.world.pool.prompt_tokens[seen.rows[kept]].sum()),
+            "trained_rollout_tokens": int(seen.tokens[kept].sum()),
+            "estimate_tokens": self.tokens["estimate"],
+            "free_tokens": self.tokens["free"],
         }
 
     def _timed(self, call: Any, *arguments: Any) -> Any:
@@ -137,7 +154,7 @@ class _Step:
 
 
 def _outcome(seen: Groups, kept: IntArray, signal: FloatArray) -> Outcome:
-    """What the policy is told; advantages are GRPO's, (r - mean) / (std + 1e-6)."""
+    """What the policy is told; advantages are GRPO's, (r - mean) / (std + 1e-6), if trained on."""
     p, n = seen.accuracy, seen.rollouts
     spread = np.sqrt(p * (1 - p) * n / np.maximum(n - 1, 1))  # unbiased, of rewards 0 and 1
     trained = np.zeros(len(seen.rows), dtype=bool)
@@ -146,7 +163,7 @@ def _outcome(seen: Groups, kept: IntArray, signal: FloatArray) -> Outcome:
         rows=seen.rows,
         accuracy=p,
         signal=signal,
-        advantage=2 * p * (1 - p) / (spread + EPSILON),
+        advantage=np.where(trained, 2 * p * (1 - p) / (spread + EPSILON), np.nan),
         tokens=seen.tokens,
         rollouts=n,
         mixed=seen.mixed,
