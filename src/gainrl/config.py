@@ -250,8 +250,8 @@ class Preset(Section):
             methods = self.experiments[claim.experiment].methods
             for name in claim.methods:
                 _known(f"{key}.methods", name, methods)
-            if claim.against:
-                _known(f"{key}.against", claim.against, methods)
+            for name in claim.against:
+                _known(f"{key}.against", name, methods)
         part = {"correlation": "signal", "learnt_first": "dynamics"}.get(claim.measure)
         if part and getattr(self.studies, part, None) is None:
             raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'studies.{part}'")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from gainrl.config_data import Name, Section
 
@@ -52,10 +52,12 @@ class Claim(Section):
     paired by seed, in points). The last two are of the runs and extrapolations of the section
     `linearity`, or of those of its `methods`.
 
-    A part of a claim (a method on a data set) is supported if its whole interval is above
-    `threshold` (below it with `direction: below`), not supported if its whole interval is on the
-    other side, and undecided else. The claim is supported if all its parts are, not supported if
-    any of them is not, and undecided else.
+    `against` is a method, else the experiment's baseline; of several, all have to be beaten.
+
+    A part of a claim (a method, what it is held against, a data set) is supported if its whole
+    interval is above `threshold` (below it with `direction: below`), not supported if its whole
+    interval is on the other side, and undecided else. The claim is supported if all its parts are,
+    not supported if any of them is not, and undecided else.
     """
 
     statement: str
@@ -64,11 +66,16 @@ class Claim(Section):
     direction: Literal["above", "below"] = "above"
     experiment: Name | None = None
     methods: tuple[Name, ...] = ()
-    against: Name | None = None
+    against: tuple[Name, ...] = ()
     currency: Literal["steps", "tokens", "seconds"] | None = None
     quantity: Quantity | None = None
     given: Literal["", "tokens"] = ""
     selection: Literal["all", "range", "released"] = "all"
+
+    @field_validator("against", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:

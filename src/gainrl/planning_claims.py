@@ -28,7 +28,7 @@ def runs_of(preset: Preset, chosen: Iterable[Claim]) -> list[RunKey]:
         if claim.experiment is None:
             continue
         baseline = preset.experiments[claim.experiment].baseline
-        methods = {*claim.methods, claim.against or baseline, baseline}
+        methods = {*claim.methods, *claim.against, baseline}
         found = planning.runs(preset, [claim.experiment])
         keys.update(dict.fromkeys(key for key in found if key.method in methods))
     return list(keys)

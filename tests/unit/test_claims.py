@@ -18,7 +18,7 @@ from gainrl.analysis.statistics import Interval
 from gainrl.config import Statistics
 from gainrl.config_claims import Claim
 from gainrl.errors import DataError
-from gainrl.stages.claims import make_claims
+from gainrl.stages.claims import compared, make_claims
 from gainrl.stages.common import Context
 
 CONFIG = Statistics(resamples=500, smoothing=1)
@@ -245,6 +245,10 @@ STEPS = {"statement": "faster", "measure": "speedup", "experiment": "table1", "m
         ({**STEPS, "threshold": 2, "experiment": "table9"}, "unknown name 'table9'"),
         ({**STEPS, "threshold": 2, "methods": ["adarft"]}, "claims.steps.methods: unknown name"),
         ({**STEPS, "threshold": 2, "against": "adarft"}, "claims.steps.against: unknown name"),
+        (
+            {**STEPS, "threshold": 2, "against": ["grpo", "gian"]},
+            "claims.steps.against: unknown name 'gian'",
+        ),
         ({**STEPS, "threshold": 2, "measure": "correlation"}, "it takes no 'experiment'"),
         (
             {"statement": "x", "measure": "learnt_first", "threshold": 0},
@@ -267,6 +271,28 @@ def test_a_claim_needs_its_methods_and_the_baseline():
     assert list(planning_claims.wanted(preset, everything=False)) == ["steps"]
     data["claims"]["steps"] |= {"experiment": "table2", "methods": ["adarft"]}
     assert not planning_claims.wanted(planning.load(data), everything=False)
+
+
+def test_a_method_is_held_against_each_that_a_claim_names(tmp_path):
+    curves = {"grpo": [0.2, 0.3, 0.5], "ppo": [0.2, 0.4, 0.6], "gain": [0.2, 0.5, 0.6]}
+    for method, curve in curves.items():
+        for seed in (0, 1):
+            write_run(tmp_path, method, seed, curve)
+    data = changed("claims", to={"steps": {**STEPS, "threshold": 2, "against": ["ppo", "grpo"]}})
+    data |= {"preset": "nano", "models": {"tiny": {"source": "hub", "id": "someone/something"}}}
+    data["methods"]["ppo"] = {"curriculum": "uniform"}
+    data["experiments"] = {
+        "table1": {"models": ["tiny"], "datasets": ["chain"], "methods": ["grpo", "ppo", "gain"]}
+    }
+    preset = planning.load(data)
+    keys = planning_claims.runs_of(preset, preset.claims.values())
+    assert {key.method for key in keys} == {"grpo", "ppo", "gain"}
+    parts = compared(Context(preset, tmp_path), preset.claims["steps"])
+    assert [part.quantity for part in parts] == [
+        "GAIN-RL to the final level of PPO",
+        "GAIN-RL to the final level of GRPO",
+    ]
+    assert [part.interval.mean for part in parts] == [1, 2]  # of 4 steps: .6 at 4, .5 at 2
 
 
 def test_the_stage_names_what_is_missing(tmp_path):

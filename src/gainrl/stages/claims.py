@@ -10,7 +10,8 @@ from gainrl import planning, planning_claims
 from gainrl.analysis import claims as rules
 from gainrl.analysis.claims import Part
 from gainrl.analysis.linearity_table import by_place
-from gainrl.analysis.runs import Run, collect, grouped
+from gainrl.analysis.runs import Group, Run, collect, grouped
+from gainrl.config import Statistics
 from gainrl.config_claims import Claim
 from gainrl.errors import DataError
 from gainrl.records import PROBE, read_metadata, read_table
@@ -48,11 +49,14 @@ def _measured(context: Context, claim: Claim) -> list[Part]:
         return _learnt_first(context)
     if claim.measure in ("linearity", "extrapolation"):
         return _traced(context, claim)
-    return _compared(context, claim)
+    return compared(context, claim)
 
 
-def _compared(context: Context, claim: Claim) -> list[Part]:
-    """A part for each model, data set and method; of several benchmarks, their average."""
+def compared(context: Context, claim: Claim) -> list[Part]:
+    """A part for each model, data set, method and what it is held against.
+
+    Of several benchmarks their average is taken.
+    """
     config = context.preset.statistics
     baseline = context.preset.experiments[str(claim.experiment)].baseline
     keys = planning_claims.runs_of(context.preset, [claim])
@@ -60,21 +64,29 @@ def _compared(context: Context, claim: Claim) -> list[Part]:
     found = []
     for group in groups.values():
         for name in claim.methods:
-            method, against = group[name], group[claim.against or baseline]
             if claim.measure == "overhead":
+                method = group[name]
                 found.append(rules.overhead(method, _scoring_seconds(context, method[0]), config))
                 continue
-            benchmark = method[0].measures[-1]
-            if claim.measure == "difference":
-                found.append(rules.difference(method, against, config, benchmark))
-            elif claim.measure == "decline":
-                found.append(rules.decline(method, against, config, benchmark))
-            elif claim.measure == "cheaper":
-                currency, base = str(claim.currency), group[baseline]
-                found.append(rules.cheaper(method, against, base, currency, config, benchmark))
-            else:
-                found.append(rules.faster(method, against, config, benchmark))
+            for other in claim.against or (baseline,):
+                found.append(_held(claim, group, name, other, baseline, config))
     return found
+
+
+def _held(
+    claim: Claim, group: Group, name: str, other: str, baseline: str, config: Statistics
+) -> Part:
+    """A method held against another."""
+    method, against = group[name], group[other]
+    benchmark = method[0].measures[-1]
+    if claim.measure == "difference":
+        return rules.difference(method, against, config, benchmark)
+    if claim.measure == "decline":
+        return rules.decline(method, against, config, benchmark)
+    if claim.measure == "cheaper":
+        currency, base = str(claim.currency), group[baseline]
+        return rules.cheaper(method, against, base, currency, config, benchmark)
+    return rules.faster(method, against, config, benchmark)
 
 
 def _traced(context: Context, claim: Claim) -> list[Part]:
