@@ -12,7 +12,9 @@ def results_of(names):
     """Tables and figures of some experiments."""
     drawn = [figure for figure, experiment in figures.items() if experiment in names]
     tables = [f"results/{name}.csv" for name in names]
-    drawn += [f"{name}_selection" for name in drawn if planning.selecting(preset, figures[name])]
+    selecting = [name for name in drawn if planning.selecting(preset, figures[name])]
+    compared = [name for name in drawn if preset.experiments[figures[name]].speed]
+    drawn += [f"{name}_selection" for name in selecting] + [f"{name}_speed" for name in compared]
     return tables + [f"results/figures/{figure}.png" for figure in drawn]
 
 

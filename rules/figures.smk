@@ -31,6 +31,32 @@ rule figure:
         " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
 
 
+# Every method of an experiment, from its table.
+rule speed_figure:
+    input:
+        table=lambda w: f"results/{figures[w.figure]}.csv",
+    output:
+        png=report(
+            "results/figures/{figure}_speed.png",
+            caption="../workflow/report/speed.rst",
+            category="Figures",
+            labels={"figure": "{figure}, all methods"},
+        ),
+        pdf="results/figures/{figure}_speed.pdf",
+    log:
+        "results/logs/{figure}_speed.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        experiment=lambda w: figures[w.figure],
+        slice=lambda w: planning.table_slice(preset, figures[w.figure]),
+    shell:
+        "gainrl speed --preset {params.preset} --experiment {params.experiment}"
+        " --out {output.png} > {log} 2>&1"
+
+
 # Which prompts the selections take (Figure 8, left).
 rule selection_figure:
     input:

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
     add("selection", "a figure of the prompts that selections take", "experiment", "out")
+    add("speed", "a figure of how far each method comes, and how fast", "experiment", "out")
     report = add("report", "the page with tables, figures, cost and configuration", "out")
     report.add_argument(
         "--scope", choices=["first", "all"], default="first", help="experiments; default: first"
@@ -244,6 +245,8 @@ def _run(arguments: argparse.Namespace) -> None:
             results.make_table(context, arguments.experiment, arguments.out)
         elif arguments.command == "selection":
             results.make_selection_figure(context, arguments.experiment, arguments.out)
+        elif arguments.command == "speed":
+            results.make_speed_figure(context, arguments.experiment, arguments.out)
         elif arguments.command == "figures":
             results.make_figures(context, arguments.experiment, arguments.out, arguments.curriculum)
         elif arguments.action == "init":

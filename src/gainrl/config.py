@@ -78,7 +78,8 @@ class Scoring(Section):
 class Experiment(Section):
     """Which runs a table compares. `benchmarks` defaults to each run's own data set.
 
-    `figure` names the experiment's learning curves (`figure7`); without it none are drawn. `final`:
+    `figure` names the experiment's learning curves (`figure7`); without it none are drawn. `speed`:
+    what is counted in a second figure, `<figure>_speed`, with a line for each method. `final`:
     protocols under which the final model of every run, and its start model, are tested besides.
     `columns`: what the table for people shows (the CSV has everything). `published`: which numbers
     of the paper stand beside ours, in the CSV and in the column `paper`.
@@ -90,6 +91,7 @@ class Experiment(Section):
     benchmarks: tuple[Name, ...] | None = None
     baseline: Name = "grpo"
     figure: Name | None = None
+    speed: Literal["steps", "tokens", "seconds", "flops"] | None = None
     final: tuple[Name, ...] = ()
     caption: str | None = None
     columns: tuple[Column, ...] = Field(
@@ -106,6 +108,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _shown(self) -> Experiment:
+        if self.speed and not self.figure:
+            raise ValueError("speed: needs the key 'figure'")
+        if self.speed and set(self.methods) == {self.baseline}:
+            raise ValueError("speed: needs a method beside the baseline")
         if "paper" in self.columns and self.published is None:
             raise ValueError("columns: 'paper' needs the key 'published'")
         if self.published:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
 
 from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _save
+from gainrl.analysis.intervals import bar, ratio_axis
 from gainrl.errors import DataError
 
+RATIO = "speedup_tokens"
 PANELS = (
     ("difference_to_baseline", "Final accuracy", "Points above {}", 100.0),
-    ("speedup_tokens", "Rollout tokens to {}'s final level", "Speed-up over {}", 1.0),
+    (RATIO, "Rollout tokens to {}'s final level", "Speed-up over {}", 1.0),
 )
 """Metric, title, axis, scale."""
-LEAST, MOST = 1 / 16, 16.0
-"""Limits of the axis of speed-ups; what lies beyond is drawn as an arrow."""
-TICKS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
+MOST = 16.0
+"""The largest speed-up on the axis, and one over the least; what lies beyond is an arrow."""
 
 
 def figure_simulation(
@@ -64,42 +62,18 @@ def figure_simulation(
                 for turn, method in enumerate(methods):
                     y = place + (turn - (len(methods) - 1) / 2) * 0.8 / len(methods)
                     if (regime, method) in rows.index:
-                        _bar(axis, y, rows.loc[(regime, method)], looks[method], scale)
+                        limits = (1 / MOST, MOST) if metric == RATIO else None
+                        bar(axis, y, rows.loc[(regime, method)], looks[method], scale, limits)
             axis.set_title(title.format(named), loc="left")
             axis.set_xlabel(unit.format(named))
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x")
-        _ratios(axes[1])
+        ratio_axis(axes[1], MOST)
         axes[0].set_yticks(range(len(regimes)), regimes)
         axes[0].set_ylim(len(regimes) - 0.5, -0.5)
         _legend(figure, methods, labels, looks)
         _save(figure, path_png, path_pdf)
     return figure
-
-
-def _bar(axis: Axes, y: float, row: pd.Series, look: Look, scale: float) -> None:
-    """One interval, its value if it has one, and arrows where it goes on."""
-    low, value, high = (scale * float(row[name]) for name in ("low", "mean", "high"))
-    clipped = scale == 1.0
-    if not math.isnan(low):
-        ends = [max(low, LEAST), min(high, MOST)] if clipped else [low, high]
-        axis.plot(ends, [y, y], color=look.color, linewidth=1.2, solid_capstyle="butt")
-        if clipped and low < LEAST:
-            axis.plot([LEAST], [y], marker="<", color=look.color, markersize=4, clip_on=False)
-        if clipped and high > MOST:
-            axis.plot([MOST], [y], marker=">", color=look.color, markersize=4, clip_on=False)
-    if not math.isnan(value) and (not clipped or LEAST <= value <= MOST):
-        axis.plot([value], [y], marker=look.marker, color=look.color, markersize=4.4,
-                  markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
-
-
-def _ratios(axis: Axes) -> None:
-    axis.set_xscale("log")
-    axis.set_xlim(LEAST, MOST)
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    shown = [f"{tick:g}×" if tick >= 1 else f"1/{1 / tick:g}" for tick in TICKS]
-    axis.set_xticks(TICKS, shown)
 
 
 def _legend(

@@ -49,6 +49,10 @@ WALK = (
     "signal C under the current model, the share of groups without variance, and the mean mu of "
     "the Gaussian as a share of the data set."
 )
+SPEED = (
+    "Each method against the baseline: how far from it it ends, and how many times less it spends "
+    "to the baseline's final level. A bar without a marker is what censored seeds leave open."
+)
 CHOSEN = (
     "Prompts that each selection takes (coloured) among all prompts (grey), by the angle signal C "
     "before RL, for the first seed."
@@ -175,7 +179,9 @@ class Reader:
         figure = self.preset.experiments[name].figure
         pictures: tuple[Picture, ...] = ()
         if figure:
-            pictures = (
+            if self.preset.experiments[name].speed:
+                pictures += (self._picture(f"{figure}_speed", "All methods", SPEED),)
+            pictures += (
                 self._picture(figure, "Learning curves", CURVES),
                 self._picture(f"{figure}_curriculum", "What the curricula did", WALK, True),
             )

@@ -13,9 +13,10 @@ from gainrl.analysis.runs import Run, collect
 from gainrl.analysis.score_tables import agreement_rows, benchmark_rows, write_benchmarks
 from gainrl.analysis.scores import Summary, read_scored
 from gainrl.analysis.selection_figure import Selected, figure_selection
+from gainrl.analysis.speed_figure import figure_speed
 from gainrl.analysis.tables import COLUMNS, table1, write_table
 from gainrl.curricula.selection import select
-from gainrl.errors import TrackingError
+from gainrl.errors import DataError, TrackingError
 from gainrl.planning import RunKey
 from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.stages.common import PREPARATION, Context
@@ -107,6 +108,27 @@ def make_figures(context: Context, experiment: str, curves: Path, walk: Path) ->
     for path in (curves, walk):
         run.artifact(path)
         run.artifact(path.with_suffix(".pdf"))
+    run.finish()
+
+
+def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw all methods of an experiment, from its table, as PNG with PDF beside it.
+
+    Raises:
+        DataError: the table is missing.
+    """
+    preset, table = context.preset, context.root / f"{experiment}.csv"
+    chosen = preset.experiments[experiment]
+    if not table.exists():
+        raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
+    labels = {name: preset.methods[name].label or name for name in chosen.methods}
+    looks = looks_of([], list(preset.methods))
+    paths = (path, path.with_suffix(".pdf"))
+    figure_speed(pd.read_csv(table), str(chosen.speed), chosen.baseline, labels, looks, *paths)
+    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
+    for file in paths:
+        run.artifact(file)
     run.finish()
 
 

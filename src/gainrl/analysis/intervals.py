@@ -1,0 +1,52 @@
+"""How figures draw intervals of differences and of ratios, open ones too."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from gainrl.analysis.figures import Look
+
+
+def bar(
+    axis: Axes,
+    y: float,
+    row: pd.Series,
+    look: Look,
+    scale: float = 1.0,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Draw a row's interval at height y, its value if it has one, and arrows where it goes on.
+
+    Args:
+        row: has low, mean and high; without low nothing of the interval is known.
+        scale: what they are multiplied by.
+        limits: of the axis; what lies beyond is an arrow.
+    """
+    low, value, high = (scale * float(row[name]) for name in ("low", "mean", "high"))
+    least, most = limits or (-math.inf, math.inf)
+    if not math.isnan(low):
+        ends = [min(max(end, least), most) for end in (low, high)]
+        axis.plot(ends, [y, y], color=look.color, linewidth=1.2, solid_capstyle="butt")
+        for beyond, end, arrow in ((low < least, least, "<"), (high > most, most, ">")):
+            if beyond:
+                axis.plot([end], [y], marker=arrow, color=look.color, markersize=4, clip_on=False)
+    if not math.isnan(value) and least <= value <= most:
+        axis.plot([value], [y], marker=look.marker, color=look.color, markersize=4.4,
+                  markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
+
+
+def ratio_axis(axis: Axes, most: float, ticks: int = 9) -> None:
+    """A logarithmic axis from 1 / most to most, a power of two, with about `ticks` ticks."""
+    powers = round(math.log2(most))
+    apart = max(1, math.ceil(2 * powers / (ticks - 1)))
+    at = [2.0**power for power in range(-powers // apart * apart, powers + 1, apart)]
+    at = [tick for tick in at if 1 / most <= tick <= most]
+    axis.set_xscale("log")
+    axis.set_xlim(1 / most, most)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xticks(at, [f"{tick:g}×" if tick >= 1 else f"1/{1 / tick:g}" for tick in at])
