@@ -117,13 +117,27 @@ class Regime(Learner):
 class Simulation(Section):
     """Which methods are simulated in which regimes.
 
-    baseline: the method that the others are compared with. checks: experiment -> regime; how well
-    the simulation ranks methods is measured on the experiment's finished runs.
+    baseline: the method that the others are compared with. checks: experiment -> regime, or, where
+    data sets differ, experiment -> data set -> regime; how well the simulation ranks methods is
+    measured on the experiment's finished runs.
     """
 
     regimes: dict[Name, Regime] = Field(min_length=1)
     baseline: Name = "grpo"
-    checks: dict[Name, Name] = Field(default_factory=dict)
+    checks: dict[Name, Name | dict[Name, Name]] = Field(default_factory=dict)
+
+    def regime_of(self, experiment: str, dataset: str) -> str | None:
+        """Name of the regime that the runs on a data set are held against."""
+        chosen = self.checks.get(experiment)
+        return chosen.get(dataset) if isinstance(chosen, dict) else chosen
+
+    @property
+    def checked(self) -> dict[str, dict[str, str]]:
+        """Experiment -> its keys in `checks` (a data set, or '' for all) -> regime."""
+        return {
+            name: chosen if isinstance(chosen, dict) else {"": chosen}
+            for name, chosen in self.checks.items()
+        }
 
 
 def check_references(
@@ -147,19 +161,28 @@ def check_references(
                 raise ValueError(f"{key}: '{method}' cannot be simulated: {reason}")
         if simulation.baseline not in regime.methods:
             raise ValueError(f"{key}: the baseline '{simulation.baseline}' is not among them")
-    for name, chosen in simulation.checks.items():
+    for name, chosen in simulation.checked.items():
         key = f"simulation.checks.{name}"
         if name not in experiments:
             raise ValueError(f"{key}: unknown experiment{nearest(name, experiments)}")
-        if chosen not in simulation.regimes:
-            hint = nearest(chosen, simulation.regimes)
-            raise ValueError(f"{key}: unknown name '{chosen}'{hint}")
-        both = {*simulation.regimes[chosen].methods} & {*experiments[name].methods}
-        if len(both) < FEWEST or not {simulation.baseline, experiments[name].baseline} <= both:
-            raise ValueError(
-                f"{key}: the two share {len(both)} methods; a rank correlation needs {FEWEST}, "
-                "both baselines among them"
-            )
+        for dataset, regime in chosen.items():
+            if dataset and dataset not in experiments[name].datasets:
+                hint = nearest(dataset, experiments[name].datasets)
+                raise ValueError(f"{key}: the experiment has no data set '{dataset}'{hint}")
+            _check_shared(simulation, f"{key}.{dataset}".rstrip("."), regime, experiments[name])
+
+
+def _check_shared(simulation: Simulation, key: str, regime: str, experiment: Any) -> None:
+    """Refuse a check by an unknown regime, or by one with too few of the experiment's methods."""
+    if regime not in simulation.regimes:
+        hint = nearest(regime, simulation.regimes)
+        raise ValueError(f"{key}: unknown name '{regime}'{hint}")
+    both = {*simulation.regimes[regime].methods} & {*experiment.methods}
+    if len(both) < FEWEST or not {simulation.baseline, experiment.baseline} <= both:
+        raise ValueError(
+            f"{key}: the two share {len(both)} methods; a rank correlation needs {FEWEST}, "
+            "both baselines among them"
+        )
 
 
 def _unsimulated(method: Any, regime: Regime) -> str | None:

@@ -45,9 +45,18 @@ def recorded(preset: Preset, checked: bool = False) -> list[str]:
     return list(found)
 
 
-def checked_runs(preset: Preset) -> list[RunKey]:
-    """The finished runs that simulations are held against."""
-    return planning.runs(preset, preset.simulation.checks if preset.simulation else ())
+def checked_runs(preset: Preset, experiment: str | None = None) -> list[RunKey]:
+    """The finished runs that simulations are held against, of one experiment or of all."""
+    simulation = preset.simulation
+    if simulation is None:
+        return []
+    found: dict[RunKey, None] = {}
+    for name in simulation.checks if experiment is None else [experiment]:
+        for key in planning.runs(preset, [name]):
+            regime = simulation.regime_of(name, key.dataset)
+            if regime and key.method in simulation.regimes[regime].methods:
+                found[key] = None
+    return list(found)
 
 
 def slice_of(preset: Preset, checked: bool = False) -> dict[str, Any]:
@@ -58,7 +67,7 @@ def slice_of(preset: Preset, checked: bool = False) -> dict[str, Any]:
         "regimes": {name: regime.model_dump(mode="json") for name, regime in regimes.items()},
         "methods": {name: preset.methods[name].model_dump(mode="json") for name in sorted(used)},
         "baseline": simulation.baseline if simulation else None,
-        "checks": dict(simulation.checks) if simulation and checked else {},
+        "checks": simulation.checked if simulation and checked else {},
         "difficulty_samples": preset.scoring.difficulty_samples,
         "statistics": preset.statistics.model_dump(mode="json"),
     }
@@ -67,5 +76,8 @@ def slice_of(preset: Preset, checked: bool = False) -> dict[str, Any]:
 def _regimes(preset: Preset, checked: bool) -> dict[str, Regime]:
     if preset.simulation is None:
         return {}
-    chosen = preset.simulation.checks.values() if checked else preset.simulation.regimes
-    return {name: preset.simulation.regimes[name] for name in chosen}
+    simulation = preset.simulation
+    if not checked:
+        return simulation.regimes
+    names = [name for chosen in simulation.checked.values() for name in chosen.values()]
+    return {name: simulation.regimes[name] for name in dict.fromkeys(names)}

@@ -8,7 +8,7 @@ import pytest
 from presets import changed
 from run_folders import write_run
 
-from gainrl import planning
+from gainrl import planning, planning_simulation
 from gainrl.analysis.prediction import _spearman, agreement
 from gainrl.analysis.runs import collect, grouped
 from gainrl.config import Statistics
@@ -90,6 +90,16 @@ def test_too_few_common_methods_are_refused(tmp_path):
         agreement(real, other, "final_accuracy", "grpo", CONFIG)
 
 
+def finish(context, dataset, finals):
+    """Finished runs of the methods on a data set, two seeds each."""
+    for name in ("grpo", "gain", "adarft"):
+        for seed in (0, 1):
+            at = write_run(context.root, name, seed, [0.1, 0.2, finals[name]], dataset=dataset)
+            target = context.layout.run(planning.RunKey("nano", dataset, name, seed))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            at.rename(target)
+
+
 def test_the_stage_holds_a_regime_against_finished_runs(tmp_path, capsys):
     methods = ["grpo", "gain", "adarft"]
     regime = {"pool": 60, "batch": 8, "rollouts": 4, "steps": 6, "seeds": 2, "methods": methods}
@@ -99,12 +109,7 @@ def test_the_stage_holds_a_regime_against_finished_runs(tmp_path, capsys):
     data["experiments"] = {"table1": {"models": ["nano"], "datasets": ["chain"]}}
     data["experiments"]["table1"]["methods"] = methods
     context = Context(planning.load(data), tmp_path)
-    for name in methods:
-        for seed in (0, 1):
-            at = write_run(tmp_path, name, seed, [0.1, 0.2, FINALS[name]])
-            target = context.layout.run(planning.RunKey("nano", "chain", name, seed))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            at.rename(target)
+    finish(context, "chain", FINALS)
     path = tmp_path / "predictions.csv"
     make_predictions(context, path)
     table = pd.read_csv(path)
@@ -117,3 +122,28 @@ def test_the_stage_holds_a_regime_against_finished_runs(tmp_path, capsys):
     assert row["simulated"] == pytest.approx(expected)
     assert row["real"] == pytest.approx((0.1 + 0.2 + FINALS["gain"]) / 3)
     assert "Rank correlation by final accuracy" in path.with_suffix(".md").read_text()
+
+
+def test_data_sets_can_have_regimes_of_their_own(tmp_path):
+    methods = ["grpo", "gain", "adarft"]
+    regime = {"pool": 60, "batch": 8, "rollouts": 4, "steps": 6, "seeds": 2, "methods": methods}
+    regimes = {"live": regime, "dead": {**regime, "impossible": 0.7}}
+    checks = {"table1": {"chain": "live", "word": "dead"}}
+    data = changed("simulation", to={"regimes": regimes, "checks": checks})
+    data |= {"preset": "nano", "statistics": {"resamples": 100}}
+    every = {"models": ["nano"], "datasets": ["chain", "word", "gsm"], "methods": methods}
+    data["experiments"] = {"table1": every}
+    preset = planning.load(data)
+    assert {key.dataset for key in planning_simulation.checked_runs(preset)} == {"chain", "word"}
+    context = Context(preset, tmp_path)
+    finish(context, "chain", FINALS)
+    finish(context, "word", {name: 1 - final for name, final in FINALS.items()})
+    make_predictions(context, tmp_path / "predictions.csv")
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    found = table[["dataset", "regime"]].drop_duplicates().to_numpy().tolist()
+    assert found == [["chain", "live"], ["word", "dead"]]
+    final = table[table["statistic"] == "final_accuracy"].set_index(["dataset", "method"])
+    for dataset, regime in found:
+        group = simulated(preset, regime).group
+        expected = np.mean([run.steps["test_accuracy"].iloc[-3:].mean() for run in group["gain"]])
+        assert final.loc[(dataset, "gain"), "simulated"] == pytest.approx(expected)

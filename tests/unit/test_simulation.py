@@ -252,6 +252,12 @@ def test_checks_name_an_experiment_and_a_regime_with_enough_methods():
         with_simulation(checks={"table1": "dad"})
     )
     assert "share 2 methods" in error_of(with_simulation(checks={"table1": "dead"}))
+    assert "checks.table1.chain: unknown name 'dad'" in error_of(
+        with_simulation(checks={"table1": {"chain": "dad"}})
+    )
+    assert "the experiment has no data set 'chian'; did you mean 'chain'?" in error_of(
+        with_simulation(checks={"table1": {"chian": "dead"}})
+    )
 
 
 def test_a_regime_depends_on_its_methods_and_not_on_others():

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl import planning
 from gainrl.analysis import prediction
 from gainrl.analysis.figures import looks_of
 from gainrl.analysis.runs import Group, Run, collect, grouped
@@ -17,7 +16,7 @@ from gainrl.analysis.simulation_figure import figure_simulation
 from gainrl.config import Preset
 from gainrl.config_simulation import Learner, Regime
 from gainrl.errors import ConfigError
-from gainrl.planning_simulation import need_simulation, slice_of
+from gainrl.planning_simulation import checked_runs, need_simulation, slice_of
 from gainrl.simulation.run import Simulated, simulate
 from gainrl.simulation.setting import build_world, prepare
 from gainrl.stages.common import Context
@@ -54,20 +53,24 @@ def make_predictions(context: Context, path: Path) -> None:
             finished, or as for `prediction.agreement`.
     """
     preset, rows = context.preset, []
-    checks = need_simulation(preset).checks
-    if not checks:
+    simulation = need_simulation(preset)
+    if not simulation.checks:
         raise ConfigError(f"preset '{preset.preset}' has no key 'simulation.checks'")
-    for experiment, regime in checks.items():
-        keys = planning.runs(preset, [experiment])
+    cells: dict[str, Cell] = {}
+    for experiment in simulation.checks:
+        keys = checked_runs(preset, experiment)
         real = grouped(collect([context.layout.run(key) for key in keys]))
-        cell, baseline = simulated(preset, regime), preset.experiments[experiment].baseline
+        baseline = preset.experiments[experiment].baseline
         for (model, dataset), group in real.items():
+            regime = str(simulation.regime_of(experiment, dataset))
+            if regime not in cells:
+                cells[regime] = simulated(preset, regime)
             where = {"experiment": experiment, "model": model, "dataset": dataset}
+            where["regime"] = regime
             for statistic in prediction.STATISTICS:
                 found = prediction.agreement(
-                    group, cell.group, statistic, baseline, preset.statistics
+                    group, cells[regime].group, statistic, baseline, preset.statistics
                 )
-                where = {**where, "regime": regime}
                 rows += prediction.agreement_rows(found, where, statistic)
     frame = pd.DataFrame(rows, columns=prediction.COLUMNS)
     prediction.write_predictions(frame, _labels(preset), preset.statistics, path)
