@@ -1,5 +1,8 @@
 # Training runs. Only done.json, written last, is an output: Snakemake deletes outputs of failed
-# jobs, and a run has to find its checkpoints and records again when it is retried.
+# jobs, and a run has to find its checkpoints and records again when it is retried. A job trains one
+# seed, or with `seeds_together` all of them.
+SEEDS = list(preset.seeds) if preset.seeds_together else ["{seed}"]
+JOB = "{model}-{dataset}-{method}" + ("" if preset.seeds_together else "-seed{seed}")
 
 
 rule train:
@@ -11,11 +14,11 @@ rule train:
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
         environment=ancient(verl_environment),
     output:
-        str(layout.run(KEY) / "done.json"),
+        [str(layout.run(dataclasses.replace(KEY, seed=seed)) / "done.json") for seed in SEEDS],
     log:
-        str(layout.home / "logs/train/{model}-{dataset}-{method}-seed{seed}.log"),
+        str(layout.home / f"logs/train/{JOB}.log"),
     benchmark:
-        str(layout.home / "benchmarks/train/{model}-{dataset}-{method}-seed{seed}.tsv")
+        str(layout.home / f"benchmarks/train/{JOB}.tsv")
     conda:
         ENVIRONMENT
     threads: preset.threads
@@ -28,7 +31,8 @@ rule train:
     params:
         preset=PRESET,
         slice=lambda w: planning.run_slice(preset, w.model, w.dataset, w.method),
+        seeds=lambda w: SEEDS if preset.seeds_together else [w.seed],
     shell:
         "gainrl train --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
+        " --dataset {wildcards.dataset} --method {wildcards.method} --seed {params.seeds}"
         " > {log} 2>&1"

@@ -56,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     add("features", "principal components of the mean states", "model", "dataset")
     add("order", "sort prompts by a signal", "model", "dataset", "order")
     add("evaluate", "test the model as it is before RL", "model", "benchmark")
-    add("train", "one training run", "model", "dataset", "method", "seed")
+    train = add("train", "training runs, one after another", "model", "dataset", "method")
+    train.add_argument("--seed", type=int, nargs="+", required=True, help="a run for each")
     for name, help_ in _STUDIES.items():
         add(name, help_, "model", "dataset")
     add("probe", "look into a run's snapshots", "model", "dataset", "method", "seed")
@@ -185,10 +186,10 @@ def _run(arguments: argparse.Namespace) -> None:
         results.make_benchmarks(context, arguments.out)
     elif arguments.command == "train":
         with uncollected():
-            from gainrl.stages.train import run_of
+            from gainrl.stages.train import train
 
-        key = planning.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
-        run_of(context, key).execute()
+        where = (arguments.model, arguments.dataset, arguments.method)
+        train(context, [planning.RunKey(*where, seed) for seed in arguments.seed])
     elif arguments.command in (*_STUDIES, "probe"):
         from gainrl.stages import studies
 

@@ -44,6 +44,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     """
     preset = load_preset(source)
     check_datasets(preset)
+    _check_together(preset)
     for name, parameters in preset.curricula.items():
         curricula.check(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
@@ -63,6 +64,17 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             check_on_verl(preset.methods[run.method], run)
         check_format(preset, run)
     return preset
+
+
+def _check_together(preset: Preset) -> None:
+    """Refuse one job for all seeds where a run is trained on verl: it takes hours."""
+    if not preset.seeds_together:
+        return
+    for key in runs(preset):
+        if preset.training_for(key.dataset, key.model).backend == "verl":
+            raise ConfigError(
+                f"seeds_together: {key.parent} is trained on verl, where each seed is a job"
+            )
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

@@ -64,6 +64,14 @@ def test_a_policy_that_draws_several_times_needs_the_local_backend():
     )
 
 
+def test_runs_on_verl_are_a_job_each():
+    data = changed("overrides", to={"other": {"training": {"backend": "verl"}}})
+    planning.load(data)
+    assert error_of({**data, "seeds_together": True}) == (
+        "seeds_together: other/chain/grpo is trained on verl, where each seed is a job"
+    )
+
+
 def test_no_two_files_share_a_path():
     preset, layout = planning.load(BASE), planning.Layout("small", Path("out"))
     paths = [layout.run(key) for key in planning.runs(preset)]

@@ -90,6 +90,9 @@ def test_seconds_of_jobs_are_snakemakes(results):
             path = home / f"tiny-chain-{method}-seed{seed}.tsv"
             path.write_text(f"s\th:m:s\n{20.5 + seed}\t0:00:20\n")
     assert page(results).table("Experiment")[0]["Whole jobs (s)"] == "42.0"
+    (home / "tiny-chain-grpo.tsv").write_text("s\th:m:s\n30.0\t0:00:30\n")
+    together = {**changed(), "seeds_together": True}
+    assert page(results, together).table("Experiment")[0]["Whole jobs (s)"] == "30.0"
     path.write_text("h:m:s\n0:00:20\n")
     with pytest.raises(DataError, match=r"gain-seed1\.tsv: no seconds"):
         page(results)

@@ -63,11 +63,12 @@ def arm(moment):
     from gainrl.stages import train
 
     kind, _, number = moment.partition(" ")
-    if kind == "line":  # right after a line of steps.jsonl is on the disk
+    if kind in ("line", "second"):  # a line of steps.jsonl is on the disk; of the second run
 
         def append(path, rows):
             append_lines(path, rows)
-            if Path(path).name == "steps.jsonl" and list(rows)[-1]["step"] == int(number):
+            wanted = Path(path).name == "steps.jsonl" and list(rows)[-1]["step"] == int(number)
+            if wanted and (kind == "line" or Path(path).parent.name == "seed1"):
                 die()
 
         train.append_lines = append
@@ -318,3 +319,26 @@ def test_a_damaged_checkpoint_is_an_error_of_one_line(runner, half_done, tmp_pat
     assert runner(root, *TRAIN) == 2
     assert runner.said.strip().endswith("step-000002: damaged checkpoint; delete it to go on")
     assert "\n" not in runner.said.strip()
+
+
+def test_seeds_that_are_trained_together_are_not_lost_with_a_later_one(
+    runner, new_root, uninterrupted
+):
+    """Snakemake takes away the done.json of every run of a job that failed."""
+    both = [*TRAIN, "1"]
+    assert runner(new_root, *both) == 0, runner.said
+    second = new_root / RUN.with_name("seed1")
+    assert_same_results(new_root, uninterrupted)
+    whole = {name: (second / name).read_bytes() for name in RESULTS}
+    shutil.rmtree(new_root / RUN)
+    shutil.rmtree(second)
+
+    assert runner(new_root, *both, moment="second 3") != 0
+    assert (new_root / RUN / "checkpoints").exists()
+    (new_root / RUN / "done.json").unlink()
+    assert runner(new_root, *both) == 0
+    assert "going on from step 5" in runner.said  # the end of the first
+    assert "going on from step 2" in runner.said  # the second
+    assert_same_results(new_root, uninterrupted)
+    assert {name: (second / name).read_bytes() for name in RESULTS} == whole
+    assert not list(new_root.rglob("checkpoints"))

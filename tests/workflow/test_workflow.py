@@ -208,8 +208,10 @@ def test_every_preset_resolves(project, preset):
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     if preset != TINY:
-        wanted = len(planning.runs(planning.load(project.folder / preset)))
-        assert jobs_in(output).get("train", 0) == wanted
+        loaded = planning.load(project.folder / preset)
+        keys = planning.runs(loaded)
+        jobs = {key.parent for key in keys} if loaded.seeds_together else keys
+        assert jobs_in(output).get("train", 0) == len(jobs)
     assert project.state() == before  # a dry run writes nothing
 
 
@@ -318,6 +320,26 @@ def test_on_a_cluster_the_preset_is_the_papers_unless_another_is_named(project, 
 
 
 # --- failures ------------------------------------------------------------------------------------
+
+
+def test_one_job_can_train_all_seeds(project):
+    """The same bytes as from a job for each; Snakemake asks for both in one call of gainrl."""
+    names = ("steps.jsonl", "eval.jsonl", "done.json", "model/model.safetensors")
+    folders = [project.run(seed=seed) for seed in SEEDS]
+    apart = [[(folder / name).read_bytes() for name in names] for folder in folders]
+    for folder in folders:
+        shutil.rmtree(folder)
+    edited = project.edited(lambda data: data.update(seeds_together=True))
+    targets = [str((folder / "done.json").relative_to(project.folder)) for folder in folders]
+    done = project.snakemake(targets[1], preset=edited)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs_in(done.stdout + done.stderr) == {"train": 1}
+    assert [[(folder / name).read_bytes() for name in names] for folder in folders] == apart
+    assert not list(project.folder.glob("results/tiny/runs/nano/chain/gain/*/checkpoints"))
+    done = project.snakemake(*targets)  # as the tests that follow expect it
+    assert jobs_in(done.stdout + done.stderr) == {"train": 2}
+    assert [[(folder / name).read_bytes() for name in names] for folder in folders] == apart
+
 
 DYING = """#!{python}
 import os, signal, sys

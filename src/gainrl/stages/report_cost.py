@@ -105,16 +105,20 @@ def threads_of(run: Run) -> int | None:
 def job_seconds(context: Context, run: Run) -> float | None:
     """Seconds of the whole training job as Snakemake measured them, if it ran the job.
 
+    Of a job that trained all seeds together, a run's share.
+
     Raises:
         DataError: the file is not Snakemake's.
     """
-    name = f"{run.model}-{run.dataset}-{run.method}-seed{run.seed}.tsv"
+    seeds = context.preset.seeds if context.preset.seeds_together else (run.seed,)
+    which = "" if context.preset.seeds_together else f"-seed{run.seed}"
+    name = f"{run.model}-{run.dataset}-{run.method}{which}.tsv"
     path = context.layout.home / "benchmarks" / "train" / name
     if not path.exists():
         return None
     lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
     try:
-        return float(lines[1][lines[0].index("s")])
+        return float(lines[1][lines[0].index("s")]) / len(seeds)
     except (IndexError, ValueError) as error:
         raise DataError(f"{path}: no seconds in column 's'") from error
 

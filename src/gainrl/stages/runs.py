@@ -160,4 +160,7 @@ class TrainingRun:
                 "config_hash": self.config_hash,
             },
         )
+
+    def clean(self) -> None:
+        """Remove the checkpoints of a finished run."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,6 +38,21 @@ def run_of(context: Context, key: RunKey) -> TrainingRun:
 
         return VerlRun(context, key)
     return LocalRun(context, key)
+
+
+def train(context: Context, keys: Sequence[RunKey]) -> None:
+    """Train runs one after another.
+
+    Snakemake takes away all done.json of a job that failed. Checkpoints stay until the last run is
+    done, so that the next call goes on at the end of those that were.
+
+    Raises:
+        As `execute` of a run.
+    """
+    for key in keys:
+        run_of(context, key).execute()
+    for key in keys:
+        run_of(context, key).clean()
 
 
 class LocalRun(TrainingRun):
