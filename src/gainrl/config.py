@@ -144,7 +144,8 @@ class Preset(Section):
 
     curricula: parameters of a policy for every method that uses it and does not say otherwise.
     seeds_together: one job trains all seeds of a method one after another, in one process, which
-    saves the start of the others where runs take seconds (local backend). A file's key `extends` names another file, which it adds to or changes (gainrl.config_files).
+    saves the start of the others where runs take seconds (local backend). A file's key `extends`
+    names another file, which it adds to or changes (gainrl.config_files).
     """
 
     preset: Name
