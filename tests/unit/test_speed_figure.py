@@ -76,6 +76,15 @@ def test_an_open_end_is_an_arrow_at_the_limit(tmp_path):
     assert points[0] == (0, 4, ">")
 
 
+def test_an_interval_that_says_nothing_is_not_drawn(tmp_path):
+    data = rows()
+    index = next(i for i, row in enumerate(data) if row[2] == "gain" and row[4] == "speedup_tokens")
+    data[index][5:8] = [NAN, 0.0, INF]
+    bars, points = line_ends(drawn(tmp_path, data).axes[1])
+    assert [bar[0] for bar in bars] == [1]  # ADARFT's alone
+    assert [point[0] for point in points] == [1]
+
+
 def test_each_data_set_has_a_column(tmp_path):
     figure = drawn(tmp_path, rows() + rows("word"))
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["chain", "word", "", ""]

@@ -21,6 +21,8 @@ def bar(
 ) -> None:
     """Draw a row's interval at height y, its value if it has one, and arrows where it goes on.
 
+    Nothing is drawn of an interval that goes on at both ends: it says nothing.
+
     Args:
         row: has low, mean and high; without low nothing of the interval is known.
         scale: what they are multiplied by.
@@ -28,13 +30,14 @@ def bar(
     """
     low, value, high = (scale * float(row[name]) for name in ("low", "mean", "high"))
     least, most = limits or (-math.inf, math.inf)
-    if not math.isnan(low):
+    known = not math.isnan(value)
+    if not math.isnan(low) and (known or low >= least or high <= most):
         ends = [min(max(end, least), most) for end in (low, high)]
         axis.plot(ends, [y, y], color=look.color, linewidth=1.2, solid_capstyle="butt")
         for beyond, end, arrow in ((low < least, least, "<"), (high > most, most, ">")):
             if beyond:
                 axis.plot([end], [y], marker=arrow, color=look.color, markersize=4, clip_on=False)
-    if not math.isnan(value) and least <= value <= most:
+    if known and least <= value <= most:
         axis.plot([value], [y], marker=look.marker, color=look.color, markersize=4.4,
                   markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
 

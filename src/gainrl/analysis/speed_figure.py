@@ -44,7 +44,8 @@ def figure_speed(
 
     A column for each model, data set and benchmark. Bars are the table's intervals. A speed-up that
     censored seeds leave open has no marker: its bar is what is known of it, and ends in an arrow
-    where it is open. Where the start model is already at the baseline's level there is none.
+    where it is open. Where nothing is known, or the start model is already at the baseline's
+    level, there is none.
 
     Args:
         frame: an experiment's table (analysis.tables.COLUMNS) with a method beside the baseline.
