@@ -188,8 +188,8 @@ def _run(arguments: argparse.Namespace) -> None:
         with uncollected():
             from gainrl.stages.train import train
 
-        where = (arguments.model, arguments.dataset, arguments.method)
-        train(context, [planning.RunKey(*where, seed) for seed in arguments.seed])
+        named = (arguments.model, arguments.dataset, arguments.method)
+        train(context, [planning.RunKey(*named, seed) for seed in arguments.seed])
     elif arguments.command in (*_STUDIES, "probe"):
         from gainrl.stages import studies
 

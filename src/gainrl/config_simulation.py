@@ -165,11 +165,11 @@ def check_references(
         key = f"simulation.checks.{name}"
         if name not in experiments:
             raise ValueError(f"{key}: unknown experiment{nearest(name, experiments)}")
-        for dataset, regime in chosen.items():
+        for dataset, named in chosen.items():
             if dataset and dataset not in experiments[name].datasets:
                 hint = nearest(dataset, experiments[name].datasets)
                 raise ValueError(f"{key}: the experiment has no data set '{dataset}'{hint}")
-            _check_shared(simulation, f"{key}.{dataset}".rstrip("."), regime, experiments[name])
+            _check_shared(simulation, f"{key}.{dataset}".rstrip("."), named, experiments[name])
 
 
 def _check_shared(simulation: Simulation, key: str, regime: str, experiment: Any) -> None:

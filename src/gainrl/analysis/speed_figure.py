@@ -29,6 +29,7 @@ LINE = 0.17
 """Inches a method."""
 
 Place = tuple[str, str, str]
+Rows = Mapping[tuple[str, ...], pd.Series]
 
 
 def figure_speed(
@@ -65,10 +66,7 @@ def figure_speed(
     keys = ["model", "dataset", "benchmark"]
     shown = frame[frame["metric"] == DIFFERENCE]
     places: list[Place] = list(dict.fromkeys(shown[keys].itertuples(index=False, name=None)))
-    rows = {
-        metric: frame[frame["metric"] == metric].set_index([*keys, "method"])
-        for metric in (DIFFERENCE, ratio)
-    }
+    rows = {metric: _rows(frame, metric, [*keys, "method"]) for metric in (DIFFERENCE, ratio)}
     most = _limit(rows[ratio])
     named = labels.get(baseline, baseline)
     with mpl.rc_context(STYLE):
@@ -94,9 +92,15 @@ def figure_speed(
     return figure
 
 
+def _rows(frame: pd.DataFrame, metric: str, keys: list[str]) -> Rows:
+    """The rows of a metric by the values of `keys`."""
+    found = frame[frame["metric"] == metric]
+    return {tuple(row[key] for key in keys): row for _, row in found.iterrows()}
+
+
 def _lines(
     axis: Axes,
-    rows: pd.DataFrame,
+    rows: Rows,
     place: Place,
     methods: Sequence[str],
     looks: Mapping[str, Look],
@@ -107,15 +111,15 @@ def _lines(
     """One panel; `even` is where a method does as well as the baseline."""
     axis.axvline(even, color="#999999", linewidth=0.8)
     for y, method in enumerate(methods):
-        if (*place, method) in rows.index:
-            bar(axis, y, rows.loc[(*place, method)], looks[method], scale, limits)
+        if (*place, method) in rows:
+            bar(axis, y, rows[(*place, method)], looks[method], scale, limits)
     axis.grid(visible=False, axis="y")
     axis.grid(visible=True, axis="x")
 
 
-def _limit(ratios: pd.DataFrame) -> float:
+def _limit(ratios: Rows) -> float:
     """The least power of two, 2 to MOST, that no finite end of an interval lies beyond."""
-    ends = [*ratios["low"], *ratios["high"], *ratios["mean"]]
+    ends = [float(row[name]) for row in ratios.values() for name in ("low", "mean", "high")]
     powers = [abs(math.log2(end)) for end in ends if math.isfinite(end) and end > 0]
     return min(MOST, 2.0 ** max(1, math.ceil(max(powers, default=1))))
 
