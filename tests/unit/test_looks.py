@@ -5,9 +5,12 @@ from __future__ import annotations
 import matplotlib.image
 import numpy as np
 import pytest
+from run_folders import write_run
 
-from gainrl.analysis.figures import LOOKS, looks_of
+from gainrl.analysis.figures import LOOKS, figure7, looks_of
+from gainrl.analysis.runs import collect
 from gainrl.analysis.selection_figure import Selected, figure_selection
+from gainrl.config import Statistics
 from gainrl.errors import DataError
 
 METHODS = [*LOOKS, *(f"method{k}" for k in range(24))]
@@ -52,3 +55,14 @@ def test_chosen_prompts_are_drawn_among_all(tmp_path):
 def test_no_selections_are_refused(tmp_path):
     with pytest.raises(DataError, match="no selections"):
         figure_selection([], {}, tmp_path / "a.png", tmp_path / "a.pdf")
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib warns where nothing is left for a panel
+def test_many_methods_do_not_squash_the_curves(tmp_path):
+    """Ten methods with long names make a legend of many rows below a single panel."""
+    names = ["grpo", *(f"a method with a long name, {k}" for k in range(9))]
+    folders = [write_run(tmp_path, name, 0, [0.2, 0.3, 0.5], label=name) for name in names]
+    paths = tmp_path / "curves.png", tmp_path / "curves.pdf"
+    figure = figure7(collect(folders), Statistics(resamples=10, smoothing=1), *paths)
+    figure.canvas.draw()
+    assert figure.axes[0].get_window_extent().height / figure.dpi > 1.5  # inches

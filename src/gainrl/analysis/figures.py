@@ -336,6 +336,8 @@ def _legend(
     inches = 0.58 + 0.075 * max(len(label) for label in every)
     columns = min(len(every), max(1, int(figure.get_figwidth() / inches)))
     rows = -(-len(every) // columns)
+    # `_canvas` leaves room for two rows; more would be taken from the panels.
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, rows - 2))
     figure.legend(
         list(every.values()),
         list(every),

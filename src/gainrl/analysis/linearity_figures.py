@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from gainrl.analysis.figures import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, _canvas
 from gainrl.analysis.linearity_table import (
@@ -137,6 +137,7 @@ def figure_distance(
         axes[1].set(title="Held-out responses", ylabel="KL to trained (nats a token)")
         axes[2].set(title=benchmark, ylabel="Accuracy (%)")
         axes[2].yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+        axes[2].yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         for axis in axes:
             axis.set_xticks(range(len(names)), names, fontsize=7)
             axis.set_xlim(-0.6, len(names) - 0.4)
