@@ -279,7 +279,8 @@ def test_a_checkpoint_of_another_configuration(ready, monkeypatch):
     from gainrl.stages.runs import TrainingRun
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrainingRun, "_finish", lambda _: None)  # killed just before its end
+        for last in ("_finish", "clean"):  # killed just before its end
+            patched.setattr(TrainingRun, last, lambda _: None)
         ready.succeed(*train)
     (folder,) = ready.home.glob("runs/nano/chain/grpo/seed0")
     before = (folder / "steps.jsonl").read_bytes()
