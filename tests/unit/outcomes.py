@@ -1,8 +1,10 @@
-"""Outcomes of a step without a model, for the tests of curricula."""
+"""Settings and steps without a model, for the tests of curricula."""
 
 import numpy as np
 
-from gainrl.curricula import Outcome
+from gainrl.curricula import Outcome, Setting
+
+SIZE, BATCH = 40, 6
 
 
 def outcome(rows, accuracy, signal=0.0, rollouts=8, tokens=10):
@@ -21,3 +23,32 @@ def outcome(rows, accuracy, signal=0.0, rollouts=8, tokens=10):
         mixed=(accuracy > 0) & (accuracy < 1),
         trained=np.ones(len(rows), dtype=bool),
     )
+
+
+def setting(size=SIZE, batch=BATCH, seed=0, order=None, difficulty=None):
+    """With everything that a policy may need."""
+    order = np.arange(size) if order is None else order
+    difficulty = np.linspace(0, 100, size) if difficulty is None else difficulty
+    return Setting(
+        size,
+        batch,
+        seed,
+        np.asarray(order),
+        np.asarray(difficulty, dtype=float),
+        categories=np.arange(size) % 3,
+        features={
+            "tokens": np.arange(size) % 7.0,
+            "c_intra": np.linspace(0, 1, size),
+            "c_inter": np.cos(np.arange(size)),
+        },
+    )
+
+
+def play(policy, steps):
+    """Batches and metrics over some steps with outcomes that vary by batch."""
+    seen = []
+    for step in range(steps):
+        rows = policy.next_batch()
+        policy.observe(outcome(rows, (rows + step) % 5 > 1, (rows % 3) / 2))
+        seen.append((rows.tolist(), policy.metrics()))
+    return seen

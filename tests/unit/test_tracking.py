@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, points, set_up, steps
 
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
-from gainrl.tracking import COMPLETE, URI, TrackedRun, initialise, missing, store_uri
-
-PARENT = "nano/chain/gain"
-TRAIN, OTHER = "gainrl/small/table1", "gainrl/small/preparation"
+from gainrl.tracking import COMPLETE, URI, initialise, missing, store_uri
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +23,6 @@ def _environment(monkeypatch):
     monkeypatch.delenv(URI, raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-
-
-def set_up(folder: Path) -> Path:
-    index = folder / "tracking.json"
-    uri = store_uri(None, folder)
-    parents = {PARENT: (TRAIN, {"gainrl.method": "gain"})}
-    initialise(uri, folder, index, [OTHER, TRAIN], parents)
-    return index
 
 
 @pytest.fixture(scope="module")
@@ -52,32 +42,6 @@ def index(fresh, tmp_path):
     path = tmp_path / "tracking.json"
     path.write_text(json.dumps(content))
     return path
-
-
-def opened(index: Path, note: str = "note.json", config_hash: str = "abc", **changes) -> TrackedRun:
-    arguments = {
-        "experiment": TRAIN,
-        "name": "gain seed0",
-        "parent": PARENT,
-        "tags": {"gainrl.seed": "0"},
-        "params": {"training.lr": 1e-4, "order": "angle"},
-    }
-    return TrackedRun(
-        index, index.parent / note, config_hash=config_hash, **{**arguments, **changes}
-    )
-
-
-def client_of(index: Path) -> MlflowClient:
-    return MlflowClient(tracking_uri=read_json(index)["uri"])
-
-
-def points(index: Path, run_id: str, key: str) -> list[tuple[int, float]]:
-    history = client_of(index).get_metric_history(run_id, key)
-    return [(point.step, point.value) for point in history]
-
-
-def steps(first: int, last: int) -> list[dict]:
-    return [{"step": step, "accuracy": step / 10} for step in range(first, last + 1)]
 
 
 # --- setting up ----------------------------------------------------------------------------------

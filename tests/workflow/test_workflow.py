@@ -10,7 +10,6 @@ import html
 import json
 import os
 import re
-import shlex
 import shutil
 import stat
 import sys
@@ -18,31 +17,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import REPOSITORY, TINY, Edit, jobs_in
+from project import TINY, jobs_in
 
 from gainrl import planning, planning_linearity
 from gainrl.records import read_json, read_lines
-from gainrl.stages.common import Context
-from gainrl.stages.plan import verl_command
-from gainrl.stages.train_verl import VerlRun
-from gainrl.training.verl.settings import place_of
 
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
 
-PRESETS = [
-    "config.yaml",
-    *sorted(
-        f"experiments/{p.name}"
-        for p in REPOSITORY.glob("*/*.yaml")
-        if p.parent.name == "experiments"
-    ),
-]
 METHODS, SEEDS = ("grpo", "adarft", "gain"), (0, 1)
 FEW = "1 model on 1 data set, trained by 3 methods"
-REPORT = {"report": 1, "default": 1}  # it shows the whole preset
-TABLE = {"table": 1, "figure": 1, **REPORT}
-VIEWS = {**TABLE, "claims": 1}
-SIGNAL = {"signal_table": 1}
 
 
 # --- what a run leaves ---------------------------------------------------------------------------
@@ -196,149 +179,7 @@ def test_traced_runs_have_a_table_figures_and_verdicts(project):
     assert parts.loc["straight", "quantity"].startswith("median R² of weights")
 
 
-# --- what a change reruns ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_resolves(project, preset):
-    if not (project.folder / preset).exists():
-        pytest.skip(f"{preset} is not there")
-    before = project.state()
-    done = project.snakemake("default", "all", "--dry-run", "--quiet", "rules", preset=preset)
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    if preset != TINY:
-        loaded = planning.load(project.folder / preset)
-        keys = planning.runs(loaded)
-        jobs = {key.parent for key in keys} if loaded.seeds_together else keys
-        assert jobs_in(output).get("train", 0) == len(jobs)
-    assert project.state() == before  # a dry run writes nothing
-
-
-EDITS: list[tuple[str, Edit, dict[str, int]]] = [
-    ("statistics", lambda p: p.update(statistics={"resamples": 100}), VIEWS),
-    ("caption", lambda p: p["experiments"]["table1"].update(caption="New"), TABLE),
-    ("lr", lambda p: p["training"].update(lr=2e-4), {"train": 6, **VIEWS}),
-    ("override", lambda p: p.update(overrides={"chain": {"training": {"kl": 0.1}}}),
-     {"train": 6, **VIEWS}),
-    ("one method", lambda p: p["methods"]["gain"]["curriculum"].update(step=0.5),
-     {"train": 2, **VIEWS}),
-    ("a third seed", lambda p: p["seeds"].append(2), {"train": 3, **VIEWS}),
-    ("a new method", lambda p: (
-        p["methods"].update(length={"curriculum": "gain", "order": "length"}),
-        p["experiments"]["table1"]["methods"].append("length"),
-    ), {"order": 1, "train": 2, **TABLE}),
-    ("scoring", lambda p: p.update(scoring={"batch_tokens": 512}),
-     {"score": 1, "order": 1, "train": 2, **SIGNAL, **VIEWS}),
-    ("data", lambda p: p["datasets"]["chain"].update(seed=1),
-     {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
-      "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
-    ("tracking", lambda p: p.update(tracking={"experiment": "other"}), REPORT),
-    ("cost", lambda p: p.update(cost={"peak_tflops": 989.0}), REPORT),
-    ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), REPORT),
-    ("another name", lambda p: p.update(preset="renamed"),
-     {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
-      "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("edit", "expected"), [e[1:] for e in EDITS], ids=[e[0] for e in EDITS])
-def test_a_change_reruns_what_depends_on_it_and_nothing_else(project, edit, expected):
-    assert project.planned(edit) == expected
-
-
-def test_a_changed_preset_is_what_the_rerun_stages_read(project):
-    edited = project.edited(lambda p: p["experiments"]["table1"].update(caption="Another title"))
-    target = "results/table1.csv"
-    done = project.snakemake(target, preset=edited)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs_in(done.stdout + done.stderr) == {"table": 1}
-    table = project.folder / "results/table1.md"
-    assert table.read_text().startswith("Another title\n")
-    back = project.snakemake(target)
-    assert back.returncode == 0, back.stdout + back.stderr
-    assert "Another title" not in table.read_text()
-
-
-# --- the plan ------------------------------------------------------------------------------------
-
-
-def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
-    results = project.folder / "results"
-    for _ in range(2):
-        done = project.snakemake("plan", preset="experiments/paper.yaml")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert jobs_in(done.stdout + done.stderr) == {"plan": 1}
-        assert "| qwen2.5-math-7b/deepscaler/gain " in done.stdout
-    assert len(list((results / "plan/paper").rglob("seed*.sh"))) == 153
-    made = sorted(path.name for path in (results / "paper").rglob("*") if path.is_file())
-    assert made == ["plan.log", "preset.json"]
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch, keep):
-    monkeypatch.chdir(project.folder)
-    verl = {"backend": "verl", "keep_model": keep}
-    preset = planning.load(project.edited(lambda p: p["training"].update(verl)))
-    context = Context(preset, Path("results"))
-    key = planning.RunKey("nano", "chain", "gain", 1)
-    try:
-        job = VerlRun(context, key)._prepare(0)
-        text = verl_command(preset, context.layout, key)
-        assert shlex.split(text.replace("\\\n", ""), comments=True)[3:] == job["overrides"]
-        place = place_of(context.layout.run(key), context.layout.model("nano"), ["chain"])
-        assert all(path.is_file() for path in (place.train, *place.tests))
-    finally:
-        shutil.rmtree(project.run("gain", 1) / "verl", ignore_errors=True)
-
-
-def test_a_plan_that_fails_says_why(project):
-    edited = project.edited(
-        lambda p: (
-            p["models"].update(nano={"source": "local", "path": "nowhere"}),
-            p["training"].update(backend="verl"),
-            p.pop("studies"),
-            p.pop("claims"),
-        )
-    )
-    done = project.snakemake("plan", preset=edited)
-    assert done.returncode != 0
-    assert "gainrl: models.nano: nowhere has no config.json" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "preset"), [((), "paper"), (("--configfile", TINY), "tiny")], ids=["", "named"]
-)
-def test_on_a_cluster_the_preset_is_the_papers_unless_another_is_named(project, arguments, preset):
-    pytest.importorskip("snakemake_executor_plugin_slurm")
-    command = ("snakemake", "--profile", "slurm", "all", "--forceall", "--dry-run")
-    done = project.call(*command, *arguments)
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    assert f"gainrl train --preset results/{preset}/preset.json" in output
-
-
 # --- failures ------------------------------------------------------------------------------------
-
-
-def test_one_job_can_train_all_seeds(project):
-    """The same bytes as from a job for each; Snakemake asks for both in one call of gainrl."""
-    names = ("steps.jsonl", "eval.jsonl", "done.json", "model/model.safetensors")
-    folders = [project.run(seed=seed) for seed in SEEDS]
-    apart = [[(folder / name).read_bytes() for name in names] for folder in folders]
-    for folder in folders:
-        shutil.rmtree(folder)
-    edited = project.edited(lambda data: data.update(seeds_together=True))
-    targets = [str((folder / "done.json").relative_to(project.folder)) for folder in folders]
-    done = project.snakemake(targets[1], preset=edited)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs_in(done.stdout + done.stderr) == {"train": 1}
-    assert [[(folder / name).read_bytes() for name in names] for folder in folders] == apart
-    assert not list(project.folder.glob("results/tiny/runs/nano/chain/gain/*/checkpoints"))
-    done = project.snakemake(*targets)  # as the tests that follow expect it
-    assert jobs_in(done.stdout + done.stderr) == {"train": 2}
-    assert [[(folder / name).read_bytes() for name in names] for folder in folders] == apart
 
 
 DYING = """#!{python}

@@ -1,0 +1,74 @@
+"""`snakemake plan`, and the preset that a call on a cluster takes."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from project import TINY, jobs_in
+
+from gainrl import planning
+from gainrl.stages.common import Context
+from gainrl.stages.plan import verl_command
+from gainrl.stages.train_verl import VerlRun
+from gainrl.training.verl.settings import place_of
+
+pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
+
+
+def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
+    results = project.folder / "results"
+    for _ in range(2):
+        done = project.snakemake("plan", preset="experiments/paper.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert jobs_in(done.stdout + done.stderr) == {"plan": 1}
+        assert "| qwen2.5-math-7b/deepscaler/gain " in done.stdout
+    assert len(list((results / "plan/paper").rglob("seed*.sh"))) == 153
+    made = sorted(path.name for path in (results / "paper").rglob("*") if path.is_file())
+    assert made == ["plan.log", "preset.json"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch, keep):
+    monkeypatch.chdir(project.folder)
+    verl = {"backend": "verl", "keep_model": keep}
+    preset = planning.load(project.edited(lambda p: p["training"].update(verl)))
+    context = Context(preset, Path("results"))
+    key = planning.RunKey("nano", "chain", "gain", 1)
+    try:
+        job = VerlRun(context, key)._prepare(0)
+        text = verl_command(preset, context.layout, key)
+        assert shlex.split(text.replace("\\\n", ""), comments=True)[3:] == job["overrides"]
+        place = place_of(context.layout.run(key), context.layout.model("nano"), ["chain"])
+        assert all(path.is_file() for path in (place.train, *place.tests))
+    finally:
+        shutil.rmtree(project.run("gain", 1) / "verl", ignore_errors=True)
+
+
+def test_a_plan_that_fails_says_why(project):
+    edited = project.edited(
+        lambda p: (
+            p["models"].update(nano={"source": "local", "path": "nowhere"}),
+            p["training"].update(backend="verl"),
+            p.pop("studies"),
+            p.pop("claims"),
+        )
+    )
+    done = project.snakemake("plan", preset=edited)
+    assert done.returncode != 0
+    assert "gainrl: models.nano: nowhere has no config.json" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preset"), [((), "paper"), (("--configfile", TINY), "tiny")], ids=["", "named"]
+)
+def test_on_a_cluster_the_preset_is_the_papers_unless_another_is_named(project, arguments, preset):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    command = ("snakemake", "--profile", "slurm", "all", "--forceall", "--dry-run")
+    done = project.call(*command, *arguments)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert f"gainrl train --preset results/{preset}/preset.json" in output
