@@ -128,8 +128,8 @@ class Simulation(Section):
 
     def regime_of(self, experiment: str, dataset: str) -> str | None:
         """Name of the regime that the runs on a data set are held against."""
-        chosen = self.checks.get(experiment)
-        return chosen.get(dataset) if isinstance(chosen, dict) else chosen
+        chosen = self.checked.get(experiment, {})
+        return chosen.get(dataset, chosen.get(""))
 
     @property
     def checked(self) -> dict[str, dict[str, str]]:

@@ -23,7 +23,7 @@ from gainrl.analysis.linearity_table import (
 from gainrl.analysis.render import Caption, Heading, Table, write_views
 from gainrl.analysis.runs import Run
 from gainrl.analysis.signal_table import rank_interval
-from gainrl.analysis.speed import SECONDS, STEPS, TOKENS
+from gainrl.analysis.speed import CURRENCIES
 from gainrl.analysis.statistics import (
     Interval,
     Reach,
@@ -47,7 +47,6 @@ COLUMNS = [
 VERDICTS = SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 RATIOS = ("speedup", "cheaper")
 """Measures whose threshold itself is enough."""
-CURRENCIES = {"steps": STEPS, "tokens": TOKENS, "seconds": SECONDS}
 UNITS = {
     "difference": "points",
     "decline": "points",

@@ -10,6 +10,16 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from gainrl.analysis.figures import Look
 
+MOST = 16.0
+"""The largest ratio that an axis shows, and one over the least; what lies beyond is an arrow."""
+
+
+def even_line(axis: Axes, at: float) -> None:
+    """Mark where a method does as well as the baseline; what lies beside it is read across."""
+    axis.axvline(at, color="#999999", linewidth=0.8)
+    axis.grid(visible=False, axis="y")
+    axis.grid(visible=True, axis="x")
+
 
 def bar(
     axis: Axes,

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _save
-from gainrl.analysis.intervals import bar, ratio_axis
+from gainrl.analysis.intervals import MOST, bar, even_line, ratio_axis
 from gainrl.errors import DataError
 
 RATIO = "speedup_tokens"
@@ -21,8 +21,6 @@ PANELS = (
     (RATIO, "Rollout tokens to {}'s final level", "Speed-up over {}", 1.0),
 )
 """Metric, title, axis, scale."""
-MOST = 16.0
-"""The largest speed-up on the axis, and one over the least; what lies beyond is an arrow."""
 
 
 def figure_simulation(
@@ -56,7 +54,7 @@ def figure_simulation(
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, 2, sharey=True)
         for axis, (metric, title, unit, scale) in zip(axes, PANELS, strict=True):
-            axis.axvline(0 if scale > 1 else 1, color="#999999", linewidth=0.8)
+            even_line(axis, 1 if metric == RATIO else 0)
             rows = frame[frame["metric"] == metric].set_index(["regime", "method"])
             for place, regime in enumerate(regimes):
                 for turn, method in enumerate(methods):
@@ -66,8 +64,6 @@ def figure_simulation(
                         bar(axis, y, rows.loc[(regime, method)], looks[method], scale, limits)
             axis.set_title(title.format(named), loc="left")
             axis.set_xlabel(unit.format(named))
-            axis.grid(visible=False, axis="y")
-            axis.grid(visible=True, axis="x")
         ratio_axis(axes[1], MOST)
         axes[0].set_yticks(range(len(regimes)), regimes)
         axes[0].set_ylim(len(regimes) - 0.5, -0.5)

@@ -79,6 +79,7 @@ SECONDS = Currency(
     "seconds", "speedup_seconds", ",.1f", lambda run, _: run.timing["seconds_step"].to_numpy(float)
 )
 FLOPS = Currency("flops", "speedup_flops", ".2e", run_flops)
+CURRENCIES = {each.cost: each for each in (STEPS, TOKENS, SECONDS, FLOPS)}
 
 
 def speed_rows(

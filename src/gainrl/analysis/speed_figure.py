@@ -13,18 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _save
-from gainrl.analysis.intervals import bar, ratio_axis
+from gainrl.analysis.intervals import MOST, bar, even_line, ratio_axis
+from gainrl.analysis.speed import CURRENCIES
 from gainrl.errors import DataError
 
 DIFFERENCE = "difference_to_baseline"
-RATIOS = {
-    "steps": ("speedup", "RL steps"),
-    "tokens": ("speedup_tokens", "Rollout tokens"),
-    "seconds": ("speedup_seconds", "Seconds"),
-    "flops": ("speedup_flops", "FLOP"),
-}
-"""Currency -> metric of the table, and its name."""
-MOST = 16.0
+SPENT = {"steps": "RL steps", "tokens": "Rollout tokens", "seconds": "Seconds", "flops": "FLOP"}
 LINE = 0.17
 """Inches a method."""
 
@@ -50,7 +44,7 @@ def figure_speed(
 
     Args:
         frame: an experiment's table (analysis.tables.COLUMNS) with a method beside the baseline.
-        currency: what the speed-up counts, a key of RATIOS.
+        currency: what the speed-up counts, a key of CURRENCIES.
         labels: names of methods for people; looks: as in the learning curves.
 
     Returns:
@@ -62,7 +56,7 @@ def figure_speed(
     methods = [name for name in dict.fromkeys(frame["method"]) if name != baseline]
     if not methods:
         raise DataError("no methods to draw beside the baseline")
-    ratio, spent = RATIOS[currency]
+    ratio, spent = CURRENCIES[currency].ratio, SPENT[currency]
     keys = ["model", "dataset", "benchmark"]
     shown = frame[frame["metric"] == DIFFERENCE]
     places: list[Place] = list(dict.fromkeys(shown[keys].itertuples(index=False, name=None)))
@@ -109,12 +103,10 @@ def _lines(
     limits: tuple[float, float] | None = None,
 ) -> None:
     """One panel; `even` is where a method does as well as the baseline."""
-    axis.axvline(even, color="#999999", linewidth=0.8)
+    even_line(axis, even)
     for y, method in enumerate(methods):
         if (*place, method) in rows:
             bar(axis, y, rows[(*place, method)], looks[method], scale, limits)
-    axis.grid(visible=False, axis="y")
-    axis.grid(visible=True, axis="x")
 
 
 def _limit(ratios: Rows) -> float:
