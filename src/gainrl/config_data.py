@@ -85,7 +85,7 @@ class Generated(DatasetBase):
 
     corrupt, direct: how careless noisy solutions are; the task's `noisy_solution` says how.
     careful: up to this level they are clean. pool: prompts that teach nothing in place of some of
-    the train split; of chain and word only.
+    the train split; of chain, word and story only.
     """
 
     source: Literal["generate"]

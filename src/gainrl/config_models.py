@@ -45,8 +45,8 @@ class ModelBase(Section):
 class Nano(ModelBase):
     """A Llama of under 2M parameters, built and pre-trained here from nothing.
 
-    vocabulary: 'arithmetic' is the words of the tasks chain and word; 'code' adds those of the task
-    code, and its worked example is a program.
+    vocabulary: 'arithmetic' is the words of the tasks chain, word and story; 'code' adds those of
+    the task code, and its worked example is a program.
     """
 
     source: Literal["nano"]

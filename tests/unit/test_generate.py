@@ -12,7 +12,7 @@ from gainrl.errors import ConfigError, DataError
 from gainrl.records import PROMPTS, check_table
 
 GAINS = ("buys", "finds", "wins")
-ARITHMETIC = ("chain", "word")
+ARITHMETIC = ("chain", "word", "story")
 
 
 def spec(task, **changes):
@@ -45,7 +45,7 @@ def solve_word(question):
     return start, steps
 
 
-SOLVERS = {"chain": solve_chain, "word": solve_word}
+SOLVERS = {"chain": solve_chain, "word": solve_word, "story": solve_word}
 
 
 def test_tables_have_the_prompt_schema_and_the_sizes_asked_for(splits):
@@ -137,6 +137,16 @@ def test_word_stories_hold_distractors():
             assert sum(thing in problem.question for thing in THINGS) <= 2
 
 
+def test_in_a_story_every_sentence_counts():
+    rng = np.random.default_rng(0)
+    for level in (1, 5):
+        for _ in range(50):
+            question = TASKS["story"](rng, level).question
+            assert question.count(".") == level + 1
+            assert sum(name in question for name in NAMES) == 1
+            assert sum(thing in question for thing in THINGS) == 1
+
+
 def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
     first, again, other = (
         generate_splits(spec("word", direct=0.5, seed=seed), "d") for seed in (3, 3, 4)
@@ -157,6 +167,7 @@ def test_the_tables_of_these_tasks_are_those_that_results_were_published_for():
     assert digests == {
         "chain": ["1b31d9aa", "d58f8e2a", "725d0fc9"],
         "word": ["952b6706", "aacc8f6e", "e763a100"],
+        "story": ["56eff44f", "bea4105f", "448f3b7f"],
     }
 
 

@@ -15,7 +15,7 @@ from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
 
 DEAD = {"large": 0.25, "long": 0.15, "mislabelled": 0.15, "trivial": 0.15}
-LEVELS = {"chain": (1, 2, 3, 4, 5), "word": (1, 2, 3)}
+LEVELS = {"chain": (1, 2, 3, 4, 5), "word": (1, 2, 3), "story": (1, 2, 3)}
 SIZES = {"live": 77, "large": 64, "long": 38, "mislabelled": 39, "trivial": 38}
 
 

@@ -28,6 +28,9 @@ _OF_MAIN: dict[str, tuple[str, str]] = {
     "speedup_tokens": ("Speed-up in tokens", "speedup_tokens"),
     "speedup_seconds": ("Speed-up in seconds", "speedup_seconds"),
     "speedup_flops": ("Speed-up in FLOP", "speedup_flops"),
+    "equal_tokens": ("At equal tokens (points)", "difference_at_equal_tokens"),
+    "equal_seconds": ("At equal seconds (points)", "difference_at_equal_seconds"),
+    "equal_flops": ("At equal FLOP (points)", "difference_at_equal_flops"),
 }
 """By name of the preset's `columns`: what stands above a column, and the metric below."""
 
@@ -107,7 +110,9 @@ def _shown(row: dict[str, Any] | None) -> str:
     if row is None:
         return "–"
     metric, mean, low, high = (row[name] for name in ("metric", "mean", "low", "high"))
-    if metric.endswith("_to_baseline") and metric != "difference_to_baseline":
+    if metric.startswith("difference_"):
+        return _with_interval(mean, low, high, "+.1f", 100)
+    if metric.endswith("_to_baseline"):
         return _median(row)
     if metric.startswith("speedup"):
         return _median(row)
@@ -117,9 +122,7 @@ def _shown(row: dict[str, Any] | None) -> str:
         return _with_interval(mean, low, high, ",.0f" if mean >= 100 else ".1f", 1)
     if metric == "overhead_share":
         return _with_interval(mean, low, high, ".2g", 100)
-    return _with_interval(
-        mean, low, high, "+.1f" if metric == "difference_to_baseline" else ".1f", 100
-    )
+    return _with_interval(mean, low, high, ".1f", 100)
 
 
 def _median(row: dict[str, Any]) -> str:

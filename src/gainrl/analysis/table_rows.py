@@ -13,6 +13,7 @@ from gainrl.analysis.aggregate import (
     probability_of_improvement,
     stratified_interval,
 )
+from gainrl.analysis.budget import equal_rows
 from gainrl.analysis.runs import Group, Run
 from gainrl.analysis.speed import Row, run_flops, speed_rows
 from gainrl.analysis.statistics import (
@@ -116,7 +117,9 @@ class Summary:
             difference = paired_difference(final, [curve[-1] for curve in base], *self._bootstrap())
             yield _interval("difference_to_baseline", difference, "paired by seed")
         parameters = self.facts.parameters.get(group[method][0].model)
-        yield from speed_rows(group, method, self.baseline, benchmark, parameters, self.config)
+        where = (group, method, self.baseline, benchmark, parameters, self.config)
+        yield from speed_rows(*where)
+        yield from equal_rows(*where)
 
     def _whole_run(self, runs: list[Run], prepared: Preparation | None) -> Iterator[Row]:
         yield self._mean("rollout_tokens", [run.steps["rollout_tokens"].sum() for run in runs])

@@ -38,7 +38,8 @@ def table1(
     steps_to_baseline, and tokens_, seconds_ and flops_to_baseline: cost until the baseline's final
     accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
     speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
-    censoring leaves it open; rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
+    censoring leaves it open; difference_at_equal_tokens, _seconds and _flops: shares, paired by
+    seed (analysis.budget); rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
     without tests; zero_variance_share: groups of equal rewards, mean over steps; overhead_share: of
     training seconds, what the curriculum took;
     preparation_seconds and preparation_share (of the mean training seconds): measured once.
@@ -144,13 +145,26 @@ _SPEED_UPS: dict[str, str] = {
 }
 
 
+_EQUAL: dict[str, str] = {
+    "equal_tokens": "tokens",
+    "equal_seconds": "seconds",
+    "equal_flops": "FLOP",
+}
+
+
 def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
     """Sentences that some columns add to the caption."""
     text = ""
     shown = [what for name, what in _SPEED_UPS.items() if name in columns]
     if shown:
         text += f" Speed-up in {', '.join(shown)}: the same rule with what a run had spent by then."
-    if "flops" in columns or "speedup_flops" in columns:
+    equal = [what for name, what in _EQUAL.items() if name in columns]
+    if equal:
+        text += (
+            f" At equal {', '.join(equal)}: smoothed accuracies when both runs of a seed had spent"
+            " as much as the one of them that spent less."
+        )
+    if {"flops", "speedup_flops", "equal_flops"} & {*columns}:
         text += (
             " FLOP: 2 P a token for each forward pass and 4 P for each backward pass, P parameters;"
             " attention left out."

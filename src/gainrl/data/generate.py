@@ -1,4 +1,4 @@
-"""Our own problems with worked solutions: `chain` (step-by-step arithmetic), `word` and `code`.
+"""Our own problems with worked solutions: `chain` (arithmetic), `word`, `story` and `code`.
 
 All work with whole numbers and a closed vocabulary, so that a tiny model with a word-level
 tokenizer can learn them in minutes, and all read as plain English, so that a real model can be
@@ -28,7 +28,7 @@ LOSS_VERBS = ("loses", "sells", "breaks")
 WORDS = (*NAMES, *THINGS, *GAIN_VERBS, *LOSS_VERBS, "has", "How", "many", "does", "have")
 SYMBOLS = ("+", "-", "=", "?", ".", "####")
 VOCABULARY = (*SYMBOLS, *WORDS, *(str(number) for number in range(LARGEST + 1)))
-"""Every token that questions and solutions of `chain` and `word` use."""
+"""Every token that questions and solutions of `chain`, `word` and `story` use."""
 
 
 @dataclass(frozen=True)
@@ -121,25 +121,35 @@ def chain(rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum
 
 def word(rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum:
     """A templated story with one to 1 + level // 2 sentences about someone and something else."""
+    return _story(rng, level, numbers, distractors=True)
+
+
+def story(rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum:
+    """A templated story in which every sentence counts: `word` without the others' sentences."""
+    return _story(rng, level, numbers, distractors=False)
+
+
+def _story(rng: np.random.Generator, level: int, numbers: Numbers, distractors: bool) -> Sum:
     start, steps = _operations(rng, level, numbers)
     hero, other = (NAMES[i] for i in rng.choice(len(NAMES), 2, replace=False))
     thing, distraction = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
-    story = [f"{hero} has {start} {thing}."]
+    told = [f"{hero} has {start} {thing}."]
     for step in steps:
         verbs = GAIN_VERBS if step > 0 else LOSS_VERBS
-        story.append(f"{hero} {verbs[rng.integers(len(verbs))]} {abs(step)} {thing}.")
-    for _ in range(int(rng.integers(1, 2 + level // 2))):
+        told.append(f"{hero} {verbs[rng.integers(len(verbs))]} {abs(step)} {thing}.")
+    for _ in range(int(rng.integers(1, 2 + level // 2)) if distractors else 0):
         verb = ("has", *GAIN_VERBS, *LOSS_VERBS)[rng.integers(7)]
         sentence = f"{other} {verb} {int(rng.integers(1, 10))} {distraction}."
-        story.insert(int(rng.integers(1, len(story) + 1)), sentence)
-    story.append(f"How many {thing} does {hero} have?")
-    return Sum(" ".join(story), start, steps)
+        told.insert(int(rng.integers(1, len(told) + 1)), sentence)
+    told.append(f"How many {thing} does {hero} have?")
+    return Sum(" ".join(told), start, steps)
 
 
 TASKS: dict[str, Callable[[np.random.Generator, int], Problem]] = {
     "chain": chain,
     "word": word,
     "code": code,
+    "story": story,
 }
 """Tasks by name. A task's place here seeds its problems, so new ones go to the end."""
 

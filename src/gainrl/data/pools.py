@@ -29,6 +29,7 @@ from gainrl.data.generate import (
     distinct,
     generate_splits,
     prompt_row,
+    story,
     word,
 )
 from gainrl.errors import ConfigError
@@ -48,7 +49,7 @@ class _Task(Protocol):
     def __call__(self, rng: np.random.Generator, level: int, numbers: Numbers = SMALL) -> Sum: ...
 
 
-POOLED: dict[str, _Task] = {"chain": chain, "word": word}
+POOLED: dict[str, _Task] = {"chain": chain, "word": word, "story": story}
 """The tasks that can have a pool."""
 
 
@@ -57,7 +58,7 @@ def check(spec: Generated, name: str) -> None:
     if spec.pool is not None and spec.task not in POOLED:
         raise ConfigError(
             f"datasets.{name}.pool: the task '{spec.task}' has no pool; "
-            f"{' and '.join(POOLED)} have one"
+            f"{', '.join(POOLED)} have one"
         )
 
 
