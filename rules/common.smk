@@ -21,11 +21,10 @@ def results_of(names):
 def selections(experiment):
     """Orders and scores that the selections of an experiment draw from."""
     chosen, found = preset.experiments[experiment], []
-    for model in chosen.models:
-        for dataset in chosen.datasets:
-            orders = {preset.methods[m].order_key for m in planning.selecting(preset, experiment)}
-            found.append(layout.signals(model, dataset) / "scores.parquet")
-            found += [layout.order(model, dataset, order) for order in sorted(orders)]
+    for model, dataset in chosen.places:
+        orders = {preset.methods[m].order_key for m in planning.selecting(preset, experiment)}
+        found.append(layout.signals(model, dataset) / "scores.parquet")
+        found += [layout.order(model, dataset, order) for order in sorted(orders)]
     return [str(path) for path in found]
 
 

@@ -28,7 +28,7 @@ from gainrl.config_evaluation import (
     Sandbox,
     Testing,
 )
-from gainrl.config_experiments import Column, Published
+from gainrl.config_experiments import Experiment
 from gainrl.config_files import extended, read_mapping, with_defaults
 from gainrl.config_linearity import Linearity
 from gainrl.config_methods import Method
@@ -73,54 +73,6 @@ class Scoring(Section):
     def with_released(self) -> bool:
         """Whether the released script's value is measured."""
         return self.variant == "released" or "released" in self.also
-
-
-class Experiment(Section):
-    """Which runs a table compares. `benchmarks` defaults to each run's own data set.
-
-    `figure` names the experiment's learning curves (`figure7`); without it none are drawn. `speed`:
-    what is counted in a second figure, `<figure>_speed`, with a line for each method. `final`:
-    protocols under which the final model of every run, and its start model, are tested besides.
-    `columns`: what the table for people shows (the CSV has everything). `published`: which numbers
-    of the paper stand beside ours, in the CSV and in the column `paper`.
-    """
-
-    models: tuple[Name, ...] = Field(min_length=1)
-    datasets: tuple[Name, ...] = Field(min_length=1)
-    methods: tuple[Name, ...] = Field(min_length=1)
-    benchmarks: tuple[Name, ...] | None = None
-    baseline: Name = "grpo"
-    figure: Name | None = None
-    speed: Literal["steps", "tokens", "seconds", "flops"] | None = None
-    final: tuple[Name, ...] = ()
-    caption: str | None = None
-    columns: tuple[Column, ...] = Field(
-        default=(
-            *("final", "difference", "steps", "speedup", "tokens", "seconds", "zero_variance"),
-        ),
-        min_length=1,
-    )
-    published: Published | None = None
-
-    def has(self, model: str, dataset: str, method: str) -> bool:
-        """Whether runs of these are compared."""
-        return model in self.models and dataset in self.datasets and method in self.methods
-
-    @model_validator(mode="after")
-    def _shown(self) -> Experiment:
-        if self.speed and not self.figure:
-            raise ValueError("speed: needs the key 'figure'")
-        if self.speed and set(self.methods) == {self.baseline}:
-            raise ValueError("speed: needs a method beside the baseline")
-        if "paper" in self.columns and self.published is None:
-            raise ValueError("columns: 'paper' needs the key 'published'")
-        if self.published:
-            self.published.check(
-                models=self.models,
-                methods=self.methods,
-                benchmarks=self.benchmarks or self.datasets,
-            )
-        return self
 
 
 class Statistics(Section):
@@ -234,8 +186,8 @@ class Preset(Section):
             )
 
     def _trainable(self, experiment: Experiment) -> None:
-        for place in product(experiment.datasets, experiment.models, experiment.methods):
-            training, method = self.training_for(*place), place[-1]
+        for (model, dataset), method in product(experiment.places, experiment.methods):
+            training = self.training_for(dataset, model, method)
             if training.downsample and self.methods[method].algorithm == "ppo":
                 raise ValueError(
                     f"methods.{method}: training.downsample goes by the advantages of whole "
@@ -245,13 +197,12 @@ class Preset(Section):
     def _testable(self, key: str, experiment: Experiment) -> None:
         for name in experiment.final:
             _known(f"experiments.{key}.final", name, {**PROTOCOLS, **self.protocols})
-        for model in experiment.models:
-            for dataset in experiment.datasets:
-                if experiment.final and not self.training_for(dataset, model).keep_model:
-                    raise ValueError(
-                        f"experiments.{key}.final tests trained models: training.keep_model must "
-                        f"be true (it is false for {model} on {dataset})"
-                    )
+        for model, dataset in experiment.places:
+            if experiment.final and not self.training_for(dataset, model).keep_model:
+                raise ValueError(
+                    f"experiments.{key}.final tests trained models: training.keep_model must "
+                    f"be true (it is false for {model} on {dataset})"
+                )
 
     def _decidable(self, key: str, claim: Claim) -> None:
         if claim.experiment is not None:
@@ -337,9 +288,8 @@ class Preset(Section):
         return any(
             self.training_for(dataset, model).backend == "verl"
             for name, experiment in self.experiments.items()
-            if model in experiment.models
-            for dataset in experiment.datasets
-            if benchmark in self.tested_on(name, dataset)
+            for trained, dataset in experiment.places
+            if trained == model and benchmark in self.tested_on(name, dataset)
         )
 
     def tested_on(self, experiment: str, dataset: str) -> tuple[str, ...]:

@@ -111,11 +111,8 @@ def runs(preset: Preset, experiments: Iterable[str] | None = None) -> list[RunKe
     keys: dict[RunKey, None] = {}
     for name in names:
         experiment = preset.experiments[name]
-        for model in experiment.models:
-            for dataset in experiment.datasets:
-                for method in experiment.methods:
-                    for seed in preset.seeds:
-                        keys[RunKey(model, dataset, method, seed)] = None
+        places = product(experiment.places, experiment.methods, preset.seeds)
+        keys.update((RunKey(*place, method, seed), None) for place, method, seed in places)
     return list(keys)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 from gainrl.config import Method, Preset
@@ -32,9 +33,7 @@ def prepared(preset: Preset, layout: Layout, experiment: str) -> list[Path]:
     """The files of `preparation` of all runs of an experiment, each once."""
     chosen = preset.experiments[experiment]
     found: dict[Path, None] = {}
-    for model in chosen.models:
-        for dataset in chosen.datasets:
-            for name in chosen.methods:
-                files = preparation(layout, model, dataset, preset.methods[name])
-                found.update(dict.fromkeys(files.values()))
+    for (model, dataset), name in product(chosen.places, chosen.methods):
+        files = preparation(layout, model, dataset, preset.methods[name])
+        found.update(dict.fromkeys(files.values()))
     return list(found)

@@ -1,4 +1,4 @@
-"""All methods of an experiment at a glance: how far each ends from the baseline, and how fast."""
+"""All methods at a glance: how far each is from the baseline, and how much faster it gets there."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from gainrl.analysis.budget import equal_metric
 from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _save
 from gainrl.analysis.intervals import MOST, bar, even_line, ratio_axis
-from gainrl.analysis.speed import CURRENCIES
+from gainrl.analysis.speed import CURRENCIES, STEPS
 from gainrl.errors import DataError
 
 DIFFERENCE = "difference_to_baseline"
@@ -35,12 +36,13 @@ def figure_speed(
     path_png: PathLike,
     path_pdf: PathLike,
 ) -> Figure:
-    """Draw a line a method: above its final accuracy less the baseline's, below its speed-up.
+    """Draw a line a method: its accuracy less the baseline's, and its speed-up.
 
-    A column for each model, data set and benchmark. Bars are the table's intervals. A speed-up that
-    censored seeds leave open has no marker: its bar is what is known of it, and ends in an arrow
-    where it is open. Where nothing is known, or the start model is already at the baseline's
-    level, there is none.
+    A column for each model, data set and benchmark. The difference is drawn twice: at the end, and
+    at equal cost (analysis.budget), unless what is counted are steps. Bars are the table's
+    intervals. A speed-up that censored seeds leave open has no marker: its bar is what is known of
+    it, and ends in an arrow where it is open. Where nothing is known, or the start model is already
+    at the baseline's level, there is none.
 
     Args:
         frame: an experiment's table (analysis.tables.COLUMNS) with a method beside the baseline.
@@ -48,7 +50,8 @@ def figure_speed(
         labels: names of methods for people; looks: as in the learning curves.
 
     Returns:
-        The figure: its axes are first the differences, then the speed-ups, column by column.
+        The figure: its axes are the differences at the end, those at equal cost, then the
+        speed-ups, each column by column.
 
     Raises:
         DataError: nothing to compare, or an unwritable path.
@@ -56,34 +59,49 @@ def figure_speed(
     methods = [name for name in dict.fromkeys(frame["method"]) if name != baseline]
     if not methods:
         raise DataError("no methods to draw beside the baseline")
-    ratio, spent = CURRENCIES[currency].ratio, SPENT[currency]
+    counted, spent, named = CURRENCIES[currency], SPENT[currency], labels.get(baseline, baseline)
+    panels = {DIFFERENCE: f"Final accuracy: points above {named}"}
+    if counted is not STEPS:
+        equal = f"Accuracy at equal {_within(spent)}: points above {named}"
+        panels[equal_metric(counted)] = equal
+    panels[counted.ratio] = f"{spent} to {named}'s level: speed-up"
     keys = ["model", "dataset", "benchmark"]
     shown = frame[frame["metric"] == DIFFERENCE]
     places: list[Place] = list(dict.fromkeys(shown[keys].itertuples(index=False, name=None)))
-    rows = {metric: _rows(frame, metric, [*keys, "method"]) for metric in (DIFFERENCE, ratio)}
-    most = _limit(rows[ratio])
-    named = labels.get(baseline, baseline)
+    rows = {metric: _rows(frame, metric, [*keys, "method"]) for metric in panels}
+    most = _limit(rows[counted.ratio])
     with mpl.rc_context(STYLE):
-        height = 2 * (LINE * len(methods) + 0.55)
+        height = len(panels) * (LINE * len(methods) + 0.55)
         figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(wspace=0.04))
         FigureCanvasAgg(figure)
-        axes = figure.subplots(2, len(places), sharey=True, sharex="row", squeeze=False)
+        shape = (len(panels), len(places))
+        axes = figure.subplots(*shape, sharey=True, sharex="row", squeeze=False)
         for column, place in enumerate(places):
-            upper, lower = axes[0][column], axes[1][column]
-            upper.set_title(_title(place, places), loc="left")
-            _lines(upper, rows[DIFFERENCE], place, methods, looks, 0.0, 100.0)
-            _lines(lower, rows[ratio], place, methods, looks, 1.0, 1.0, (1 / most, most))
+            *uppers, lower = axes[:, column]
+            uppers[0].set_title(_title(place, places), loc="left")
+            for upper, metric in zip(uppers, panels, strict=False):
+                _lines(upper, rows[metric], place, methods, looks, 0.0, 100.0)
+            _lines(lower, rows[counted.ratio], place, methods, looks, 1.0, 1.0, (1 / most, most))
             ratio_axis(lower, most, 7 if len(places) < 3 else 5)
+        _same_limits([line[0] for line in axes[:-1]])
         axes[0][0].set_yticks(range(len(methods)), [labels.get(name, name) for name in methods])
         axes[0][0].set_ylim(len(methods) - 0.5, -0.5)
-        for line, text in zip(
-            axes,
-            (f"Final accuracy: points above {named}", f"{spent} to {named}'s level: speed-up"),
-            strict=True,
-        ):
+        for line, text in zip(axes, panels.values(), strict=True):
             line[(len(places) - 1) // 2].set_xlabel(text)
         _save(figure, path_png, path_pdf)
     return figure
+
+
+def _within(words: str) -> str:
+    """Words as they stand within a sentence; an abbreviation stays as it is."""
+    return words if words.isupper() else words[0].lower() + words[1:]
+
+
+def _same_limits(axes: Sequence[Axes]) -> None:
+    """Give panels of the same unit the same scale, so that they can be compared."""
+    ends = [axis.get_xlim() for axis in axes]
+    for axis in axes:
+        axis.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def _rows(frame: pd.DataFrame, metric: str, keys: list[str]) -> Rows:

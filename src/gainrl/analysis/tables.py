@@ -15,8 +15,8 @@ from gainrl.analysis.score_tables import final_blocks
 from gainrl.analysis.speed import Row
 from gainrl.analysis.table_columns import all_tasks, by_method
 from gainrl.analysis.table_rows import ALL_TASKS, Facts, Summary
-from gainrl.config import Experiment, Statistics
-from gainrl.config_experiments import Column
+from gainrl.config import Statistics
+from gainrl.config_experiments import Column, Experiment
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
 

@@ -50,9 +50,9 @@ WALK = (
     "the Gaussian as a share of the data set."
 )
 SPEED = (
-    "Each method against the baseline: how far from it it ends, and how many times less it spends "
-    "to the baseline's final level. A bar without a marker is what censored seeds leave open; "
-    "there is none where they leave everything open."
+    "Each method against the baseline: how far from it it ends, how far it is when both have spent "
+    "as much, and how many times less it spends to the baseline's final level. A bar without a "
+    "marker is what censored seeds leave open; there is none where they leave everything open."
 )
 CHOSEN = (
     "Prompts that each selection takes (coloured) among all prompts (grey), by the angle signal C "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -57,28 +56,27 @@ def _final(context: Context, experiment: str) -> pd.DataFrame | None:
         return None
     summary = Summary(preset.statistics, preset.experiments[experiment].baseline)
     rows: list[dict[str, object]] = []
-    for model in preset.experiments[experiment].models:
-        for dataset in preset.experiments[experiment].datasets:
-            benchmarks = preset.tested_on(experiment, dataset)
-            # The start model belongs to every data set that it is trained on.
-            chosen = [
-                test
-                for test in tests
-                if test.model == model
-                and test.benchmark in benchmarks
-                and (test.run is None or test.run.dataset == dataset)
-            ]
-            read = [
-                read_scored(
-                    test.folder(layout),
-                    model=model,
-                    dataset=dataset,
-                    method=test.run.method if test.run else None,
-                    seed=test.run.seed if test.run else None,
-                )
-                for test in chosen
-            ]
-            rows += summary.rows(read)
+    for model, dataset in preset.experiments[experiment].places:
+        benchmarks = preset.tested_on(experiment, dataset)
+        # The start model belongs to every data set that it is trained on.
+        chosen = [
+            test
+            for test in tests
+            if test.model == model
+            and test.benchmark in benchmarks
+            and (test.run is None or test.run.dataset == dataset)
+        ]
+        read = [
+            read_scored(
+                test.folder(layout),
+                model=model,
+                dataset=dataset,
+                method=test.run.method if test.run else None,
+                seed=test.run.seed if test.run else None,
+            )
+            for test in chosen
+        ]
+        rows += summary.rows(read)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -137,7 +135,7 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
     preset, layout, panels = context.preset, context.layout, []
     chosen = preset.experiments[experiment]
     names = planning.selecting(preset, experiment)
-    for model, dataset in product(chosen.models, chosen.datasets):
+    for model, dataset in chosen.places:
         scores = read_table(layout.signals(model, dataset) / "scores.parquet", SCORES)
         signal = scores.set_index("id")["c"]
         for name in names:
@@ -146,7 +144,7 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
             assert key is not None
             order = read_table(layout.order(model, dataset, key), ORDER)
             ranks = select(len(order), part.share, part.slope, preset.seeds[0])
-            where = f"{model}, {dataset}: " if len(chosen.datasets) > 1 else ""
+            where = f"{model}, {dataset}: " if len(chosen.places) > 1 else ""
             title = f"{where}{preset.methods[name].label or name}"
             taken = signal.loc[order["id"].iloc[ranks]].to_numpy()
             panels.append(Selected(title, name, signal.to_numpy(), taken))

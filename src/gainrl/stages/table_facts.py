@@ -36,8 +36,7 @@ def table_facts(context: Context, experiment: str) -> Facts:
             (model, dataset, method): _preparation(
                 planning_tables.preparation(context.layout, model, dataset, preset.methods[method])
             )
-            for model in chosen.models
-            for dataset in chosen.datasets
+            for model, dataset in chosen.places
             for method in chosen.methods
         },
         published=_published(context, experiment),
@@ -97,31 +96,30 @@ def _published(context: Context, experiment: str) -> list[Row]:
 def _cells(context: Context, experiment: str, wanted: Published) -> Iterator[Cell]:
     preset, chosen = context.preset, context.preset.experiments[experiment]
     columns = published.benchmarks(wanted.table)
-    for model in chosen.models:
+    for model, dataset in chosen.places:
         ours = _hub_name(context, model)
         theirs = wanted.models.get(model, ours or model)
-        for dataset in chosen.datasets:
-            training = preset.training_for(dataset, model)
-            tested = preset.tested_on(experiment, dataset)
-            shown: dict[str, tuple[str, ...]] = {name: (name,) for name in tested}
-            if len(tested) > 1:
-                shown[AVERAGE] = tested
-            for benchmark, parts in shown.items():
-                known = getattr(preset.datasets.get(benchmark), "name", benchmark)
-                printed = wanted.benchmarks.get(benchmark, known)
-                if printed not in columns:
-                    continue
-                rests_on = Ours(
-                    model=ours,
-                    trained_on=_whole(preset.datasets[dataset], "train"),
-                    tested_on=tuple(_whole(preset.datasets[name], "eval") for name in parts),
-                    steps=training.steps,
-                    prompts=training.prompts,
-                )
-                other = published.differences(wanted.table, theirs, printed, rests_on)
-                for method in chosen.methods:
-                    paper = (theirs, wanted.methods.get(method, method), printed)
-                    yield Cell(model, dataset, method, benchmark, paper, other)
+        training = preset.training_for(dataset, model)
+        tested = preset.tested_on(experiment, dataset)
+        shown: dict[str, tuple[str, ...]] = {name: (name,) for name in tested}
+        if len(tested) > 1:
+            shown[AVERAGE] = tested
+        for benchmark, parts in shown.items():
+            known = getattr(preset.datasets.get(benchmark), "name", benchmark)
+            printed = wanted.benchmarks.get(benchmark, known)
+            if printed not in columns:
+                continue
+            rests_on = Ours(
+                model=ours,
+                trained_on=_whole(preset.datasets[dataset], "train"),
+                tested_on=tuple(_whole(preset.datasets[name], "eval") for name in parts),
+                steps=training.steps,
+                prompts=training.prompts,
+            )
+            other = published.differences(wanted.table, theirs, printed, rests_on)
+            for method in chosen.methods:
+                paper = (theirs, wanted.methods.get(method, method), printed)
+                yield Cell(model, dataset, method, benchmark, paper, other)
 
 
 def _hub_name(context: Context, model: str) -> str | None:
