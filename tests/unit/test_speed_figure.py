@@ -101,6 +101,15 @@ def test_each_data_set_has_a_column(tmp_path):
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["chain", "word", *4 * [""]]
 
 
+def test_a_column_names_the_model_only_where_a_data_set_has_several(tmp_path):
+    other = [["large", *row[1:]] for row in rows("word")]
+    figure = drawn(tmp_path, rows() + other)
+    assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == ["chain", "word"]
+    other = [["large", *row[1:]] for row in rows()]
+    figure = drawn(tmp_path, rows() + other)
+    assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == ["tiny", "large"]
+
+
 def test_steps_are_equal_at_the_end(tmp_path):
     figure = drawn(tmp_path, rows(), "steps")
     assert [axis.get_xlabel() for axis in figure.axes] == [

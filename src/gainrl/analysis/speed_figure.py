@@ -135,8 +135,10 @@ def _limit(ratios: Rows) -> float:
 
 
 def _title(place: Place, places: Sequence[Place]) -> str:
+    """What tells a column from the others; a model only where one data set has several."""
     model, dataset, benchmark = place
-    parts = [model] if len({each[0] for each in places}) > 1 else []
+    pairs = {each[:2] for each in places}
+    parts = [model] if len(pairs) > len({name for _, name in pairs}) else []
     parts += [dataset] if len({each[1] for each in places}) > 1 else []
     parts += [benchmark] if benchmark != dataset or not parts else []
     return ", ".join(parts)
