@@ -65,4 +65,7 @@ def ratio_axis(axis: Axes, most: float, ticks: int = 9) -> None:
     axis.set_xticks(at, [f"{tick:g}×" if tick >= 1 else f"1/{1 / tick:g}" for tick in at])
     # What stands at a limit must not run into the next panel's.
     for tick, label in zip(at, axis.get_xticklabels(), strict=True):
-        label.set_horizontalalignment({1 / most: "left", most: "right"}.get(tick, "center"))
+        if tick == most:
+            label.set_horizontalalignment("right")
+        elif tick == 1 / most:
+            label.set_horizontalalignment("left")
