@@ -110,7 +110,7 @@ def test_moments_that_are_kept_are_kept(worker, whole):
     assert [set(states[step]["counts"]) for step in (1, 2, 3)] == [{4}, {8}, {12}]
 
 
-# --- a run that is killed between two jumps and resumed ------------------------------------------
+# --- a run that is killed between two jumps and resumed: minutes, so with `make test-slow` --------
 
 
 @dataclass
@@ -154,6 +154,7 @@ def trained(folder):
     return [weight.detach() for weight in load_model(folder).parameters()]
 
 
+@pytest.mark.slow
 def test_every_jump_is_on_the_line_and_leaves_no_moments(jumped):
     assert jumped.began % RL == 0
     assert len(jumped.jumps) >= STEPS // RL
@@ -162,6 +163,7 @@ def test_every_jump_is_on_the_line_and_leaves_no_moments(jumped):
         assert jump["moments"] == 0
 
 
+@pytest.mark.slow
 def test_a_jump_starts_where_the_last_one_ended_also_after_a_resume(jumped):
     last = jumped.jumps[(jumped.began - STEPS) // RL :]
     assert_close(last[0]["start"], trained(jumped.saved))
@@ -169,10 +171,12 @@ def test_a_jump_starts_where_the_last_one_ended_also_after_a_resume(jumped):
         assert_close(one["after"], other["start"])
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_the_policy_after_its_last_jump(jumped):
     assert_close(trained(jumped.folder / "model"), jumped.jumps[-1]["after"])
 
 
+@pytest.mark.slow
 def test_the_records_say_where_it_jumped(jumped):
     rows = read_lines(jumped.folder / "steps.jsonl")
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
