@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gainrl.analysis.runs import Group
-from gainrl.analysis.speed import FLOPS, SECONDS, TOKENS, Currency, Row
-from gainrl.analysis.statistics import FloatArray, paired_difference, smooth
+from gainrl.analysis.speed import FLOPS, SECONDS, TOKENS, Currency
+from gainrl.analysis.statistics import Interval, paired_difference, smooth
 from gainrl.config import Statistics
 
 
@@ -23,20 +23,18 @@ def equal_metric(currency: Currency) -> str:
     return f"difference_at_equal_{currency.cost}"
 
 
-def equal_rows(
+def equal_differences(
     group: Group,
     method: str,
     baseline: str,
     benchmark: str,
     parameters: int | None,
     config: Statistics,
-) -> Iterator[Row]:
-    """Rows difference_at_equal_<currency>, paired by seed, in shares; none for the baseline.
+) -> Iterator[tuple[str, Interval, str]]:
+    """Metric, difference in shares, paired by seed, and note, in each currency.
 
     Without `parameters` there is none in FLOP.
     """
-    if method == baseline:
-        return
     for currency in (TOKENS, SECONDS, *([FLOPS] if parameters else [])):
         pairs = []
         for one, other in zip(group[method], group[baseline], strict=True):
@@ -50,14 +48,13 @@ def equal_rows(
         found = paired_difference(levels, base, rng, config.resamples, config.confidence)
         spent = format(budgets.mean(), currency.spec)
         note = f"paired by seed, at {spent} {currency.cost} in the mean"
-        numbers = {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
-        yield {"metric": equal_metric(currency), **numbers, "note": note}
+        yield equal_metric(currency), found, note
 
 
 def levels_at_equal_cost(
     one: tuple[ArrayLike, ArrayLike], other: tuple[ArrayLike, ArrayLike], window: int
 ) -> tuple[float, float, float]:
-    """Levels of two runs at the most that both had spent, and what that is.
+    """Levels of two runs at the most that both had spent, on the line between two tests.
 
     Costs are smoothed as accuracies are: a level is a mean over the tests in a window, and what it
     cost is the mean over the same tests. So the window delays neither run, however much faster than
@@ -76,10 +73,5 @@ def levels_at_equal_cost(
     """
     curves = [(smooth(costs, window), smooth(accuracy, window)) for costs, accuracy in (one, other)]
     budget = min(float(costs[-1]) for costs, _ in curves)
-    first, second = (_between(budget, *curve) for curve in curves)
+    first, second = (float(np.interp(budget, *curve)) for curve in curves)
     return first, second, budget
-
-
-def _between(budget: float, costs: FloatArray, levels: FloatArray) -> float:
-    """A curve's level at a budget within its costs, on the line between two tests."""
-    return float(np.interp(budget, costs, levels))

@@ -13,7 +13,7 @@ from gainrl.analysis.aggregate import (
     probability_of_improvement,
     stratified_interval,
 )
-from gainrl.analysis.budget import equal_rows
+from gainrl.analysis.budget import equal_differences
 from gainrl.analysis.runs import Group, Run
 from gainrl.analysis.speed import Row, run_flops, speed_rows
 from gainrl.analysis.statistics import (
@@ -113,13 +113,14 @@ class Summary:
         yield self._mean("final_accuracy", final)
         optimistic = "largest of all tests, chosen on the tests themselves"
         yield self._mean("best_accuracy", [curve.max() for curve in curves], optimistic)
+        parameters = self.facts.parameters.get(group[method][0].model)
+        where = (group, method, self.baseline, benchmark, parameters, self.config)
         if method != self.baseline:
             difference = paired_difference(final, [curve[-1] for curve in base], *self._bootstrap())
             yield _interval("difference_to_baseline", difference, "paired by seed")
-        parameters = self.facts.parameters.get(group[method][0].model)
-        where = (group, method, self.baseline, benchmark, parameters, self.config)
+            for metric, found, note in equal_differences(*where):
+                yield _interval(metric, found, note)
         yield from speed_rows(*where)
-        yield from equal_rows(*where)
 
     def _whole_run(self, runs: list[Run], prepared: Preparation | None) -> Iterator[Row]:
         yield self._mean("rollout_tokens", [run.steps["rollout_tokens"].sum() for run in runs])
