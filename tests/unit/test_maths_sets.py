@@ -13,8 +13,8 @@ import pytest
 from gainrl.config_data import Registered
 from gainrl.data.registry import find
 from gainrl.data.sources import load_splits
-from gainrl.grading._reading import read
-from gainrl.grading._structure import parse
+from gainrl.grading._reading import Leaf, leaf
+from gainrl.grading._structure import parse, unread
 from gainrl.grading._symbols import same_symbols
 from gainrl.grading.maths import ALTERNATIVES, grade, grade_many
 
@@ -139,8 +139,8 @@ def _golds(name: str, split: str, count: int | None = None) -> list[str]:
 
 def _reversed(answer: str) -> str:
     """A list in another order; anything else as it is."""
-    item = parse(answer)
-    if item.kind != "list" or "\\pm" in answer or "where" in answer:
+    item = parse(answer).item
+    if item is None or item.kind != "list" or "\\pm" in answer or "where" in answer:
         return answer
     return ", ".join(part.text for part in reversed(item.parts))
 
@@ -163,10 +163,9 @@ def test_a_gold_answer_in_a_box_is_right(name: str, split: str) -> None:
 @pytest.mark.parametrize(("name", "split"), SETS)
 def test_sympy_agrees_that_a_gold_answer_is_itself(name: str, split: str) -> None:
     """Without the short cuts, on what is not a number: shows how far the library can be trusted."""
-    golds = [g for g in map(_form, _golds(name, split, 400)) if read(g).number is None][:25]
-    latex = [read(gold) for gold in golds]
-    symbols = [a.latex for a in latex if a.text and not a.words]
-    wrong = [gold for gold in symbols if not same_symbols(gold, gold, 0.0)]
+    leaves = [_leaf(gold) for gold in map(_form, _golds(name, split, 400))]
+    symbols = [one.latex for one in leaves if one and one.number is None and not one.words][:25]
+    wrong = [gold for gold in symbols if not same_symbols(f"{gold} ", gold, 0.0)]
     share = 1 - len(wrong) / max(1, len(symbols))
     assert share >= 0.8, f"{name} {split}: {share:.3f} of {len(symbols)}; not {wrong[:5]}"
 
@@ -206,13 +205,20 @@ def test_a_worked_solution_is_right(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "split"), SETS)
 def test_a_perturbed_number_is_wrong(name: str, split: str) -> None:
-    golds = [gold for gold in map(_form, _golds(name, split, 150)) if read(gold).number]
-    assert len(golds) >= 15
-    for gold in golds:
-        number = read(gold).number
-        assert number is not None
+    golds = [(gold, _leaf(gold)) for gold in map(_form, _golds(name, split, 150))]
+    numbers = [(gold, one.number) for gold, one in golds if one and one.number]
+    assert len(numbers) >= 15
+    for gold, number in numbers:
         for other in (number + 1, -number, number * 10):
             assert not grade(f"#### {other}", gold).correct, (gold, other)
+
+
+def _leaf(gold: str) -> Leaf | None:
+    """A gold answer that is one value, and read."""
+    item = parse(gold).item
+    if item is None or item.kind or unread(item, gold=True) is not None:
+        return None
+    return leaf(item.value, gold=True)
 
 
 def _form(gold: str) -> str:

@@ -1,6 +1,7 @@
-r"""Reading answers: the final answer of a response, and one answer as text, unit and exact number.
+r"""One answer: what surrounds its value (a label, a qualifier, a unit, a magnitude), and the number.
 
-Pure text work, in microseconds; the structure of lists and tuples is read in `_structure`.
+An answer is read whole or not at all. What may stand around a value is named here and in `_units`;
+anything else stays part of the value, and is refused by `_expressions` if it means nothing there.
 """
 
 from __future__ import annotations
@@ -8,203 +9,226 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
+
+from gainrl.grading._expressions import NotRead, canonical, is_word
+from gainrl.grading._notation import uniform
+from gainrl.grading._units import unit
 
 LONGEST = 600
 """Answers of more characters are only compared as they stand: the patterns here are quadratic."""
 
-_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
-_STATED = re.compile(r"answer is:?", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s|$)")
+# --- labels --------------------------------------------------------------------------------------
 
-
-def extract(response: str) -> str | None:
-    r"""The final answer of a response, or None.
-
-    The content of the last complete \boxed{...}; without one, the line after the last '####';
-    without that, what follows the last "answer is" up to the end of the sentence. Nothing else
-    counts, so a number that merely stands in the text is no answer.
-    """
-    answer: str | None = None
-    if "\\boxed" in response:
-        answer = _last_box(response)
-    if answer is None and "####" in response:
-        answer = response.rpartition("####")[2].strip().partition("\n")[0]
-    if answer is None:
-        ends = [match.end() for match in _STATED.finditer(response)]
-        if ends:
-            line = response[ends[-1] :].partition("\n")[0]
-            answer = _SENTENCE_END.split(line, maxsplit=1)[0]
-    return (answer.strip(" \t\r\n*") or None) if answer is not None else None
-
-
-def marks_once(response: str) -> bool:
-    r"""Whether a response marks exactly one answer, by #### or by \boxed, for a format reward."""
-    return response.count("####") + response.count("\\boxed") == 1
-
-
-def _last_box(text: str) -> str | None:
-    r"""Content of the complete \boxed{...} that starts last. One pass, whatever the nesting."""
-    opened: list[int | None] = []
-    start, end = -1, -1
-    for match in _BRACE.finditer(text):
-        token = match.group()
-        if token == "}":
-            if opened and (begin := opened.pop()) is not None and begin > start:
-                start, end = begin, match.start()
-        elif token == "{":
-            opened.append(None)
-        elif token.startswith("\\boxed"):
-            opened.append(match.end())
-    return text[start:end] if start >= 0 else None
-
-
-_STYLE = r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox|boldsymbol)"
-_STYLED_LABEL = rf"\(?{_STYLE}\{{[\s~]*\(?(?P<letter>[A-E])\)?[\s~:.]*\\?\s*\}}\)?"
-_SPACE = r"(?:\\[ ,;:!]|\\q?quad|[\s~])*+"
+_L = r"(?P<letter>[A-J])"
 _LABELS = (
-    re.compile(rf"^{_SPACE}{_STYLED_LABEL}{_SPACE}[:;=]?{_SPACE}"),
-    re.compile(rf"^{_SPACE}\((?P<letter>[A-E])\){_SPACE}[:;=]?{_SPACE}"),
-    re.compile(rf"{_SPACE}(?:\\(?:Long)?[Rr]ightarrow)?{_SPACE}{_STYLED_LABEL}$"),
+    re.compile(rf"(?:option|choice|\\text\{{(?:option|choice)\}})\s*\(?{_L}\)?[.:)]?(?P<rest>)", re.I),
+    re.compile(rf"(?:\\text\{{)?\(\s*(?:\\text\{{)?{_L}\}}?\s*\)\}}?[.:;=]?\s*(?P<rest>.*)", re.DOTALL),
+    re.compile(rf"\(?\s*\\text\{{\s*{_L}\s*[.:)]?\s*\}}\s*\)?[:;=.)]?\s*(?P<rest>.*)", re.DOTALL),
+    re.compile(rf"(?:\\text\{{)?{_L}(?:\)\}}?\s*|[.:]\}}?\s+)(?P<rest>[^,]*|.*\\.*)", re.DOTALL),
+    re.compile(rf"(?P<rest>.*?\S)\s*(?:\\(?:Long)?[Rr]ightarrow)?\s*\(\s*{_L}\s*\)", re.DOTALL),
+    re.compile(rf"(?P<rest>.*?\S)\s*(?:\\(?:Long)?[Rr]ightarrow)?\s*\\text\{{\s*\(?{_L}\)?\s*\}}"),
+    re.compile(rf"(?P<rest>.*\\text\{{[^{{}}]*?)\s*\({_L}\)\}}", re.DOTALL),
+    re.compile(rf"\(?{_L}\)?[.:)]?(?P<rest>)"),
 )
-_LETTER = re.compile(r"\(?([A-E])\)?[.:)]?")
-_UNITS = (
-    re.compile(
-        rf"^(?P<value>.*[\d}})]){_SPACE}\\(?:text|mathrm|mbox|textrm)"
-        r"\{[\s~]*(?P<unit>[A-Za-z][A-Za-z .~/]*)\}(?P<power>\^\{?-?\d\}?)?$"
-    ),
-    re.compile(
-        rf"^(?P<value>[-+]?\$?[\d.,]*\d(?:{_SPACE}\\(?:times|cdot){_SPACE}10\^\{{?[-+]?\d+\}}?)?)"
-        r"\s+(?P<unit>[A-Za-z]{2,}(?: [A-Za-z]+)*)(?P<power>)$"
-    ),
-    re.compile(r"^(?P<value>.*\d)\s*\^\{?(?P<unit>(?:\\prime\s*)+)\}?(?P<power>)$"),
-    re.compile(
-        rf"^(?P<value>.*\d){_SPACE}(?:\^\{{?\\circ\}}?|\\degree|°){_SPACE}"
-        r"(?:\\(?:text|mathrm)\{)?\s*(?P<unit>[CFK])\}?(?P<power>)$"
-    ),
+_OPEN_TEXT = re.compile(r"(?:\\text\{)?\s*\(\s*[A-J]\s*\)[^{}]*\}")
+
+
+def split_label(text: str) -> tuple[str | None, str]:
+    r"""'(A) 26' is ('A', '26'); 'E' is ('E', ''); 'f(A)' has no label."""
+    for place, pattern in enumerate(_LABELS):
+        match = pattern.fullmatch(text)
+        if match is None:
+            continue
+        rest = match["rest"].strip()
+        if place in (4, 5) and not re.search(r"[\d})]$|\\text\{[^{}]*\}$|^\\?[a-z]$", rest):
+            continue
+        if rest.count("{") < rest.count("}"):
+            rest = f"\\text{{{rest}"
+        elif rest.count("{") > rest.count("}"):
+            rest += "}"
+        return match["letter"].upper(), rest
+    return None, text
+
+
+# --- qualifiers ----------------------------------------------------------------------------------
+
+_VARIABLES = r"(?:\\?[A-Za-z]\w*(?:_\{?\w+\}?)?)(?:\s*,\s*\\?[A-Za-z](?:_\{?\w+\}?)?)*"
+_SIDE = r"(?:(?!\b(?:and|or|else|otherwise)\b)[^,;])+"
+_CONDITION = rf"{_VARIABLES}\s*(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])|\b(?:is|are)\b){_SIDE}"
+_NOUNS = r"(?:an?|the|any|some|real|rational|complex|arbitrary|positive|negative|natural|nonnegative" \
+    r"|non-negative|nonzero|non-zero|integers?|numbers?|constants?|values?|even|odd|prime|whole|of)"
+_QUALIFIER = re.compile(
+    rf"\(?(?:only|exactly|in total|in all|altogether|total|respectively)\)?"
+    rf"|\(?(?:for|where|with)?\s*(?:all|any|every|each|some)\s+(?:{_NOUNS}\s+)*"
+    rf"(?:{_VARIABLES}|{_NOUNS})\s*(?:(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])){_SIDE})?\)?"
+    rf"|\(?(?:for|at|when|where|with|if|whenever|given|provided(?: that)?)\s+{_CONDITION}\)?"
+    rf"|\(?{_VARIABLES}\s*\\in(?![a-z]){_SIDE}\)?"
+    rf"|\(?(?:{_VARIABLES}\s+)?(?:is|are|for|where|an?)?\s*(?:{_NOUNS}\s*)+(?:{_VARIABLES})?\)?"
+    rf"|(?:because|since|which)\b.*",
+    re.DOTALL | re.IGNORECASE,
 )
-_NOISE = re.compile(
-    r"\\left(?![a-z])|\\right(?![a-z])|\\[,;:! ]|\\q?quad|~|\\?\$|\\?%|"
-    r"\^\{?\\(?:circ|degree)\}?|\\degree|°"
+_OPENER = re.compile(
+    r"(?:\s*,\s*|\s+|(?<=[\d})])|\s*\((?=[^()]*\)$))(?=(?:\\text\{\s*[(,]?\s*)?"
+    r"\(?(?:only|exactly|in\s|altogether|total|respectively|for|all|any|where|with|at|when|if|given"
+    r"|provided|whenever|because|since|which|\\?[A-Za-z]\w*\s*\\in|[a-z]\s+(?:is|are)\b)(?![a-z]))"
 )
-_STYLED = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
-_FRACTION = re.compile(r"\\[dt]frac(?![a-z])")
-_BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
-_SEPARATOR = re.compile(r"(?<=\d)(?:,\s*\\!\s*|\{,\}\s*)(?=\d{3})")
-_SUBSCRIPT = re.compile(r"_\{(\w)\}")
-_PRIME = re.compile(r"(?<=[A-Za-z)])\^(?:\{\s*\\prime\s*\}|\\prime(?![a-zA-Z]))")
-_GROUPS = re.compile(r"[-+]?\\?\$?\d{1,3}(?:,\d{3})+(?:\.\d*)?(?:\\?%)?")
-_WORDS = re.compile(r"[A-Za-z]{3,}(?:[-\s'][A-Za-z]+)*")
+_PREFIX = re.compile(
+    r"(?:\\text\{)?\s*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?|exactly|only|about|approximately"
+    r"|roughly|around|therefore|thus|so)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|=|\\approx(?![a-z])|\\implies"
+    r"|\\Rightarrow(?![a-z])|\\therefore(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+def split_qualifier(text: str) -> tuple[str, str | None]:
+    r"""'n \text{ for all } n' is ('n', 'for all n'); what is behind a reason goes with it."""
+    for match in _OPENER.finditer(text):
+        tail = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text[match.end() :])
+        tail = " ".join(tail.split()).lstrip(", ")
+        value = text[: match.start()].strip()
+        if match.group().strip() == "(":
+            tail = f"({tail}"
+        membership = tail.startswith(("(", "for", "with", "where")) or "," in match.group()
+        if "\\in" in tail and not membership and not tail.startswith(("because", "since", "which")):
+            continue
+        if value and _balanced(value) and _QUALIFIER.fullmatch(tail):
+            return value.rstrip(", "), tail.strip("() ")
+    return text, None
+
+
+def strip_prefix(text: str) -> str:
+    r"""Without "the answer is", '=' or \approx ahead of the value."""
+    while (match := _PREFIX.match(text)) and match.end() < len(text):
+        text = text[match.end() :].strip(" :")
+    return text
+
+
+def _balanced(text: str) -> bool:
+    return all(text.count(a) == text.count(b) for a, b in ("{}", "()")) or "\\in" in text
+
+
+# --- values --------------------------------------------------------------------------------------
+
+_MAGNITUDES = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+    "dozen": 12,
+}  # fmt: skip
+_MAGNITUDE = re.compile(
+    rf"(?P<value>.*\d)\s*(?:\\text\{{)?\s*(?P<word>{'|'.join(_MAGNITUDES)})s?\b\}}?(?P<rest>.*)"
+)
+_MONEY = re.compile(r"(?P<sign>[-+]?)\s*(?:US\s*|CA\s*|A)?(?P<money>\\\$|[€£¥]|USD\s|EUR\s)\s*(?=[-\d.\\(])")
+_UNIT_PLACE = re.compile(
+    r"(?<=[\d})\s!])(?=\\text\{|(?<=[\d})\s])[A-Za-z]|\\%|\^\\circ|\\mu|\\\$|[€£¥]|')|(?<=\\pi)(?=\s*\\text)"
+)
+_GROUPS = re.compile(r"(?<![\d.,{])(\d{1,3}(?:,\d{3})+)(?![\d]|,\d)")
+_BRACES = re.compile(r"\{([^{}\\,;]*)\}")
 _NUMBER = re.compile(
     r"(?P<sign>[-+]?)(?:"
     r"(?P<whole>\d*)\\frac(?:\{(?P<top>-?\d+)\}|(?P<top1>\d))(?:\{(?P<bottom>\d+)\}|(?P<bottom1>\d))"
     r"|(?P<above>\d+)\.?/(?P<below>\d+)"
     r"|(?P<based>\d+)_\{?(?P<base>\d{1,2})\}?"
-    r"|(?P<decimal>\d+\.?\d*|\.\d+)(?:(?:[eE]|(?:\\times|\\cdot)10\^)\{?(?P<power>[-+]?\d{1,3})\}?)?"
+    r"|(?P<decimal>\d+\.?\d*|\.\d+)(?:(?:[eE]|(?:\\times|\\cdot|\*)10\^)\{?(?P<power>[-+]?\d{1,3})\}?)?"
     r"|10\^\{?(?P<ten>[-+]?\d{1,3})\}?"
-    r"|(?P<finite>\d*\.(?P<places>\d*))\\overline\{(?P<period>\d+)\}"
+    r"|(?P<finite>\d*\.(?P<places>\d*))\\(?:overline|dot|bar)(?:\{(?P<period>\d+)\}|(?P<period1>\d))"
     r")"
 )
+_TYPED_MIXED = re.compile(r"([-+]?\d+)\s+(\d+)\s*/\s*(\d+)")
+_WORDS = re.compile(r"(?:\\text\{[^{}\\]*\}|[A-Za-z]+(?:[-' ,]+[A-Za-z]+)*)(?:\s*\\text\{[^{}\\]*\})*")
+_BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer in the forms in which it is compared; `text` is empty where a label is all.
+@dataclass(frozen=True)
+class Leaf:
+    """A value that is no list: a number, words, or an expression that symbols have to compare.
 
-    `latex` has neither label nor unit; `letter` is the label of a choice, `base` a subscript.
+    text: without blanks; value: without unit; unit: canonical, or None; whole: whether the unit may
+    as well be a factor ('10 m').
     """
 
     text: str
-    latex: str
-    letter: str | None
+    value: str
     unit: str | None
     number: Fraction | None
     base: str | None
     words: str | None
+    whole: bool
 
-
-def same_plain(answer: str, gold: str, tolerance: float = 0.0) -> tuple[bool, str] | None:
-    """Compare by text and exact numbers; None where symbols have to decide.
-
-    The second value is what decided, 'text' or 'number'.
-    """
-    ours, theirs = read(answer), read(gold)
-    if ours.letter and theirs.letter and not (ours.text and theirs.text):
-        return ours.letter == theirs.letter, "text"
-    if ours.unit and theirs.unit and ours.unit != theirs.unit:
-        return False, "text"
-    if ours.text and ours.text == theirs.text:
-        return True, "text"
-    if ours.number is not None and theirs.number is not None:
-        same_base = ours.base == theirs.base or None in (ours.base, theirs.base)
-        return same_base and close(ours.number, theirs.number, tolerance), "number"
-    if ours.words or theirs.words:  # symbols would multiply letters: 'stop' would equal 'pots'
-        return ours.words == theirs.words, "text"
-    return None
-
-
-def close(answer: Fraction, gold: Fraction, tolerance: float) -> bool:
-    """Whether two numbers are equal, or at most the gold one times `tolerance` apart."""
-    return answer == gold or abs(answer - gold) <= Fraction(tolerance) * abs(gold)
+    @cached_property
+    def latex(self) -> str:
+        """The value for the library. Raises NotRead."""
+        return canonical(self.value)
 
 
 @lru_cache(maxsize=8192)
-def read(answer: str) -> Answer:
-    """Split an answer into label, value and unit, and read the value as a number if it is one."""
-    latex, letter = _split_label(answer.strip().rstrip(" .\t\n\\"))
-    latex, unit = _split_unit(latex)
-    plain = _plain(latex)
-    if letter is None and (match := _LETTER.fullmatch(plain)):
-        plain, letter = "", match.group(1)
-    number, base = _number(plain)
-    words = _STYLED.sub(r"\1", latex).strip(" .$")
-    is_words = number is None and _WORDS.fullmatch(words) is not None
-    return Answer(
-        text=plain,
-        latex=latex.strip("$ "),
-        letter=letter,
-        unit=unit,
-        number=number,
-        base=base,
-        words=words.casefold() if is_words else None,
-    )
+def leaf(text: str, gold: bool = False) -> Leaf:
+    """Read a value in the notation of `uniform`; of a gold answer any text may be the unit."""
+    text = _GROUPS.sub(lambda match: match[0].replace(",", ""), text.strip())
+    value, name, whole = _split_unit(text, gold)
+    value, factor = _split_magnitude(value)
+    while value.startswith("(") and value.endswith(")") and _closes(value) and "," not in value:
+        value = value[1:-1].strip()
+    number, base = read_number(value)
+    if number is not None:
+        number *= factor
+    elif factor != 1:
+        value = f"{factor} \\cdot ({value})"
+    words = None if number is not None else _words(text)
+    return Leaf(bare(text), value, name, number, base, words, whole)
 
 
-def _split_label(latex: str) -> tuple[str, str | None]:
-    r"""'\textbf{(A)}\ 26' is ('26', 'A'); 'f(A)' has no label."""
-    for pattern in _LABELS:
-        if match := pattern.search(latex):
-            return latex[: match.start()] + latex[match.end() :], match["letter"]
-    return latex, None
+def bare(text: str) -> str:
+    r"""Text that does not depend on blanks, braces and upright letters that mean nothing."""
+    text = re.sub(r"\\text\{\s*([A-Za-z])\s*\}", r"\1", text)
+    text = re.sub(r"(?<=[\^_])\{(\w)\}|(?<=\\frac)\{(\d)\}(?=\{\d\})", r"\1\2", text)
+    return re.sub(r"(?<![A-Za-z\d])\s+|\s+(?![A-Za-z\d])", "", text)
 
 
-def _split_unit(latex: str) -> tuple[str, str | None]:
-    r"""'10 \text{ cm}^2' is ('10', 'cm^2'); '18 dollars' is ('18', 'dollar')."""
-    for pattern in _UNITS:
-        if match := pattern.match(latex):
-            name = re.sub(r"[\s~.]", "", match["unit"]).casefold()
-            name = name[:-1] if len(name) > 2 and name.endswith("s") else name
-            return match["value"], name + re.sub(r"[{}]", "", match["power"] or "")
-    return latex, None
+def _split_unit(text: str, gold: bool) -> tuple[str, str | None, bool]:
+    name = None
+    if (match := _MONEY.match(text)) is not None:
+        name = unit(match["money"].strip())
+        text = match["sign"] + text[match.end() :]
+    if not re.search(r"[A-Za-z%€£¥']", text):
+        return text, name, False
+    for match in _UNIT_PLACE.finditer(text):
+        value, rest = text[: match.start()].strip(), text[match.start() :].strip()
+        magnitude = _MAGNITUDE.match(f"0 {rest}")
+        if magnitude is not None and magnitude["rest"].strip():
+            continue  # '5 million dollars': the unit begins later
+        one = len(rest) == 1 and rest.isalpha()
+        if one and (gold or text[match.start() - 1] != " " or not _is_number(value)):
+            continue
+        found = unit(rest)
+        if found is None and gold and (inside := re.fullmatch(r"\\text\{([A-Za-z .]+)\}", rest)):
+            found = inside[1]
+        if found and value and value[-1] not in "+-*/^_=<>,(" and _ends_value(value, rest):
+            return value, found if name is None else f"{name} {found}", one
+    return text, name, False
 
 
-def _plain(latex: str) -> str:
-    """Text without what does not change its meaning."""
-    text = uniform(latex)
-    text = _FRACTION.sub(r"\\frac", _NOISE.sub("", text))
-    text = _STYLED.sub(r"\1", text)
-    return _BLANK.sub("", text).rstrip(".").replace("−", "-").replace("{-}", "-")
+def _ends_value(value: str, rest: str) -> bool:
+    """Plain words count only behind a number: 'x cm' may be a product."""
+    return rest.startswith("\\") or _is_number(value) or value[-1] in "})!" or value[-3:] == "\\pi"
 
 
-def uniform(latex: str) -> str:
-    """One way to write 1080 ('1,080', '1{,}080'; '1, 080' is a list), x_1 and x' (a prime)."""
-    text = _SEPARATOR.sub("", latex)
-    text = text.replace(",", "") if _GROUPS.fullmatch(text.strip()) else text
-    return _PRIME.sub("'", _SUBSCRIPT.sub(r"_\1", text))
+def _is_number(value: str) -> bool:
+    return read_number(_split_magnitude(_GROUPS.sub(lambda m: m[0].replace(",", ""), value))[0])[0] is not None
 
 
-def _number(plain: str) -> tuple[Fraction | None, str | None]:
-    """A number in plain text, exactly, and its base where it has a subscript."""
+def _split_magnitude(value: str) -> tuple[str, int]:
+    """'2.5 million' is ('2.5', 1000000)."""
+    factor = 1
+    while (match := _MAGNITUDE.fullmatch(value)) is not None and not match["rest"].strip():
+        value, factor = match["value"].strip(), factor * _MAGNITUDES[match["word"]]
+    return value, factor
+
+
+def read_number(value: str) -> tuple[Fraction | None, str | None]:
+    """A number, exactly, and its base where it has a subscript."""
+    if (mixed := _TYPED_MIXED.fullmatch(value)) is not None:
+        value = rf"{mixed[1]}\frac{{{mixed[2]}}}{{{mixed[3]}}}"
+    plain = _BLANK.sub("", value)
     match = _NUMBER.fullmatch(plain) if len(plain) <= LONGEST else None
     if match is None:
         return None, None
@@ -216,11 +240,70 @@ def _number(plain: str) -> tuple[Fraction | None, str | None]:
         return sign * Fraction(part["decimal"]) * Fraction(10) ** int(part["power"] or 0), None
     if part["ten"]:
         return sign * Fraction(10) ** int(part["ten"]), None
-    if part["period"]:
-        nines = 10 ** len(part["places"]) * (10 ** len(part["period"]) - 1)
-        return sign * (Fraction(f"0{part['finite']}0") + Fraction(int(part["period"]), nines)), None
+    if period := part["period"] or part["period1"]:
+        nines = 10 ** len(part["places"]) * (10 ** len(period) - 1)
+        return sign * (Fraction(f"0{part['finite']}0") + Fraction(int(period), nines)), None
     above = int(part["above"] or part["top"] or part["top1"])
     below = int(part["below"] or part["bottom"] or part["bottom1"])
     if below == 0 or (part["whole"] and above < 0):
         return None, None
     return sign * (int(part["whole"] or 0) + Fraction(above, below)), None
+
+
+def _words(text: str) -> str | None:
+    """Folded words; None for what may be an expression."""
+    if _WORDS.fullmatch(text) is None:
+        return None
+    plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
+    runs = re.findall("[A-Za-z]+", plain)
+    upright = "\\text" in text and len(plain.strip()) > 1
+    capitals = len(runs) == 1 and len(plain) > 1 and plain.isupper()
+    if upright or capitals or any(map(is_word, runs)):
+        return " ".join(re.split(r"[\s,.'-]+", plain.strip(" .,"))).casefold()
+    return None
+
+
+def _closes(text: str) -> bool:
+    """Whether the bracket that opens the text closes only at its end."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign in "([") - (sign in ")]")
+        if depth == 0:
+            return place == len(text) - 1
+    return False
+
+
+def close(answer: Fraction, gold: Fraction, tolerance: float) -> bool:
+    """Whether two numbers are equal, or at most the gold one times `tolerance` apart."""
+    return answer == gold or abs(answer - gold) <= Fraction(tolerance) * abs(gold)
+
+
+def same_plain(answer: Leaf, gold: Leaf, tolerance: float) -> tuple[bool, str] | None:
+    """Compare by text and exact numbers; None where symbols have to decide.
+
+    The second value is what decided, 'text' or 'number'.
+    """
+    if answer.text == gold.text:
+        return True, "text"
+    if answer.unit and gold.unit and answer.unit != gold.unit:
+        return False, "text"
+    if answer.number is not None and gold.number is not None:
+        same_base = answer.base == gold.base or None in (answer.base, gold.base)
+        return same_base and any(
+            close(one, gold.number, tolerance) for one in _values(answer, gold)
+        ), "number"
+    if answer.words or gold.words:  # symbols would multiply letters: 'stop' would equal 'pots'
+        return answer.words == gold.words, "text"
+    return None
+
+
+def _values(answer: Leaf, gold: Leaf) -> list[Fraction]:
+    """50% is 50 and 1/2, where only one side says percent."""
+    assert answer.number is not None
+    if answer.unit == gold.unit or "percent" not in (answer.unit, gold.unit):
+        return [answer.number]
+    per = Fraction(1, 100) if answer.unit == "percent" else Fraction(100)
+    return [answer.number, answer.number * per]
+
+
+__all__ = ["LONGEST", "Leaf", "NotRead", "bare", "leaf", "same_plain", "uniform"]

@@ -1,7 +1,7 @@
 r"""The worker process that compares answers as symbols; started and killed by `_workers`.
 
 Run as `python -m gainrl.grading._symbols PARENT SECONDS MEMORY_MB`. One JSON list a line comes on
-standard input (answer, gold answer, tolerance), one JSON object a line goes to standard output:
+standard input (the fields of `_workers.Job`), one JSON object a line goes to standard output:
 first {"ready": true} or {"error": ...}, then {"same": ..., "last": ...} for each line. After a last
 one it ends by itself, before memory that sympy keeps makes comparisons fail.
 
@@ -21,8 +21,9 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from gainrl.grading._reading import read, same_plain
-from gainrl.grading._structure import parse, same_structure
+from gainrl.grading._expressions import NotRead, canonical
+from gainrl.grading._reading import leaf, same_plain
+from gainrl.grading._structure import ORDER, Item, parse, same_structure
 
 DIGITS = 30
 """Values without an exact form are computed to this many digits ..."""
@@ -32,65 +33,86 @@ ROUNDED = 1e-6
 POINTS = 4
 """Expressions are compared at this many points before they are simplified."""
 PARENT_SECONDS = 5
-_REWRITES = (
-    (r"(?<![\w.}])(\d+(?:\.\d+)?)\s*\(", r"\1 \\cdot ("),  # 2(5) would be the mixed number 2 5
-    (r"(\w)!\s*\^", r"(\1!)^"),
-    (r"([A-Za-z])'", r"\1_{prime}"),  # x' would be x
-    (r"\\gamma(?![a-zA-Z_])", r"g_{amma}"),  # it would be Euler's constant
-    (r"_\{?\\odot\}?", r"_{sun}"),
-    (r"\\operatorname\{(\w+)\}", r"\\\1 "),
-    (r"\\(?:mathrm|text)\{e\}", "e"),
-)
-"""What the library does not read, or reads as something else, in a form that it does read."""
 WARM_UP = (("-q+p", "p-q"), (r"\frac{\sqrt{8}}{2}", r"\sqrt{2}"), ("x<1", "x<2"))
 
 
-def equivalent(answer: str, gold: str, tolerance: float) -> bool:
+def equivalent(answer: str, gold: str, tolerance: float, lists: bool = False) -> bool:
     """Whether two answers are the same, leaf by leaf (see `_structure`)."""
 
-    def same(ours: str, theirs: str) -> bool:
-        plain = same_plain(ours, theirs, tolerance)
+    def same(ours: Item, theirs: Item) -> bool:
+        if ours.kind or theirs.kind:
+            return same_sets(ours, theirs)
+        one, other = leaf(ours.value), leaf(theirs.value, True)
+        if ours.name and theirs.name:  # equations of two names
+            return same_symbols(canonical(ours.text), canonical(theirs.text), tolerance)
+        plain = same_plain(one, other, tolerance)
         if plain is not None:
             return plain[0]
-        return same_symbols(read(ours).latex, read(theirs).latex, tolerance)
+        if same_symbols(one.latex, other.latex, tolerance):
+            return True
+        return one.whole and same_symbols(canonical(ours.value), canonical(theirs.value), tolerance)
 
-    return bool(same_structure(parse(answer), parse(gold), same))
+    one, other = parse(answer, lists).item, parse(gold, lists).item
+    return one is not None and other is not None and bool(same_structure(one, other, same))
 
 
 def same_symbols(answer: str, gold: str, tolerance: float) -> bool:
-    """Compare values at points if that can settle it, else by what math_verify says.
-
-    math_verify rounds to six places and to zero below 1e-15, whatever the size of the numbers, and
-    takes equations that it cannot solve for the same.
-    """
-    from math_verify import verify
+    """Compare values at points if that can settle it, else by what is left of their difference."""
+    from sympy import Expr, simplify
     from sympy.core.random import seed
 
     seed(0)  # simplify draws points at random
-    theirs, ours = list(_to_sympy(gold)), list(_to_sympy(answer))
-    if ours and theirs:
-        theirs[0], ours[0] = _with_equal_names(theirs[0], ours[0])
-        close = _close(ours[0], theirs[0], tolerance)
-        if close is not None:
-            return close
-    return verify(theirs, ours, allow_set_relation_comp=True, timeout_seconds=None)
+    if answer == gold:
+        return True
+    theirs, ours = _with_equal_names(_to_sympy(gold), _to_sympy(answer))
+    close = _close(ours, theirs, tolerance)
+    if close is not None:
+        return close
+    if isinstance(ours, Expr) and isinstance(theirs, Expr):
+        return bool(simplify((ours - theirs).doit()) == 0)
+    return bool(ours == theirs)
+
+
+def same_sets(answer: Item, gold: Item) -> bool:
+    """Compare unions, differences and intervals as sets of numbers, lists as finite ones."""
+    equations = "chain" in (answer.kind, gold.kind)
+    if equations or all(ORDER.search(item.text) for item in (answer, gold)):
+        return same_symbols(canonical(answer.text), canonical(gold.text), 0.0)
+    ours, theirs = _to_set(answer), _to_set(gold)
+    return bool(ours == theirs or ours.symmetric_difference(theirs).is_empty)
+
+
+def _to_set(item: Item) -> Any:
+    import sympy
+
+    parts = item.parts
+    if item.kind == "union":
+        return sympy.Union(*map(_to_set, parts))
+    if item.kind == "difference":
+        if not parts[0].kind and "\\mathbb" not in parts[0].text:
+            raise NotRead(item.text)  # a number is no set to take something from
+        return _to_set(parts[0]) - sympy.Union(*map(_to_set, parts[1:]))
+    if item.kind == "list":
+        return sympy.FiniteSet(*(_to_sympy(leaf(part.value).latex) for part in parts))
+    if len(item.kind) == 2 and len(parts) == 2:
+        ends = (_to_sympy(leaf(part.value).latex) for part in parts)
+        return sympy.Interval(*ends, item.kind[0] == "(", item.kind[1] == ")")
+    if match := re.fullmatch(r"\\mathbb\{?([RZNQC])\}?", item.value):
+        sets = sympy.S
+        return {"R": sets.Reals, "Z": sets.Integers, "N": sets.Naturals, "Q": sets.Rationals,
+                "C": sets.Complexes}[match[1]]  # fmt: skip
+    if not_equal := re.fullmatch(r"\\?\w+\s*\\ne(?![a-z])(.+)", item.value):
+        return sympy.S.Reals - sympy.FiniteSet(_to_sympy(canonical(not_equal[1])))
+    return sympy.FiniteSet(_to_sympy(leaf(item.value).latex))
 
 
 @lru_cache(maxsize=256)  # many answers have the same gold answer
-def _to_sympy(latex: str) -> tuple[Any, ...]:
-    """What math_verify reads, and the text; units are off, as they would swallow the m of 6m."""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig
-    from math_verify import parse as to_sympy
+def _to_sympy(latex: str) -> Any:
+    """What the library reads in an expression of `_expressions.canonical`."""
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 
-    for pattern, form in _REWRITES:
-        latex = re.sub(pattern, form, latex)
-    config = LatexExtractionConfig(
-        normalization_config=NormalizationConfig(
-            basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"
-        )
-    )
-    return tuple(to_sympy(f"\\boxed{{{latex}}}", [config], parsing_timeout=None))
+    config = ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False)
+    return latex2sympy(latex, normalization_config=None, conversion_config=config)
 
 
 def _with_equal_names(*values: Any) -> list[Any]:
@@ -226,8 +248,6 @@ def prepare() -> dict[str, Any]:
     try:
         import logging
 
-        import math_verify  # noqa: F401
-
         logging.disable(logging.CRITICAL)
         for answer, gold in WARM_UP:
             equivalent(answer, gold, 0.0)
@@ -236,10 +256,10 @@ def prepare() -> dict[str, Any]:
     return {"ready": True}
 
 
-def safely(answer: str, gold: str, tolerance: float) -> bool:
+def safely(answer: str, gold: str, tolerance: float, lists: bool) -> bool:
     """What cannot be compared is not equivalent."""
     try:
-        return equivalent(answer, gold, tolerance)
+        return equivalent(answer, gold, tolerance, lists)
     except Exception:  # noqa: BLE001 - sympy raises whatever it likes on strange input
         return False
 

@@ -29,11 +29,12 @@ MEMORY_MB = 2048
 
 
 class Job(NamedTuple):
-    """An answer, a gold answer and the relative tolerance."""
+    """An answer, a gold answer, the relative tolerance, and how '8,221' is read."""
 
     answer: str
     gold: str
     tolerance: float
+    lists: bool = False
 
 
 class WorkerError(Exception):

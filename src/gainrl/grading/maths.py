@@ -9,16 +9,20 @@ time and memory (`_workers`).
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from fractions import Fraction
+from functools import partial
 from importlib import metadata
 from itertools import chain
 from queue import SimpleQueue
 
 from gainrl.grading import _workers
-from gainrl.grading._reading import LONGEST, extract, marks_once, read, same_plain
-from gainrl.grading._structure import UNORDERED, parse, same_structure
+from gainrl.grading._finding import find
+from gainrl.grading._notation import uniform
+from gainrl.grading._reading import LONGEST, bare, close, leaf, same_plain
+from gainrl.grading._structure import UNORDERED, Answer, Item, parse, same_structure, unread
 from gainrl.grading._workers import Job, Worker, WorkerError
 from gainrl.grading.grade import Grade
 
@@ -35,7 +39,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-VERSION = "2"
+VERSION = "3"
 """To be raised with every change that may grade an answer differently."""
 
 ALTERNATIVES = " || "
@@ -45,8 +49,8 @@ Verdict = tuple[bool, str]
 
 
 def version() -> str:
-    """The grader's version with that of math_verify, for the record of a run."""
-    return f"maths {VERSION}, math-verify {metadata.version('math-verify')}"
+    """The grader's version with that of its parser, for the record of a run."""
+    return f"maths {VERSION}, latex2sympy2-extended {metadata.version('latex2sympy2_extended')}"
 
 
 def grade(response: str, gold: str, *, tolerance: float = 0.0) -> Grade:
@@ -92,14 +96,27 @@ def grade_many(
     """
     if len(responses) != len(golds):
         raise ValueError(f"{len(responses)} responses, {len(golds)} gold answers")
-    pairs = [(extract(response), gold) for response, gold in zip(responses, golds, strict=True)]
-    found = [_in_process(answer, gold, tolerance) for answer, gold in pairs]
+    answers = [find(response, _is_answer) for response in responses]
+    found = [
+        _in_process(answer.text, gold, tolerance)
+        for answer, gold in zip(answers, golds, strict=True)
+    ]
     jobs = {one: None for one in chain.from_iterable(found) if isinstance(one, Job)}
     known = _by_symbols(list(jobs), workers)
     return [
-        _summary(answer, [known[one] if isinstance(one, Job) else one for one in verdicts])
-        for (answer, _), verdicts in zip(pairs, found, strict=True)
+        _summary(*answer, [known[one] if isinstance(one, Job) else one for one in verdicts])
+        for answer, verdicts in zip(answers, found, strict=True)
     ]
+
+
+def extract(response: str) -> str | None:
+    """The final answer of a response, or None (`_finding`)."""
+    return find(response, _is_answer).text
+
+
+def marks_once(response: str) -> bool:
+    r"""Whether a response marks exactly one answer, by #### or by \boxed, for a format reward."""
+    return response.count("####") + response.count("\\boxed") == 1
 
 
 def canonical(answer: str) -> str:
@@ -109,18 +126,31 @@ def canonical(answer: str) -> str:
     """
     if len(answer) > LONGEST:
         return answer.strip()
-    plain = read(answer)
-    if plain.number is not None:
-        return f"{plain.number}_{plain.base}" if plain.base else str(plain.number)
-    if plain.words or not plain.text:
-        return plain.words or plain.letter or ""
-    item = parse(plain.latex)
-    if not item.parts:
-        return plain.text if item.name is None else canonical(item.value)
-    parts = [canonical(part.text) for part in item.parts]
+    found = parse(answer)
+    return found.letter or "" if found.item is None else _canonical(found.item)
+
+
+def _canonical(item: Item) -> str:
+    if item.kind in ("", "chain"):
+        one = leaf(item.value)
+        if one.number is not None:
+            return f"{one.number}_{one.base}" if one.base else str(one.number)
+        return one.words or bare(item.value)
+    parts = [_canonical(part) for part in item.parts]
     if item.kind in UNORDERED:
         return ", ".join(sorted(parts))
     return item.kind[0] + ", ".join(parts) + item.kind[-1]
+
+
+def _is_answer(line: str) -> bool:
+    """Whether the words behind '####' are an answer and no heading."""
+    if len(line) > LONGEST:
+        return False
+    found = parse(line)
+    if found.item is None or found.item.kind:
+        return True
+    one = leaf(found.item.value)
+    return one.number is not None or (one.words is None and unread(found.item) is None)
 
 
 def _in_process(answer: str | None, gold: str, tolerance: float) -> list[Verdict | Job]:
@@ -141,34 +171,73 @@ def _in_process(answer: str | None, gold: str, tolerance: float) -> list[Verdict
 def _plain(answer: str, gold: str, tolerance: float) -> Verdict | Job:
     if max(len(answer), len(gold)) > LONGEST:
         return False, "too long"
-    plain = same_plain(answer, gold, tolerance)
-    if plain is not None:
-        same, kind = plain
-        return same, f"same {kind}" if same else f"different {kind}"
-    ours, theirs = read(answer).latex, read(gold).latex
-    if "," in ours and _parsed(theirs).parts:
-        ours = ours.replace(",", ", ")  # '8,221' is two numbers where the gold answer is '221,8'
-    decided = same_structure(_parsed(ours), _parsed(theirs), partial(_leaf, tolerance))
+    verdict = _numerals(answer, gold, tolerance) or _compared(answer, gold, tolerance, lists=False)
+    if verdict[0] is False and _GROUPS.search(answer) and "," in gold:
+        return _compared(answer, gold, tolerance, lists=True)  # two numbers and not a thousand
+    return verdict
+
+
+def _numerals(answer: str, gold: str, tolerance: float) -> Verdict | None:
+    """Settles in microseconds what nearly every answer is."""
+    matches = [_NUMERAL.fullmatch(text) for text in (answer, gold)]
+    if None in matches:
+        return None
+    ours, theirs = (Fraction(text.replace(",", "").strip("\\$.")) for text in (answer, gold))
+    same = close(ours, theirs, tolerance)
+    return same, _reason("number", same)
+
+
+_NUMERAL = re.compile(r"\\?\$?(?:[-+]?\d+|[-+]?\d{1,3}(?:,\d{3})+)(?:\.\d+)?\.?")
+_GROUPS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+def _compared(answer: str, gold: str, tolerance: float, lists: bool) -> Verdict | Job:
+    if bare(uniform(answer)) == bare(uniform(gold)):
+        return True, "same text"
+    ours, theirs = parse(answer, lists), parse(gold, lists)
+    if ours.letter and theirs.letter and not (ours.item and theirs.item):
+        return ours.letter == theirs.letter, _reason("text", ours.letter == theirs.letter)
+    if ours.item is None or theirs.item is None:
+        return _letter_and_value(ours, theirs)
+    for item, words in ((ours.item, "not read"), (theirs.item, "gold not read")):
+        if (place := unread(item, item is theirs.item)) is not None:
+            return False, f"{words}: {place}"
+    if not (ours.item.kind or theirs.item.kind or (ours.item.name and theirs.item.name)):
+        plain = same_plain(leaf(ours.item.value), leaf(theirs.item.value, True), tolerance)
+        if plain is not None:
+            return plain[0], _reason(plain[1], plain[0])
+    decided = same_structure(ours.item, theirs.item, partial(_leaf, tolerance))
     if decided is None:
-        return Job(ours, theirs, tolerance)
+        return Job(answer, gold, tolerance, lists)
     return decided, "equivalent" if decided else "not equivalent"
 
 
-def _leaf(tolerance: float, answer: str, gold: str) -> bool | None:
-    plain = same_plain(answer, gold, tolerance)
+def _reason(kind: str, same: bool) -> str:
+    return f"{'same' if same else 'different'} {kind}"
+
+
+def _letter_and_value(ours: Answer, theirs: Answer) -> Verdict:
+    """A label alone against a value: the letter may itself be the value."""
+    letter = ours.letter if ours.item is None else theirs.letter
+    item = ours.item or theirs.item
+    same = item is not None and letter is not None and bare(item.text) == letter
+    return same, _reason("text", same)
+
+
+def _leaf(tolerance: float, answer: Item, gold: Item) -> bool | None:
+    if answer.kind or gold.kind or (answer.name and gold.name):
+        return None
+    plain = same_plain(leaf(answer.value), leaf(gold.value, True), tolerance)
     return plain[0] if plain is not None else None
 
 
-_parsed = lru_cache(maxsize=8192)(parse)
-
-
-def _summary(answer: str | None, verdicts: list[Verdict]) -> Grade:
+def _summary(answer: str | None, rule: str | None, verdicts: list[Verdict]) -> Grade:
     """Right if one form is; else the reason of the last form, or of one that was cut short."""
     for correct, reason in verdicts:
         if correct:
-            return Grade(True, answer, reason)
+            return Grade(True, answer, reason, rule)
     cut = [reason for _, reason in verdicts if reason in ("time limit", "worker failed")]
-    return Grade(False, answer, cut[0] if cut else verdicts[-1][1])
+    return Grade(False, answer, cut[0] if cut else verdicts[-1][1], rule)
 
 
 # --- symbols -------------------------------------------------------------------------------------
