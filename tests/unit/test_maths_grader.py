@@ -115,10 +115,10 @@ def test_extraction_is_linear_in_unclosed_boxes() -> None:
 
 RIGHT = [
     ("18", "18", "same text"),
-    ("18.", "18", "same text"),
+    ("18.", "18", "same number"),
     ("$18", "18", "same number"),
     ("1,080", "1080", "same number"),
-    (r"33,\!800,\!000", "33800000", "same number"),
+    (r"33,\!800,\!000", "33800000", "same text"),
     (r"14{,}238", "14238", "same text"),
     ("25", "025", "same number"),
     ("142.0", "142", "same number"),
@@ -144,7 +144,7 @@ RIGHT = [
     ("9.60", f"8{ALTERNATIVES}9.6", "same number"),
     ("-q + p", "p - q", "equivalent"),
     (r"1/\sqrt{2}", r"\frac{\sqrt{2}}{2}", "equivalent"),
-    ("x=5", "5", "equivalent"),
+    ("x=5", "5", "same text"),
     ("-2, 1", "1,-2", "equivalent"),
     ("(x-1)(x+1)", "x^2-1", "equivalent"),
     ("(1,2)", "1 < x < 2", "equivalent"),  # not symmetric: the gold answer has to come first
@@ -159,7 +159,7 @@ RIGHT = [
     ("(4,5,7), (1,8,19)", "(1,8,19), (4,5,7)", "equivalent"),
     ("1, 2", "(1, 2)", "equivalent"),
     ("x=1, y=2", "y=2, x=1", "equivalent"),
-    ("2", "k=2", "equivalent"),
+    ("2", "k=2", "same text"),
     ("f(x)=1+x", "x+1", "equivalent"),
     ("x = 2 + 3 = 5", "5", "equivalent"),
     (r"x = 2 \text{ or } x = 3", "3, 2", "equivalent"),
@@ -167,7 +167,7 @@ RIGHT = [
     (r"(3, \infty) \cup (-\infty, 2)", r"(-\infty, 2) \cup (3, \infty)", "equivalent"),
     (r"\mathbb{R} \setminus \{1\}", r"(-\infty,1) \cup (1,\infty)", "equivalent"),
     (r"\left( \frac{3}{5}, \frac83 \right]", r"(\frac35,\frac{8}{3}]", "equivalent"),
-    (r"\begin{pmatrix}-1\\2\end{pmatrix}", r"\begin{pmatrix} -1 \\ 2 \end{pmatrix}", "equivalent"),
+    (r"\begin{pmatrix}-1\\2\end{pmatrix}", r"\begin{pmatrix} -1 \\ 2 \end{pmatrix}", "same text"),
     ("(-1, 2)", r"\begin{pmatrix} -1 \\ 2 \end{pmatrix}", "equivalent"),
     ("2x - y + 3 = 0", "y = 2x + 3", "equivalent"),
     ("2x > 3", r"\frac32 < x", "equivalent"),
@@ -185,12 +185,12 @@ WRONG = [
     ("19", "18", "different number"),
     ("-18", "18", "different number"),
     ("0.333", r"\frac{1}{3}", "different number"),
-    ("1 2", "12", "not equivalent"),
+    ("1 2", "12", "not read: 1 2"),
     ("52_9", "52_8", "different number"),
     (r"10\text{ m}", r"10\text{ cm}", "different text"),
     ("stop", "pots", "different text"),
     ("B", "C", "different text"),
-    ("$", "C", "not equivalent"),
+    ("$", "C", "different text"),
     (r"\textbf{(A)}\ 27", r"\textbf{(A)}\ 26", "different number"),
     ("B", r"\textbf{(A)}\ 26", "different text"),
     ("(2,1)", "(1,2)", "not equivalent"),
@@ -316,5 +316,6 @@ def test_loader_and_grader_agree_on_the_separator_of_alternatives() -> None:
 
 def test_the_version_names_the_library_too() -> None:
     assert (
-        maths.version() == f"maths {maths.VERSION}, math-verify {metadata.version('math-verify')}"
+        maths.version()
+        == f"maths {maths.VERSION}, latex2sympy2-extended {metadata.version('latex2sympy2_extended')}"
     )

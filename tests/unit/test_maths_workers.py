@@ -82,7 +82,7 @@ def test_a_comparison_is_cut_short_once(monkeypatch) -> None:
     monkeypatch.setattr(_workers, "SECONDS", 0.3)
     first = grade(ENDLESS, "3")
     begin = time.perf_counter()
-    assert grade(ENDLESS, "3") == first == Grade(False, "9^{9^{9^{9}}}", "time limit")
+    assert grade(ENDLESS, "3") == first == Grade(False, "9^{9^{9^{9}}}", "time limit", "box")
     assert time.perf_counter() - begin < 0.1
 
 
@@ -136,12 +136,12 @@ def test_a_worker_killed_from_outside_is_replaced(caplog) -> None:
 def test_a_worker_that_does_not_start_is_no_exception(monkeypatch, caplog) -> None:
     monkeypatch.setattr(_workers.sys, "executable", "/nonexistent/python")
     with caplog.at_level(logging.WARNING):
-        assert grade(r"\boxed{a+b}", "b+a") == Grade(False, "a+b", "worker failed")
+        assert grade(r"\boxed{a+b}", "b+a") == Grade(False, "a+b", "worker failed", "box")
     assert "/nonexistent/python" in caplog.text
 
 
 def test_a_missing_library_is_named(monkeypatch, caplog, tmp_path) -> None:
-    (tmp_path / "math_verify.py").write_text("raise ImportError('no such library')")
+    (tmp_path / "latex2sympy2_extended.py").write_text("raise ImportError('no such library')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with caplog.at_level(logging.WARNING):
         assert grade(r"\boxed{a+b}", "b+a").reason == "worker failed"

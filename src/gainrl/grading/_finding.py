@@ -48,6 +48,8 @@ def after_thinking(response: str) -> str:
     A template may have opened the part in the prompt, so its end counts without a beginning.
     """
     start, opened = 0, False
+    if "<" not in response and "[" not in response:
+        return response
     for match in _THOUGHT.finditer(response):
         opened = not (match["close"] or match["end"])
         start = match.end()
@@ -113,6 +115,8 @@ def _listed(text: str, boxes: list[tuple[int, int, str]]) -> str:
 def _last_stated(text: str) -> tuple[int, Found]:
     """What follows the last answer phrase, and where it stands."""
     best = (-1, NOTHING)
+    if "answer" not in text.lower():
+        return best
     for match in _PHRASE.finditer(text):
         if answer := _behind(text, match.end()):
             best = match.start(), Found(answer, "phrase")

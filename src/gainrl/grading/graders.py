@@ -39,7 +39,7 @@ class MathsGrader:
 
     @property
     def version(self) -> str:
-        """The grader's own and math-verify's."""
+        """The grader's own and its parser's."""
         tolerance = f", tolerance {self.tolerance}" if self.tolerance else ""
         return f"{maths.version()}{tolerance}"
 

@@ -1,8 +1,8 @@
 r"""Grading of mathematical answers: strings and exact numbers first, symbols only where needed.
 
 Most answers are numbers; those are settled by exact comparison in microseconds. Lists, tuples and
-intervals are taken apart (`_structure`). What is left goes to the library math_verify (LaTeX to
-sympy), which takes milliseconds and may take for ever: it runs in worker processes with limits of
+intervals are taken apart (`_structure`). What is left goes to the library latex2sympy2_extended and
+sympy, which take milliseconds and may take for ever: they run in worker processes with limits of
 time and memory (`_workers`).
 """
 
@@ -56,15 +56,15 @@ def version() -> str:
 def grade(response: str, gold: str, *, tolerance: float = 0.0) -> Grade:
     """Grade a response against the gold answer. Never raises.
 
-    Numbers and fractions are compared exactly (so 0.333 is not 1/3); thousands separators, a
-    trailing .0 or full stop, $, % and degrees do not matter, and neither does a unit that only one
-    of the two has. A multiple-choice label counts where the other side is only a letter. Lists,
-    sets and unions may be in any order, tuples and intervals may not, and brackets of intervals
-    matter. A name before '=' may be left out.
+    An answer is read whole or not at all. Numbers and fractions are compared exactly (so 0.333 is
+    not 1/3); thousands separators, a trailing .0 or full stop and degrees do not matter, and
+    neither does a unit that only one of the two has; 50% is 50 and 1/2. A multiple-choice label
+    counts where the other side is only a letter. Lists, sets and unions may be in any order, tuples
+    and intervals may not, and brackets of intervals matter. A name before '=' may be left out.
 
     The reason is one of: 'no answer', 'same text', 'different text', 'same number', 'different
-    number', 'equivalent', 'not equivalent', 'time limit', 'too long', 'worker failed' (the log
-    says why).
+    number', 'equivalent', 'not equivalent', 'not read: PLACE', 'gold not read: PLACE', 'time
+    limit', 'too long', 'worker failed' (the log says why).
 
     Args:
         response: the model's text.
@@ -182,8 +182,8 @@ def _numerals(answer: str, gold: str, tolerance: float) -> Verdict | None:
     matches = [_NUMERAL.fullmatch(text) for text in (answer, gold)]
     if None in matches:
         return None
-    ours, theirs = (Fraction(text.replace(",", "").strip("\\$.")) for text in (answer, gold))
-    same = close(ours, theirs, tolerance)
+    ours, theirs = (text.replace(",", "").strip("\\$.") for text in (answer, gold))
+    same = ours == theirs or close(Fraction(ours), Fraction(theirs), tolerance)
     return same, _reason("number", same)
 
 
