@@ -184,7 +184,7 @@ def test_no_file_at_all() -> None:
             b'{"a": 1}',
             "a JSON data set is a list of records, not a dict",
         ),
-        ("rows.json", b"[1]", "row 0 is a int, not a record"),
+        ("rows.json", b"[1]", "row 0 (from 0) is a int, not a record"),
         ("rows.json", b"[]", "holds no rows"),
         ("rows.json", b'["\xff"]', "not UTF-8 text (byte 2)"),
         ("rows.jsonl", b'{"question": "q", "answer": "1"}\n{"q', "line 2: not valid JSON"),
@@ -216,13 +216,13 @@ def test_missing_column_names_the_nearest(tmp_path) -> None:
 def test_missing_answer(tmp_path, value) -> None:
     rows = [*ROWS[:3], {"question": "q", "answer": value}]
     path = tmp_path / "rows.json"
-    assert error_of(path, rows) == f"{path}: row 3 has no answer in 'answer'"
+    assert error_of(path, rows) == f"{path}: row 3 (from 0) has no answer in 'answer'"
 
 
 def test_missing_answers_are_counted(tmp_path) -> None:
     rows = [ROWS[0], {"question": "q"}, {"question": "q", "answer": None}]
     assert error_of(tmp_path / "rows.jsonl", rows).endswith(
-        "row 1 has no answer in 'answer' (and 1 more)"
+        "line 2 has no answer in 'answer' (and 1 more)"
     )
 
 
@@ -230,7 +230,7 @@ def test_missing_answers_are_counted(tmp_path) -> None:
 def test_empty_question(tmp_path, value) -> None:
     rows = [*ROWS[:2], {"question": value, "answer": "1"}]
     path = tmp_path / "rows.json"
-    assert error_of(path, rows) == f"{path}: row 2: the question in 'question' is empty"
+    assert error_of(path, rows) == f"{path}: row 2 (from 0): the question in 'question' is empty"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,10 @@ def test_a_cell_of_the_wrong_kind(tmp_path, field, value, message) -> None:
     rows = [{**row, "level": 1} for row in ROWS[:3]]
     rows[1][field] = value
     path = tmp_path / "rows.json"
-    assert error_of(path, rows, fields=Fields(difficulty="level")) == f"{path}: row 1: {message}"
+    assert (
+        error_of(path, rows, fields=Fields(difficulty="level"))
+        == f"{path}: row 1 (from 0): {message}"
+    )
 
 
 @pytest.mark.parametrize(
