@@ -175,7 +175,7 @@ def _frame(records: _Records | None, name: str, split: str) -> pd.DataFrame:
     if records is None:
         return pd.DataFrame({column: pd.Series(dtype=str) for column in PROMPTS.required})
     where, fields = records.where, records.layout.fields
-    paths = {field: getattr(fields, field) for field in _FIELDS if getattr(fields, field)}
+    paths = {field: path for field in _FIELDS if (path := records.layout.column(field))}
     columns: dict[str, list[Any]] = {field: [] for field in paths}
     absent, rows, first, blank, unanswered = set(paths), [], None, "", _Unanswered(records)
     for row, place, record in _kept(records):
@@ -227,9 +227,10 @@ def _read_cell(records: _Records, field: str, place: str, value: Any) -> Any:
         if isinstance(found, str):
             check_text(found)
             return None if is_blank(found) else found
-        return found
+        scale = records.layout.fields.difficulty
+        return scale.hardness(found) if scale and isinstance(found, float) else found
     except ValueError as error:
-        path = getattr(records.layout.fields, field)
+        path = records.layout.column(field)
         what = "" if path == WHOLE else f" '{path}'"
         raise DataError(f"{place}:{what} {error}") from error
 
