@@ -149,6 +149,7 @@ def with_cell(column: str, row: int, value: object) -> pd.DataFrame:
         (with_cell("id", 2, "d/train/0"), "row 2 repeats the id 'd/train/0'"),
         (with_cell("answer", 0, 7), "column 'answer' is not of kind str"),
         (prompts().assign(difficulty="hard"), "column 'difficulty' is not of kind float"),
+        (prompts().assign(difficulty=[1, 2, -math.inf]), "row 2: 'difficulty' is infinite"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -223,10 +224,10 @@ def test_equal_values_give_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_that_json_cannot_name_are_refused_and_nothing_is_written(tmp_path, value):
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(tmp_path / "a.json", {"x": value})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        append_lines(tmp_path / "a.jsonl", [{"x": 1.0}, {"x": value}])
+    with pytest.raises(DataError, match=rf"a\.json: cannot record: 'y\.0\.x' is {value}$"):
+        write_json(tmp_path / "a.json", {"y": [{"x": value}]})
+    with pytest.raises(DataError, match=rf"a\.jsonl: cannot record: 'x' of step 2 is {value}$"):
+        append_lines(tmp_path / "a.jsonl", [{"x": 1.0}, {"step": 2, "x": value}])
     assert list(tmp_path.iterdir()) == []
     assert finite(value) is None
     assert finite(0.5) == 0.5

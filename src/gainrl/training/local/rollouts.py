@@ -17,6 +17,7 @@ from gainrl.curricula.base import (
     Request,
     in_draws,
 )
+from gainrl.errors import ConfigError
 from gainrl.training.local.objective import group_advantages
 from gainrl.training.packing import Packed
 
@@ -199,6 +200,9 @@ def gather(
     Args:
         rollouts: responses a prompt, for policies that leave it to the preset.
         bonus: of rewards; without, a reward is 1 for a right response, else 0.
+
+    Raises:
+        ConfigError: the curriculum draws or keeps nothing.
     """
     policy = in_draws(curriculum, rollouts)
     seen, estimates = _Answers(bonus), None
@@ -208,10 +212,15 @@ def gather(
         into = _Answers(bonus) if apart else seen
         tokens[request.purpose] += into.add(request, respond)
         estimates = into.groups() if apart else None
+    if not seen.found:
+        raise ConfigError("the curriculum drew no prompts")
     found = seen.together()
+    kept = policy.keep(found.groups())
+    if not len(kept):
+        raise ConfigError("the curriculum kept no prompts to train on")
     return replace(
         found,
-        kept=policy.keep(found.groups()),
+        kept=kept,
         estimated=tokens["estimate"],
         free=tokens["free"],
     )
