@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,17 @@ from pydantic import (
     model_validator,
 )
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+
+def _as_file_and_metric(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError(
+            f"{value!r} is no name: letters, digits, '.', '_' and '-', a letter or digit first "
+            "(files, and metrics in MLflow, are called by it)"
+        )
+    return value
+
+
+Name = Annotated[str, Field(max_length=64), AfterValidator(_as_file_and_metric)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

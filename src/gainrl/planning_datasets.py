@@ -18,6 +18,8 @@ def check_datasets(preset: Preset) -> None:
         ConfigError: naming the key and the nearest valid name.
     """
     for name, spec in preset.datasets.items():
+        if name == "average":
+            raise ConfigError("datasets.average: the mean over benchmarks is called so in tables")
         if isinstance(spec, Generated) and spec.task not in generate.TASKS:
             raise ConfigError(
                 f"datasets.{name}.task: unknown task '{spec.task}'"

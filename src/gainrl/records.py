@@ -183,9 +183,10 @@ def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[st
             raise DataError(f"{where}: row {_first(empty)} has no '{column}'")
         if len(frame) and not _KINDS[known[column]](frame[column].dropna()):
             raise DataError(f"{where}: column '{column}' is not of kind {known[column]}")
-        endless = frame[column].isin([math.inf, -math.inf])
-        if known[column] == "float" and endless.any():
-            raise DataError(f"{where}: row {_first(endless)}: '{column}' is infinite")
+        if known[column] == "float":
+            endless = frame[column].isin([math.inf, -math.inf])
+            if endless.any():
+                raise DataError(f"{where}: row {_first(endless)}: '{column}' is infinite")
     if schema.unique:
         repeated = frame[schema.unique].duplicated()
         if repeated.any():
