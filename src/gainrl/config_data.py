@@ -32,7 +32,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _as_text(value: str) -> str:
+    if found := re.search(r"[\ud800-\udfff]", value):
+        code = ord(found.group())
+        raise ValueError(f"has half of a surrogate pair (\\u{code:04x}), which is no text")
+    return value
+
+
 def _with_one_question(value: str) -> str:
+    _as_text(value)
     if value.count("{question}") != 1:
         raise ValueError("must contain {question} exactly once")
     return value
@@ -49,6 +57,17 @@ class Section(BaseModel):
     """Base of every section: unknown keys are errors, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, data: Any) -> Any:
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, str):
+                try:
+                    _as_text(value)
+                except ValueError as error:
+                    raise ValueError(f"'{key}' {error}") from None
+        return data
 
 
 class DifficultyColumn(Section):

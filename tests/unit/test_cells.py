@@ -56,6 +56,8 @@ def message(path: Path, **spec) -> str:
         (Decimal("1E+3"), "1000"),
         (np.float32(0.7), "0.7"),
         (np.float16(0.7), "0.7"),
+        (float(2**53 - 1), "9007199254740991"),
+        (np.float32(2e9), "2000000000"),
         (np.int64(-4), "-4"),
         (np.array([[1.5]]), "1.5"),
         ((["7"],), "7"),
@@ -75,6 +77,11 @@ def test_no_number_is_no_text(value) -> None:
     [
         (float("-inf"), "is -inf, not a finite number"),
         (Decimal("Infinity"), "is Infinity, not a finite number"),
+        (
+            2.0**70,
+            r"is 1.1805916207174113e\+21, a float, which has not all digits of such a number",
+        ),
+        (np.float32(123456789), "is 123456792.0, a float, which has not all .*"),
         (True, "is a bool, not text"),
         (np.bool_(True), "is a bool, not text"),
         (datetime.date(2020, 1, 2), "is a date, not text"),

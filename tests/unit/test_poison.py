@@ -10,7 +10,7 @@ import pytest
 from outcomes import BATCH, outcome, play, setting
 
 from gainrl.curricula import REGISTRY, Setting, base, build
-from gainrl.errors import CheckpointError, ConfigError, DataError
+from gainrl.errors import CheckpointError, ConfigError, DataError, GradingError
 from gainrl.training.local.rollouts import gather
 from gainrl.training.verl.outcomes import outcome_of
 
@@ -199,3 +199,13 @@ def test_a_policy_that_asks_for_nothing(rows, rollouts, kept, said) -> None:
 
     with pytest.raises(ConfigError, match=said):
         gather(Draws(rows, rollouts, kept), BATCH, respond)
+
+
+@pytest.mark.parametrize("lost", ["response", "grade"])
+def test_a_lost_response_or_grade_is_not_another_prompts(lost) -> None:
+    def respond(asked, size):
+        count = len(asked) * size
+        return [[1]] * (count - (lost == "response")), [0.0] * (count - (lost == "grade"))
+
+    with pytest.raises(GradingError, match="4 responses were asked for: [34] came, [34] of them"):
+        gather(Draws([5, 6], 2, [0]), BATCH, respond)

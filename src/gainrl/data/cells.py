@@ -47,13 +47,20 @@ def stripped(value: str) -> str:
     return _EDGES.sub("", value)
 
 
+def _is_rounded(value: float | np.floating[Any], exact: Decimal) -> bool:
+    """Whether a float stands for several whole numbers and does not look like a round one."""
+    kind = np.finfo(type(value))
+    digits = len(exact.normalize().as_tuple().digits)
+    return abs(float(value)) > 2.0 ** (kind.nmant + 1) and digits > kind.precision
+
+
 def written(value: float | Decimal | np.number[Any]) -> str | None:
     """A number as people write it, in full: '142' for 142.0, '0.00001' for 1e-05; None for NaN.
 
     A float is its shortest decimal of its own precision, so 0.1 is '0.1' in every one.
 
     Raises:
-        ValueError: an infinity.
+        ValueError: an infinity; a whole number with more digits than its kind of float keeps.
     """
     exact = Decimal(str(value))
     if exact.is_nan():
@@ -61,6 +68,8 @@ def written(value: float | Decimal | np.number[Any]) -> str | None:
     if exact.is_infinite():
         raise ValueError(f"is {value}, not a finite number")
     plain = format(exact, "f")
+    if isinstance(value, float | np.floating) and _is_rounded(value, exact):
+        raise ValueError(f"is {value}, a float, which has not all digits of such a number")
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
     return "0" if plain == "-0" else plain

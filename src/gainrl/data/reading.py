@@ -224,20 +224,20 @@ def _short_floats(fields: Iterable[Any]) -> list[tuple[str, Any]]:
 
 
 def _shortest(record: dict[str, Any], types: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A record whose float16 and float32 numbers are what was meant: 0.1, not 0.10000000149."""
-    return {**record, **{name: _meant(record[name], kind) for name, kind in types}}
+    """A record whose float16 and float32 numbers are of that kind: 0.1, not 0.10000000149."""
+    return {**record, **{name: _typed(record[name], kind) for name, kind in types}}
 
 
-def _meant(value: Any, kind: Any) -> Any:
+def _typed(value: Any, kind: Any) -> Any:
     import pyarrow as pa
 
     if isinstance(value, float):
         short = {pa.float16(): np.float16, pa.float32(): np.float32}.get(kind)
-        return float(str(short(value))) if short else value
+        return short(value) if short else value
     if isinstance(value, dict) and pa.types.is_struct(kind):
         return _shortest(value, _short_floats(kind))
     if isinstance(value, list) and hasattr(kind, "value_type"):
-        return [_meant(item, kind.value_type) for item in value]
+        return [_typed(item, kind.value_type) for item in value]
     return value
 
 
