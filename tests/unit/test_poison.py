@@ -207,5 +207,5 @@ def test_a_lost_response_or_grade_is_not_another_prompts(lost) -> None:
         count = len(asked) * size
         return [[1]] * (count - (lost == "response")), [0.0] * (count - (lost == "grade"))
 
-    with pytest.raises(GradingError, match="4 responses were asked for: [34] came, [34] of them"):
+    with pytest.raises(GradingError, match=r"4 responses were asked for: [34] came, [34] of them"):
         gather(Draws([5, 6], 2, [0]), BATCH, respond)
