@@ -168,8 +168,8 @@ def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[st
     """Refuse a table that does not fit its schema.
 
     Raises:
-        DataError: a missing or unknown column, an empty required cell, an infinite number or a
-            repeated id; the message names the file, the column and the row.
+        DataError: a missing or unknown column, an empty or infinite required cell or a repeated
+            id; the message names the file, the column and the row.
     """
     known = {**schema.required, **schema.optional}
     for column in schema.required:
@@ -183,7 +183,7 @@ def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[st
             raise DataError(f"{where}: row {_first(empty)} has no '{column}'")
         if len(frame) and not _KINDS[known[column]](frame[column].dropna()):
             raise DataError(f"{where}: column '{column}' is not of kind {known[column]}")
-        if known[column] == "float":
+        if schema.required.get(column) == "float":
             endless = frame[column].isin([math.inf, -math.inf])
             if endless.any():
                 raise DataError(f"{where}: row {_first(endless)}: '{column}' is infinite")

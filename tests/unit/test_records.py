@@ -149,7 +149,6 @@ def with_cell(column: str, row: int, value: object) -> pd.DataFrame:
         (with_cell("id", 2, "d/train/0"), "row 2 repeats the id 'd/train/0'"),
         (with_cell("answer", 0, 7), "column 'answer' is not of kind str"),
         (prompts().assign(difficulty="hard"), "column 'difficulty' is not of kind float"),
-        (prompts().assign(difficulty=[1, 2, -math.inf]), "row 2: 'difficulty' is infinite"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -173,6 +172,14 @@ def test_whole_numbers_are_not_read_from_fractions():
     frame = pd.DataFrame({"rank": [0.0, 1.0], "id": ["a", "b"], "value": [1.0, 2.0]})
     with pytest.raises(DataError, match="column 'rank' is not of kind int"):
         check_table(frame, ORDER, "angle.parquet")
+
+
+def test_a_required_number_is_finite_and_an_optional_one_need_not_be():
+    frame = pd.DataFrame({"id": ["a", "b"], "n_prefix": 1, "n_question": 2, "c_intra": 0.5})
+    frame = frame.assign(c_inter=[0.25, -math.inf], c_released=math.inf)
+    with pytest.raises(DataError, match=r"^scores: row 1: 'c_inter' is infinite$"):
+        check_table(frame, SCORES, "scores")
+    check_table(frame.assign(c_inter=0.25), SCORES, "scores")
 
 
 def test_optional_cells_may_be_empty_and_samples_repeat_ids():
