@@ -85,10 +85,23 @@ class Statistics(Section):
 
 
 class Tracking(Section):
-    """Where MLflow records runs; the environment variable MLFLOW_TRACKING_URI wins over `uri`."""
+    """Where MLflow records runs; the environment variable MLFLOW_TRACKING_URI wins over `uri`.
+
+    experiment: what the names of its experiments begin with; artifacts lie in folders of that name.
+    """
 
     uri: str | None = None
-    experiment: str = "gainrl"
+    experiment: str = Field(default="gainrl", max_length=200)
+
+    @field_validator("experiment")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        parts = value.removeprefix("/").split("/")
+        if any(part.strip() in ("", ".", "..") for part in parts):
+            raise ValueError(f"{value!r} is no path of names")
+        if odd := next((c for c in value if c in "#?%\\" or not c.isprintable()), None):
+            raise ValueError(f"{value!r} has {odd!r}, which an address of artifacts cannot have")
+        return value
 
 
 class Preset(Section):

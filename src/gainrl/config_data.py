@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -9,17 +11,36 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    field_validator,
     model_validator,
 )
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+
+def _as_file_and_metric(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError(
+            f"{value!r} is no name: letters, digits, '.', '_' and '-', a letter or digit first "
+            "(files, and metrics in MLflow, are called by it)"
+        )
+    return value
+
+
+Name = Annotated[str, Field(max_length=64), AfterValidator(_as_file_and_metric)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _as_text(value: str) -> str:
+    if found := re.search(r"[\ud800-\udfff]", value):
+        code = ord(found.group())
+        raise ValueError(f"has half of a surrogate pair (\\u{code:04x}), which is no text")
+    return value
+
+
 def _with_one_question(value: str) -> str:
+    _as_text(value)
     if value.count("{question}") != 1:
         raise ValueError("must contain {question} exactly once")
     return value
@@ -37,6 +58,50 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, data: Any) -> Any:
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, str):
+                try:
+                    _as_text(value)
+                except ValueError as error:
+                    raise ValueError(f"'{key}' {error}") from None
+        return data
+
+
+class DifficultyColumn(Section):
+    """A column of numbers that say how hard a prompt is, and what they mean.
+
+    scale: `difficulty` is higher for harder prompts; `pass_rate`, the share of right answers, is
+    turned round. range: the scale's ends, which need not be there; [0, 1] for a pass rate unless
+    given.
+    """
+
+    column: str
+    scale: Literal["difficulty", "pass_rate"]
+    range: tuple[float, float] = (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _has_ends(self) -> DifficultyColumn:
+        low, high = self.range
+        if self.scale == "difficulty" and "range" not in self.model_fields_set:
+            raise ValueError("a difficulty has no ends of its own: it needs 'range', as in [1, 5]")
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise ValueError(f"range: [{low:g}, {high:g}] is not a lower and a higher number")
+        return self
+
+    def hardness(self, value: float) -> float:
+        """A value as a difficulty within the same range.
+
+        Raises:
+            ValueError: it is outside the range.
+        """
+        low, high = self.range
+        if not low <= value <= high:
+            raise ValueError(f"is {value:g}, outside its range [{low:g}, {high:g}]")
+        return value if self.scale == "difficulty" else low + high - value
+
 
 class Fields(Section):
     """Names of the columns of a foreign data set that hold ours; dots reach into records."""
@@ -44,8 +109,19 @@ class Fields(Section):
     question: str = "question"
     answer: str = "answer"
     solution: str | None = None
-    difficulty: str | None = None
+    difficulty: DifficultyColumn | None = None
     category: str | None = None
+
+    @field_validator("difficulty", mode="before")
+    @classmethod
+    def _says_its_scale(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(
+                f"a name alone does not say which end is hard; write {{column: {value}, scale: "
+                f"pass_rate, range: [0, 1]}} or {{column: {value}, scale: difficulty, range: "
+                "[LOWEST, HIGHEST]}"
+            )
+        return value
 
 
 class DatasetBase(Section):

@@ -16,10 +16,10 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
 
 def _explain(item: Any, root: type[BaseModel]) -> str:
     location = item["loc"]
-    shown = [str(part) for part in location]
+    shown = [str(part) if str(part).isprintable() else repr(part) for part in location]
     if shown[:1] in (["models"], ["datasets"]) and len(shown) > 2:
         del shown[2]  # the union's tag, which the user did not write
-    key = ".".join(shown)
+    key = ".".join(part for part in shown if part != "[key]")  # pydantic's, of a mapping's keys
     if item["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(shown[-1], _fields_at(location[:-1], root))}"
     if item["type"] == "union_tag_invalid":

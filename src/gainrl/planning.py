@@ -23,7 +23,8 @@ from gainrl.config_training import without_unused
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
 from gainrl.layout import RunKey as RunKey
-from gainrl.planning_datasets import check_datasets
+from gainrl.planning_datasets import check_datasets, check_difficulties
+from gainrl.planning_datasets import difficulty_ranges as difficulty_ranges
 from gainrl.planning_datasets import known_rows as known_rows
 from gainrl.planning_policies import check_format, check_on_verl
 from gainrl.planning_policies import feature_kinds as feature_kinds
@@ -40,7 +41,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     Raises:
         ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, a pool
             of a task that has none, or a method that lacks the order or difficulty its curriculum
-            walks, draws several times in a step on verl, or rewards the format of programs.
+            walks, goes by difficulties that a data set lacks, draws several times in a step on
+            verl, or rewards the format of programs.
     """
     preset = load_preset(source)
     check_datasets(preset)
@@ -63,6 +65,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
         if preset.training_for(run.dataset, run.model).backend == "verl":
             check_on_verl(preset.methods[run.method], run)
         check_format(preset, run)
+        check_difficulties(preset, run)
     return preset
 
 

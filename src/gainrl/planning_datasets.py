@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from gainrl.config import Preset
-from gainrl.config_data import Generated, Mix, Registered
+from gainrl.config_data import Files, Generated, Hub, Mix, Registered
 from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
+from gainrl.layout import RunKey
 
 
 def check_datasets(preset: Preset) -> None:
@@ -17,6 +18,8 @@ def check_datasets(preset: Preset) -> None:
         ConfigError: naming the key and the nearest valid name.
     """
     for name, spec in preset.datasets.items():
+        if name == "average":
+            raise ConfigError("datasets.average: the mean over benchmarks is called so in tables")
         if isinstance(spec, Generated) and spec.task not in generate.TASKS:
             raise ConfigError(
                 f"datasets.{name}.task: unknown task '{spec.task}'"
@@ -49,6 +52,41 @@ def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
         if ours != theirs:
             raise ConfigError(
                 f"datasets.{name}.grader: '{ours}', but that of its part '{part}' is '{theirs}'"
+            )
+
+
+def difficulty_ranges(preset: Preset, dataset: str) -> dict[str, tuple[float, float]]:
+    """Ends of the scales of a data set's own difficulties, by its parts (of a mix) that have any.
+
+    The ids of a part's prompts begin with its name.
+    """
+    spec = preset.datasets[dataset]
+    found: dict[str, tuple[float, float]] = {}
+    for name in spec.parts if isinstance(spec, Mix) else (dataset,):
+        part = preset.datasets[name]
+        if isinstance(part, Generated):
+            found[name] = pools.difficulty_range(part)
+        elif isinstance(part, Registered | Files | Hub) and (
+            ends := registry.difficulty_range(part)
+        ):
+            found[name] = ends
+    return found
+
+
+def check_difficulties(preset: Preset, run: RunKey) -> None:
+    """Refuse a method that goes by difficulties of a data set that has none of its own.
+
+    Raises:
+        ConfigError: naming the method and the data set.
+    """
+    if preset.methods[run.method].difficulty != "column":
+        return
+    spec, ranges = preset.datasets[run.dataset], difficulty_ranges(preset, run.dataset)
+    for name in spec.parts if isinstance(spec, Mix) else (run.dataset,):
+        if name not in ranges:
+            raise ConfigError(
+                f"methods.{run.method}.difficulty: data set '{name}' has no column of difficulties "
+                f"(datasets.{name}.fields.difficulty names one); 'measured' needs none"
             )
 
 

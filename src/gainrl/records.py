@@ -168,8 +168,8 @@ def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[st
     """Refuse a table that does not fit its schema.
 
     Raises:
-        DataError: a missing or unknown column, an empty required cell or a repeated id; the
-            message names the file, the column and the row.
+        DataError: a missing or unknown column, an empty or infinite required cell or a repeated
+            id; the message names the file, the column and the row.
     """
     known = {**schema.required, **schema.optional}
     for column in schema.required:
@@ -183,6 +183,10 @@ def check_table(frame: pd.DataFrame, schema: Schema, where: str | os.PathLike[st
             raise DataError(f"{where}: row {_first(empty)} has no '{column}'")
         if len(frame) and not _KINDS[known[column]](frame[column].dropna()):
             raise DataError(f"{where}: column '{column}' is not of kind {known[column]}")
+        if schema.required.get(column) == "float":
+            endless = frame[column].isin([math.inf, -math.inf])
+            if endless.any():
+                raise DataError(f"{where}: row {_first(endless)}: '{column}' is infinite")
     if schema.unique:
         repeated = frame[schema.unique].duplicated()
         if repeated.any():
@@ -274,8 +278,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write JSON atomically, keys sorted, so that equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    """Write JSON atomically, keys sorted, so that equal values give equal bytes.
+
+    Raises:
+        DataError: as `write_text`; or a number is NaN or infinite.
+    """
+    write_text(path, _json(value, path, indent=1))
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -298,8 +306,12 @@ def finite(value: float) -> float | None:
 
 
 def append_lines(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to a JSON-lines file and fsync; a kill can tear only the last line."""
-    text = "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+    """Append rows to a JSON-lines file and fsync; a kill can tear only the last line.
+
+    Raises:
+        DataError: a number is NaN or infinite (nothing is written), or the disk is full.
+    """
+    text = "".join(_json(row, path) for row in rows)
     try:
         with open(path, "ab") as file:
             file.write(text.encode("utf-8"))
@@ -307,6 +319,27 @@ def append_lines(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]
             os.fsync(file.fileno())
     except OSError as error:
         raise DataError(f"{path}: cannot append: {error.strerror}") from error
+
+
+def _json(value: Any, path: str | os.PathLike[str], indent: int | None = None) -> str:
+    """A value as JSON, which has no name for numbers that are NaN or infinite (DataError)."""
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False, indent=indent) + "\n"
+    except ValueError as error:
+        step = value.get("step") if isinstance(value, dict) else None
+        at = "" if step is None else f" of step {step}"
+        key, number = next(_not_finite(value), ("", error))
+        raise DataError(f"{path}: cannot record: '{key}'{at} is {number}") from error
+
+
+def _not_finite(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Dotted keys of numbers that are NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, value
+    elif isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, below in items:
+            yield from _not_finite(below, f"{key}.{name}" if key else str(name))
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

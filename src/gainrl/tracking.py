@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from gainrl.errors import TrackingError
 from gainrl.models.imports import uncollected
 from gainrl.records import read_json, write_json
+from gainrl.tracking_names import legal_name
 
 log = logging.getLogger(__name__)
 URI = "MLFLOW_TRACKING_URI"
@@ -194,7 +195,9 @@ class TrackedRun:
     def _params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:6000]) for key, value in sorted(params.items())]
+        entries = [
+            Param(legal_name(key), str(value)[:6000]) for key, value in sorted(params.items())
+        ]
         for start in range(0, len(entries), 100):
             self.client.log_batch(self.run_id, params=entries[start : start + 100])
 
@@ -209,7 +212,7 @@ class TrackedRun:
                 for key, value in row.items():
                     if key == "step" or not isinstance(value, int | float):
                         continue
-                    name = prefix + key
+                    name = legal_name(prefix + key)
                     if row["step"] not in self._steps(name):
                         points.append(Metric(name, float(value), now, row["step"]))
             for start in range(0, len(points), CHUNK):
@@ -242,7 +245,7 @@ class TrackedRun:
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag (values that vary by attempt belong here, not into params)."""
-        self._guard(lambda: self.client.set_tag(self.run_id, key, value))
+        self._guard(lambda: self.client.set_tag(self.run_id, legal_name(key), value))
 
     def _guard(self, write: Any) -> None:
         if self.failure:

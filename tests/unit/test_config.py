@@ -175,6 +175,15 @@ def test_a_curriculum_parameter_of_a_wrong_value_is_refused(value):
     assert "sigma" in message or "gain" in message
 
 
+@pytest.mark.parametrize("key", ["prompt", "system"])
+def test_half_of_a_surrogate_pair_is_no_text(key):
+    message = error_of(changed("datasets", "chain", key, to="go \udc4d {question}"))
+    said = (
+        rf"config: datasets.chain: '{key}' has half of a surrogate pair (\udc4d), which is no text"
+    )
+    assert message == said
+
+
 @pytest.mark.parametrize(("method", "need"), [("gain", "order"), ("adarft", "difficulty")])
 def test_a_method_that_lacks_what_its_curriculum_walks(method, need):
     message = error_of(changed("methods", method, need, to=None))

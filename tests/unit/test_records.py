@@ -174,6 +174,14 @@ def test_whole_numbers_are_not_read_from_fractions():
         check_table(frame, ORDER, "angle.parquet")
 
 
+def test_a_required_number_is_finite_and_an_optional_one_need_not_be():
+    frame = pd.DataFrame({"id": ["a", "b"], "n_prefix": 1, "n_question": 2, "c_intra": 0.5})
+    frame = frame.assign(c_inter=[0.25, -math.inf], c_released=math.inf)
+    with pytest.raises(DataError, match=r"^scores: row 1: 'c_inter' is infinite$"):
+        check_table(frame, SCORES, "scores")
+    check_table(frame.assign(c_inter=0.25), SCORES, "scores")
+
+
 def test_optional_cells_may_be_empty_and_samples_repeat_ids():
     check_table(prompts().assign(difficulty=[1.0, None, 3.0]), PROMPTS, "here")
     several = {"id": ["a", "a"], "sample": [0, 1], "response": ["", "x"], "correct": [0, 1]}
@@ -223,10 +231,10 @@ def test_equal_values_give_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_that_json_cannot_name_are_refused_and_nothing_is_written(tmp_path, value):
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(tmp_path / "a.json", {"x": value})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        append_lines(tmp_path / "a.jsonl", [{"x": 1.0}, {"x": value}])
+    with pytest.raises(DataError, match=rf"a\.json: cannot record: 'y\.0\.x' is {value}$"):
+        write_json(tmp_path / "a.json", {"y": [{"x": value}]})
+    with pytest.raises(DataError, match=rf"a\.jsonl: cannot record: 'x' of step 2 is {value}$"):
+        append_lines(tmp_path / "a.jsonl", [{"x": 1.0}, {"step": 2, "x": value}])
     assert list(tmp_path.iterdir()) == []
     assert finite(value) is None
     assert finite(0.5) == 0.5

@@ -57,7 +57,9 @@ def test_known_answers_that_are_missing_are_left_out(monkeypatch, tmp_path, capl
     assert "left out 4 rows without an answer: 2, 5, 6, 7" in caplog.text
     rows[8]["answer"] = ""
     write(tmp_path / "math_train.json", rows)
-    with pytest.raises(DataError, match=r"row 2 has no answer in 'answer' \(and 4 more\)"):
+    with pytest.raises(
+        DataError, match=r"row 2 \(from 0\) has no answer in 'answer' \(and 4 more\)"
+    ):
         load(spec, data_dir=tmp_path)
 
 
@@ -108,7 +110,9 @@ def test_some_rows_of_a_source_keep_their_numbers(tmp_path) -> None:
     assert frame["eval"]["id"].tolist() == [f"mine/eval/000{n}" for n in (1, 2, 4)]
     del rows[2]["is_multiple_answer"]
     write(tmp_path / "olympiad_bench.json", rows)
-    with pytest.raises(DataError, match="row 2 has no 'is_multiple_answer', by which rows are"):
+    with pytest.raises(
+        DataError, match=r"row 2 \(from 0\) has no 'is_multiple_answer', by which rows are"
+    ):
         load(Registered(source="registry", name="olympiadbench-single"), data_dir=tmp_path)
 
 

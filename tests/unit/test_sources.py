@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_tables import load, write
 
-from gainrl.config_data import Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config_data import DifficultyColumn, Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.sources import load_splits
 from gainrl.errors import ConfigError, DataError
 
 ROWS = [{"question": f"{n} + 1 = ?", "answer": n + 1, "why": f"#### {n + 1}"} for n in range(40)]
 WITH_SOLUTION = Fields(solution="why")
+LEVEL = DifficultyColumn(column="level", scale="difficulty", range=(1, 5))
 
 
 def from_file(path: Path, rows: list | None = None, **spec) -> dict[str, pd.DataFrame]:
@@ -63,7 +64,7 @@ def test_dots_reach_into_nested_records(tmp_path, suffix) -> None:
         question="extra_info.question",
         answer="reward_model.ground_truth",
         solution="prompt.0.content",
-        difficulty="extra_info.index",
+        difficulty=DifficultyColumn(column="extra_info.index", scale="difficulty", range=(0, 2)),
         category="reward_model.style",
     )
     train = from_file(tmp_path / f"rows.{suffix}", rows, fields=fields)["train"]
@@ -184,7 +185,7 @@ def test_no_file_at_all() -> None:
             b'{"a": 1}',
             "a JSON data set is a list of records, not a dict",
         ),
-        ("rows.json", b"[1]", "row 0 is a int, not a record"),
+        ("rows.json", b"[1]", "row 0 (from 0) is a int, not a record"),
         ("rows.json", b"[]", "holds no rows"),
         ("rows.json", b'["\xff"]', "not UTF-8 text (byte 2)"),
         ("rows.jsonl", b'{"question": "q", "answer": "1"}\n{"q', "line 2: not valid JSON"),
@@ -206,7 +207,8 @@ def test_missing_column_names_the_nearest(tmp_path) -> None:
         f"{path}: no column 'extra_inf.question' for the question; "
         "did you mean 'extra_info.question'?"
     )
-    optional = Fields(question="extra_info.question", difficulty="anser")
+    column = DifficultyColumn(column="anser", scale="pass_rate")
+    optional = Fields(question="extra_info.question", difficulty=column)
     assert "no column 'anser' for the difficulty; did you mean 'answer'?" in error_of(
         path, rows, fields=optional
     )
@@ -216,13 +218,13 @@ def test_missing_column_names_the_nearest(tmp_path) -> None:
 def test_missing_answer(tmp_path, value) -> None:
     rows = [*ROWS[:3], {"question": "q", "answer": value}]
     path = tmp_path / "rows.json"
-    assert error_of(path, rows) == f"{path}: row 3 has no answer in 'answer'"
+    assert error_of(path, rows) == f"{path}: row 3 (from 0) has no answer in 'answer'"
 
 
 def test_missing_answers_are_counted(tmp_path) -> None:
     rows = [ROWS[0], {"question": "q"}, {"question": "q", "answer": None}]
     assert error_of(tmp_path / "rows.jsonl", rows).endswith(
-        "row 1 has no answer in 'answer' (and 1 more)"
+        "line 2 has no answer in 'answer' (and 1 more)"
     )
 
 
@@ -230,7 +232,7 @@ def test_missing_answers_are_counted(tmp_path) -> None:
 def test_empty_question(tmp_path, value) -> None:
     rows = [*ROWS[:2], {"question": value, "answer": "1"}]
     path = tmp_path / "rows.json"
-    assert error_of(path, rows) == f"{path}: row 2: the question in 'question' is empty"
+    assert error_of(path, rows) == f"{path}: row 2 (from 0): the question in 'question' is empty"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,10 @@ def test_a_cell_of_the_wrong_kind(tmp_path, field, value, message) -> None:
     rows = [{**row, "level": 1} for row in ROWS[:3]]
     rows[1][field] = value
     path = tmp_path / "rows.json"
-    assert error_of(path, rows, fields=Fields(difficulty="level")) == f"{path}: row 1: {message}"
+    assert (
+        error_of(path, rows, fields=Fields(difficulty=LEVEL))
+        == f"{path}: row 1 (from 0): {message}"
+    )
 
 
 @pytest.mark.parametrize(

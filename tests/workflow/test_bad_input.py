@@ -74,11 +74,11 @@ def test_in_a_process_of_its_own(place):
     [
         (None, "no such file"),
         ('{"question": "1", "answer": 2}\n{"question": \n', "line 2: not valid JSON"),
-        ('{"question": "1", "answer": 2}\n{"question": "2"}\n', "row 1 has no answer in 'answer'"),
-        ('{"question": "1", "answer": 2}\n{"question": "2", "answer": null}\n', "row 1 has no"),
-        ('{"question": " ", "answer": 2}\n', "row 0: the question in 'question' is empty"),
+        ('{"question": "1", "answer": 2}\n{"question": "2"}\n', "line 2 has no answer in 'answer'"),
+        ('{"question": "1", "answer": 2}\n{"question": "2", "answer": null}\n', "line 2 has no"),
+        ('{"question": " ", "answer": 2}\n', "line 1: the question in 'question' is empty"),
         ('{"problem": "1", "answer": 2}\n', "no column 'question' for the question"),
-        ("[1]\n", "row 0 is a list, not a record"),
+        ("[1]\n", "line 1 is a list, not a record"),
         ("", "holds no rows"),
     ],
 )

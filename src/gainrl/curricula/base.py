@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from gainrl.curricula.checks import guard
 from gainrl.errors import ConfigError, nearest
 
 IntArray = npt.NDArray[np.int64]
@@ -32,7 +33,8 @@ class Outcome:
     rows: rows of the training table; accuracy: mean accuracy of the group, in [0, 1]; signal: C
     under the current model (Eq. 9); advantage: mean absolute advantage; both NaN where the policy
     did not keep a prompt; tokens: rollout tokens; rollouts: responses in the group; mixed: their
-    rewards differ; trained: the group, or a part of it, was part of the update.
+    rewards differ; trained: the group, or a part of it, was part of the update. A policy sees no
+    group without responses, and every number that it sees is one (gainrl.curricula.checks).
     """
 
     rows: IntArray
@@ -105,6 +107,13 @@ class Request:
     rows: IntArray
     rollouts: IntArray
     purpose: Literal["group", "estimate", "free"] = "group"
+
+    def __post_init__(self) -> None:
+        if not len(self.rows):
+            raise ConfigError("the curriculum drew no prompts")
+        if (self.rollouts < 1).any():
+            row = self.rows[int((self.rollouts < 1).argmax())]
+            raise ConfigError(f"the curriculum drew row {row} without a response to it")
 
 
 @dataclass(frozen=True)
@@ -190,11 +199,15 @@ Policy = TypeVar("Policy", bound=type)
 
 
 def register(name: str) -> Callable[[Policy], Policy]:
-    """Class decorator: make a policy available to presets under `name`."""
+    """Class decorator: make a policy available to presets under `name`.
+
+    What its methods are given is checked from then on (gainrl.curricula.checks).
+    """
 
     def add(policy: Policy) -> Policy:
         if name in REGISTRY:
             raise ValueError(f"curriculum '{name}' is registered twice")
+        guard(policy, name)
         REGISTRY[name] = policy
         return policy
 

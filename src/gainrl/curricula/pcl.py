@@ -15,7 +15,6 @@ from gainrl.curricula.base import (
     register,
     restore_generator,
 )
-from gainrl.errors import ConfigError
 
 
 @register("pcl")
@@ -57,20 +56,13 @@ class Pcl:
             raise ValueError("ridge must be above 0")
 
     def start(self, setting: Setting) -> None:
-        """Bind to a training table with features.
-
-        Raises:
-            ConfigError: a feature is not finite.
-        """
+        """Bind to a training table with features."""
         assert setting.features is not None
         self.setting = setting
         self.rng = np.random.default_rng([setting.seed, 17])
         columns = [np.ones(setting.size)]
         for name in sorted(setting.features):
             values = np.asarray(setting.features[name], dtype=np.float64)
-            if not np.isfinite(values).all():
-                row = int(np.isfinite(values).argmin())
-                raise ConfigError(f"curriculum 'pcl': feature '{name}' of row {row} is not finite")
             columns.append((values - values.mean()) / (values.std() or 1.0))
         self.inputs = np.stack(columns, axis=1)
         width = len(columns)

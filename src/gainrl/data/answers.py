@@ -7,14 +7,20 @@ row. Those of programs are in gainrl.data.programs.
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from gainrl.data import programs
+from gainrl.data.cells import opened, stripped, written
 
 ALTERNATIVES = " || "
 """Between forms of one gold answer any of which is right (gainrl.grading.maths reads it)."""
@@ -23,20 +29,24 @@ _BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed\s*([^\s{}$\\.,]+)")
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _INSTRUCTION = re.compile(r"\s*Let's think step by step and output the final answer .*$", re.DOTALL)
+_LISTED = re.compile(r"""\[\s*(['"]).*['"]\s*\]""", re.DOTALL)
+_MARKS = re.compile(r"#{4,}")
+_ESCAPED = re.compile(r"[\x00-\x09\x0b-\x1f]")  # what \frac, \beta and their like turn into
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
 def text(value: Any) -> str | None:
-    """Text without surrounding space; 142.0 as '142'; a list of one as its element."""
-    if isinstance(value, list) and len(value) == 1:
-        return text(value[0])
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """Text without surrounding space; numbers in full (142.0 as '142'); a list of one opened."""
+    value = opened(value)
+    if value is None:
         return None
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    if isinstance(value, str | int | Decimal):
-        return str(value).strip() or None
-    size = f" of {len(value)} values" if isinstance(value, list) else ""
+    if isinstance(value, str):
+        return stripped(value) or None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float | Decimal | np.integer | np.floating):
+        return written(value)
+    size = f" of {len(value)} values" if isinstance(value, list | tuple | np.ndarray) else ""
     raise ValueError(f"is a {type(value).__name__}{size}, not text")
 
 
@@ -72,22 +82,80 @@ def hashes(value: Any) -> str | None:
 def boxed(value: Any) -> str | None:
     r"""What is in the last \boxed{...} of a worked solution; MATH also writes '\boxed 2'."""
     solution = text(value) or ""
-    opened: list[int | None] = []
-    last: tuple[int, str] | None = None
+    if boxes := _boxes(solution):
+        return boxes[-1] or None
+    bare = _BARE_BOX.findall(solution)
+    return bare[-1] if bare else None
+
+
+def _boxes(solution: str) -> list[str]:
+    r"""What is in each complete \boxed{...}, by where it begins."""
+    opening: list[int | None] = []
+    found: list[tuple[int, str]] = []
     for match in _BRACE.finditer(solution):
         token = match.group()
         if token.startswith("\\boxed"):
-            opened.append(match.end())
+            opening.append(match.end())
         elif token == "{":
-            opened.append(None)
-        elif token == "}" and opened:
-            start = opened.pop()
-            if start is not None and (last is None or start > last[0]):
-                last = start, solution[start : match.start()].strip()
-    if last is not None:
-        return last[1] or None
-    bare = _BARE_BOX.findall(solution)
-    return bare[-1] if bare else None
+            opening.append(None)
+        elif token == "}" and opening:
+            start = opening.pop()
+            if start is not None:
+                found.append((start, solution[start : match.start()].strip()))
+    return [content for _, content in sorted(found)]
+
+
+def answer(value: Any) -> str | None:
+    r"""The gold answer of a data set of the user's own: the answer, or a solution that marks it.
+
+    A mark is a last line '#### answer' (GSM8K) or one \boxed{answer}. A list of one text that was
+    written as text (["34"]) is opened, too.
+
+    Raises:
+        ValueError: marks that contradict each other or are not at the end, lists of several.
+    """
+    plain = _unlisted(text(value))
+    if plain is None:
+        return None
+    if marks := _MARKS.findall(plain):
+        last = plain.rpartition("####")[2].strip()
+        if marks != ["####"] or not last or "\n" in last:
+            raise ValueError(
+                "has '####', but not once before the answer at its end; "
+                "give the answer alone, or end with a line '#### answer'"
+            )
+        return hashes(plain)
+    boxes = [content for content in _boxes(plain) if "\\boxed" not in content]
+    if len(set(boxes)) > 1:
+        raise ValueError(f"has {len(boxes)} different boxes; give the answer alone")
+    return boxes[0] or None if boxes else plain
+
+
+def _unlisted(plain: str | None) -> str | None:
+    """The only text of a list of texts in JSON's or Python's notation; other text as it is."""
+    if plain is None or not _LISTED.fullmatch(plain):
+        return plain
+    try:
+        items = _parsed(plain)
+    except (ValueError, SyntaxError):
+        raise ValueError("looks like a list written as text, but is no valid JSON") from None
+    if len(items) != 1:
+        raise ValueError(f"is a list of {len(items)} values written as text, not one answer")
+    if isinstance(items[0], str) and _ESCAPED.search(items[0]):
+        raise ValueError(
+            f"is a list written as text, in which a backslash became part of {items[0]!r}; "
+            "JSON writes a backslash as two"
+        )
+    return text(items[0])
+
+
+def _parsed(plain: str) -> Any:
+    try:
+        return json.loads(plain)
+    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of a backslash that stands for itself
+            return ast.literal_eval(plain)
 
 
 def alternatives(value: Any) -> str | None:
@@ -129,6 +197,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         reader.__name__: reader
         for reader in (
             text,
+            answer,
             number,
             level,
             hashes,

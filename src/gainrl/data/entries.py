@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gainrl.config_data import Fields, GraderName
+from gainrl.config_data import DifficultyColumn, Fields, GraderName
 
 WHOLE = "*"
 """In place of a column's name: the reader gets the whole record; it needs several columns."""
@@ -27,6 +27,11 @@ class Layout:
     solution_as: str = "text"
     difficulty_as: str = "number"
     category_as: str = "text"
+
+    def column(self, field: str) -> str | None:
+        """The column that holds one of our fields, if any does."""
+        found = getattr(self.fields, field)
+        return found.column if isinstance(found, DifficultyColumn) else found
 
     def reader(self, field: str) -> str:
         """The name of the reader of one of our fields."""

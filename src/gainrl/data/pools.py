@@ -74,6 +74,14 @@ def counts(pool: Pool, size: int) -> dict[str, int]:
     return {LIVE: size - int(ends[-1]), **found}
 
 
+def difficulty_range(spec: Generated) -> tuple[int, int]:
+    """The lowest and the highest difficulty that prompts of a data set may have."""
+    low, high = min(spec.levels), max(spec.levels)
+    if spec.pool is None:
+        return low, high
+    return 1 if spec.pool.trivial else low, high + max(LONGER) if spec.pool.long else high
+
+
 def generated_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
     """The tables of `generate_splits`, with the pool of the data set, if any, in the train split.
 

@@ -17,6 +17,7 @@ import numpy as np
 from jinja2 import TemplateError
 from tokenizers import processors
 
+from gainrl.data.cells import is_blank
 from gainrl.errors import DataError, ModelError
 
 PROBE = "gainrl-probe"
@@ -156,7 +157,7 @@ class Renderer:
         if not len(ids):
             raise DataError("no prompts to render")
         for name, question in zip(ids, questions, strict=True):
-            if not question.strip():
+            if is_blank(question):
                 raise DataError(f"prompt '{name}': the question is empty")
         texts = [self._render(question, self.template) for question in questions]
         coded = _code(self.tokenizer, texts)

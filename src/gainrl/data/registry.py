@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from gainrl.config_data import Dataset, Generated, GraderName, Mix, Registered
+from gainrl.config_data import (
+    Dataset,
+    Files,
+    Generated,
+    GraderName,
+    Hub,
+    Mix,
+    Registered,
+)
 from gainrl.data.entries import Entry, Split
 from gainrl.data.registry_code import CODE
 from gainrl.data.registry_maths import MATHS
@@ -48,6 +56,18 @@ def known_rows(spec: Dataset, split: Literal["train", "eval"]) -> int | None:
     if found is None:
         return 0
     return found.rows - found.unanswered - (spec.warmup if split == "train" else 0)
+
+
+def difficulty_range(spec: Registered | Files | Hub) -> tuple[float, float] | None:
+    """Ends of the scale of a data set's own difficulties, None if its train split has none."""
+    if not isinstance(spec, Registered):
+        own = spec.fields.difficulty
+    elif (split := find(spec.name).train) is None:
+        return None
+    else:
+        layout = split.layout if split.local_layout is None else split.local_layout
+        own = layout.fields.difficulty or split.layout.fields.difficulty
+    return own.range if own else None
 
 
 def grader_of(spec: Dataset) -> GraderName:

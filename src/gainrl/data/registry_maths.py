@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gainrl.config_data import Fields
+from gainrl.config_data import DifficultyColumn, Fields
 from gainrl.data.entries import Entry, Equals, HubTable, Layout, Split
+
+_MATH_LEVEL = DifficultyColumn(column="level", scale="difficulty", range=(1, 5))
+_MATH_LEVEL_COPIED = DifficultyColumn(column="difficulty", scale="difficulty", range=(1, 5))
+_CONTEST = DifficultyColumn(column="difficulty", scale="difficulty", range=(1, 7))
 
 _GSM8K_HUB = Layout(
     Fields(question="question", answer="answer", solution="answer"),
@@ -23,14 +27,14 @@ _MATH_500 = Split(
             question="problem",
             answer="answer",
             solution="solution",
-            difficulty="level",
+            difficulty=_MATH_LEVEL,
             category="subject",
         ),
         difficulty_as="level",
     ),
     local="math_eval.json",
     local_layout=Layout(
-        Fields(question="problem", answer="answer", difficulty="difficulty"),
+        Fields(question="problem", answer="answer", difficulty=_MATH_LEVEL_COPIED),
         difficulty_as="level",
     ),
 )
@@ -39,7 +43,7 @@ _AMC_23 = Split(
     hub=HubTable("AI-MO/aimo-validation-amc", "train"),
     layout=Layout(Fields(question="problem", answer="answer")),
     local="amc_eval.json",
-    local_layout=Layout(Fields(question="problem", answer="answer", difficulty="difficulty")),
+    local_layout=Layout(Fields(question="problem", answer="answer", difficulty=_CONTEST)),
 )
 
 _OLYMPIADBENCH = Split(
@@ -115,7 +119,7 @@ MATHS = (
                     question="problem",
                     answer="solution",
                     solution="solution",
-                    difficulty="level",
+                    difficulty=_MATH_LEVEL,
                     category="type",
                 ),
                 answer_as="boxed",
@@ -124,7 +128,10 @@ MATHS = (
             local="math_train.json",
             local_layout=Layout(
                 Fields(
-                    question="problem", answer="answer", difficulty="difficulty", category="type"
+                    question="problem",
+                    answer="answer",
+                    difficulty=_MATH_LEVEL_COPIED,
+                    category="type",
                 ),
                 difficulty_as="level",
             ),
@@ -152,7 +159,7 @@ MATHS = (
                     question="prompt.0.content",
                     answer="reward_model.ground_truth",
                     solution="reward_model.ground_truth",
-                    difficulty="difficulty",
+                    difficulty=_CONTEST,
                 ),
                 question_as="without_instruction",
                 answer_as="boxed",
@@ -183,7 +190,7 @@ MATHS = (
                     question="problem",
                     answer="answer",
                     solution="solution",
-                    difficulty="difficulty",
+                    difficulty=_CONTEST,
                 )
             ),
         ),

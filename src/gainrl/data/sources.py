@@ -17,8 +17,9 @@ import pandas as pd
 
 from gainrl.config_data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
+from gainrl.data.cells import check_text, is_blank
 from gainrl.data.entries import WHOLE, Between, Entry, Equals, HubTable, Layout, Split
-from gainrl.data.reading import read_files, read_hub
+from gainrl.data.reading import Placed, numbered, read_files, read_hub
 from gainrl.data.registry import find, grader_of
 from gainrl.errors import ConfigError, DataError, nearest
 from gainrl.grading.program_tests import decode
@@ -35,10 +36,10 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class _Records:
-    """Rows as the source has them; `where` names the source in errors."""
+    """Rows as the source has them, with their places; `where` names the whole source in errors."""
 
     where: str
-    rows: Iterable[Any]
+    rows: Iterable[Placed]
     layout: Layout
     only: Equals | Between | None = None
     unanswered: int = 0
@@ -96,7 +97,7 @@ def _read(
             _registered(entry, entry.train, data_dir) if train else None,
             _registered(entry, entry.eval, data_dir) if evaluation else None,
         )
-    layout = Layout(spec.fields)
+    layout = Layout(spec.fields, answer_as="text" if grader_of(spec) == "code" else "answer")
     if isinstance(spec, Files):
         if spec.train_file is None and spec.eval_file is None:
             raise ConfigError(f"data set '{name}' names neither train_file nor eval_file")
@@ -174,76 +175,91 @@ def _frame(records: _Records | None, name: str, split: str) -> pd.DataFrame:
     if records is None:
         return pd.DataFrame({column: pd.Series(dtype=str) for column in PROMPTS.required})
     where, fields = records.where, records.layout.fields
-    paths = {field: getattr(fields, field) for field in _FIELDS if getattr(fields, field)}
+    paths = {field: path for field in _FIELDS if (path := records.layout.column(field))}
     columns: dict[str, list[Any]] = {field: [] for field in paths}
-    absent, rows, first = set(paths), [], None
-    for row, record in _kept(records):
+    absent, rows, first, blank, unanswered = set(paths), [], None, "", _Unanswered(records)
+    for row, place, record in _kept(records):
         first = record if first is None else first
+        cells = {field: _lookup(record, path) for field, path in paths.items()}
+        absent -= {field for field, cell in cells.items() if cell is not _MISSING}
+        read = {field: _read_cell(records, field, place, cell) for field, cell in cells.items()}
+        blank = blank or (place if read["question"] is None else "")
+        if read["answer"] is None:
+            unanswered.add(row, place)
+            continue
         rows.append(row)
-        for field, path in paths.items():
-            found = _lookup(record, path)
-            if found is not _MISSING:
-                absent.discard(field)
-            columns[field].append(_read_cell(records, field, row, found))
+        for field, value in read.items():
+            columns[field].append(value)
     if first is None:
         raise DataError(f"{where}: holds no rows{f' with {records.only}' if records.only else ''}")
     for field in paths:
         if field in absent:
             hint = nearest(paths[field], _names(first))
             raise DataError(f"{where}: no column '{paths[field]}' for the {field}{hint}")
-    frame = pd.DataFrame({"id": [f"{name}/{split}/{row:04d}" for row in rows]}, index=rows)
+    if blank:
+        raise DataError(f"{blank}: the question in '{fields.question}' is empty")
+    unanswered.check()
+    frame = pd.DataFrame({"id": [f"{name}/{split}/{row:04d}" for row in rows]})
     for field, values in columns.items():
         kind = float if field == "difficulty" else object
-        frame[field] = pd.Series(values, index=rows, dtype=kind)
-    empty = frame["question"].isna()
-    if empty.any():
-        raise DataError(
-            f"{where}: row {empty.idxmax()}: the question in '{fields.question}' is empty"
-        )
-    return _answered(frame, records)
+        frame[field] = pd.Series(values, dtype=kind)
+    return frame
 
 
-def _kept(records: _Records) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows that are taken, with their numbers in the source."""
-    for row, record in enumerate(records.rows):
+def _kept(records: _Records) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The rows that are taken, with their numbers in the source and their places."""
+    for row, (place, record) in enumerate(records.rows):
         if not isinstance(record, dict):
-            raise DataError(
-                f"{records.where}: row {row} is a {type(record).__name__}, not a record"
-            )
+            raise DataError(f"{place} is a {type(record).__name__}, not a record")
         try:
             if records.only is None or records.only.keeps(record):
-                yield row, record
+                yield row, place, record
         except KeyError as error:
-            raise DataError(
-                f"{records.where}: row {row} has no {error}, by which rows are chosen"
-            ) from error
+            raise DataError(f"{place} has no {error}, by which rows are chosen") from error
 
 
-def _read_cell(records: _Records, field: str, row: int, value: Any) -> Any:
+def _read_cell(records: _Records, field: str, place: str, value: Any) -> Any:
     """A value of the source, passed through the reader of one of our fields."""
     if value is _MISSING:
         return None
     try:
-        return READERS[records.layout.reader(field)](value)
+        found = READERS[records.layout.reader(field)](value)
+        if isinstance(found, str):
+            check_text(found)
+            return None if is_blank(found) else found
+        scale = records.layout.fields.difficulty
+        return scale.hardness(found) if scale and isinstance(found, float) else found
     except ValueError as error:
-        path = getattr(records.layout.fields, field)
+        path = records.layout.column(field)
         what = "" if path == WHOLE else f" '{path}'"
-        raise DataError(f"{records.where}: row {row}:{what} {error}") from error
+        raise DataError(f"{place}:{what} {error}") from error
 
 
-def _answered(frame: pd.DataFrame, records: _Records) -> pd.DataFrame:
-    """Refuse rows without a gold answer, but for the few that the registry knows of."""
-    missing, column = frame["answer"].isna(), records.layout.fields.answer
-    count = int(missing.sum())
-    if count > records.unanswered:
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        raise DataError(
-            f"{records.where}: row {missing.idxmax()} has no answer in '{column}'{more}"
-        )
-    if count:
-        rows = ", ".join(map(str, frame.index[missing]))
-        log.warning("%s: left out %d rows without an answer: %s", records.where, count, rows)
-    return frame[~missing].reset_index(drop=True)
+class _Unanswered:
+    """Rows without a gold answer, which are refused but for the few that the registry knows of."""
+
+    def __init__(self, records: _Records) -> None:
+        self.records = records
+        self.rows: list[int] = []
+        self.first = ""
+
+    def add(self, row: int, place: str) -> None:
+        """Note a row."""
+        self.first = self.first or place
+        self.rows.append(row)
+
+    def check(self) -> None:
+        """Refuse more than are known (DataError); say which were left out."""
+        count = len(self.rows)
+        if count > self.records.unanswered:
+            more = f" (and {count - 1} more)" if count > 1 else ""
+            column = self.records.layout.fields.answer
+            raise DataError(f"{self.first} has no answer in '{column}'{more}")
+        if count:
+            rows = ", ".join(map(str, self.rows))
+            log.warning(
+                "%s: left out %d rows without an answer: %s", self.records.where, count, rows
+            )
 
 
 def _lookup(record: Any, path: str) -> Any:
@@ -347,9 +363,10 @@ def _gym_splits(spec: Gym, name: str) -> Splits:
         raise ConfigError(f"data set '{name}': arguments of task '{spec.task}': {error}") from error
     rows = [problems[index] for index in range(size)]
     where, layout = f"reasoning-gym task '{spec.task}'", Layout(Fields())
-    train = _Records(where, rows[: spec.train], layout) if spec.train else None
+    train = _Records(where, numbered(where, rows[: spec.train]), layout) if spec.train else None
+    held_out = _Records(where, numbered(where, rows[spec.train :]), layout)
     return {
         "train": _frame(train, name, "train"),
-        "eval": _frame(_Records(where, rows[spec.train :], layout), name, "eval"),
+        "eval": _frame(held_out, name, "eval"),
         "warmup": _frame(None, name, "warmup"),
     }

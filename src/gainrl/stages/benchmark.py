@@ -268,8 +268,7 @@ def _track(context: Context, work: Work, score: dict[str, Any]) -> None:
         {**work.head, **test_slice(context.preset, test)},
         tags=tags,
     )
-    numbers = {name.replace("@", "_at_"): value for name, value in score["metrics"].items()}
     others = {key: score[key] for key in ("truncated", "response_length", "without_answer")}
-    run.metrics([{"step": 0, **numbers, **others}])
+    run.metrics([{"step": 0, **score["metrics"], **others}])
     run.artifact(test.folder(context.layout) / "samples.parquet")
     run.finish()

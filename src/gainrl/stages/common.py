@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,13 +93,13 @@ def reward_for(preset: Preset, dataset: str) -> Reward:
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys, without the characters that MLflow refuses in a name."""
+    """Nested mappings as dotted keys."""
     flat: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
             flat.update(flatten(item, f"{prefix}{key}."))
         else:
-            flat[re.sub(r"[^\w. :/-]", "", f"{prefix}{key}")] = item
+            flat[f"{prefix}{key}"] = item
     return flat
 
 

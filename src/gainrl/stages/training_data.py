@@ -73,7 +73,8 @@ def training_data(context: Context, key: RunKey) -> TrainingData:
         difficulty = np.empty(len(ids))
         difficulty[_rows_of(ids, values["id"].tolist(), measured)] = values["difficulty"]
     elif method.difficulty == "column":
-        difficulty = _scaled_column(table, path)
+        ranges = planning.difficulty_ranges(context.preset, key.dataset)
+        difficulty = _scaled_column(table, path, ranges)
     features = _features(context, key, ids)
     data = TrainingData(table, order, difficulty, _categories(table), features)
     if method.selection is None:
@@ -133,13 +134,21 @@ def _categories(table: pd.DataFrame) -> IntArray | None:
     return np.asarray(groups.ngroup(), dtype=np.int64)
 
 
-def _scaled_column(table: pd.DataFrame, path: Path) -> FloatArray:
-    """The data set's own difficulties, scaled linearly to [0, 100]."""
-    if "difficulty" not in table:
-        raise DataError(f"{path}: no column 'difficulty'; use difficulty: measured")
-    values = table["difficulty"].to_numpy(dtype=float)
-    if np.isnan(values).any():
-        row = int(np.isnan(values).argmax())
-        raise DataError(f"{path}: row {row} has no 'difficulty'; use difficulty: measured")
-    spread = values.max() - values.min()
-    return 100 * (values - values.min()) / spread if spread else np.full(len(values), 50.0)
+def _scaled_column(
+    table: pd.DataFrame, path: Path, ranges: Mapping[str, tuple[float, float]]
+) -> FloatArray:
+    """The data set's own difficulties on [0, 100], from the ends of the scale of each part."""
+    found = np.empty(len(table))
+    cells = table.get("difficulty", pd.Series(np.nan, table.index))
+    for row, (name, value) in enumerate(zip(table["id"], cells, strict=True)):
+        part = name.partition("/")[0]
+        if part not in ranges or np.isnan(value):
+            raise DataError(f"{path}: prompt '{name}' has no difficulty; use difficulty: measured")
+        low, high = ranges[part]
+        if not low <= value <= high:
+            raise DataError(
+                f"{path}: the difficulty of prompt '{name}' is {value:g}, "
+                f"not in [{low:g}, {high:g}]"
+            )
+        found[row] = 100 * (value - low) / (high - low) if high > low else 50.0
+    return found

@@ -17,6 +17,7 @@ from gainrl.curricula.base import (
     Request,
     in_draws,
 )
+from gainrl.errors import ConfigError, GradingError
 from gainrl.training.local.objective import group_advantages
 from gainrl.training.packing import Packed
 
@@ -199,6 +200,9 @@ def gather(
     Args:
         rollouts: responses a prompt, for policies that leave it to the preset.
         bonus: of rewards; without, a reward is 1 for a right response, else 0.
+
+    Raises:
+        ConfigError: the curriculum draws or keeps nothing.
     """
     policy = in_draws(curriculum, rollouts)
     seen, estimates = _Answers(bonus), None
@@ -208,10 +212,15 @@ def gather(
         into = _Answers(bonus) if apart else seen
         tokens[request.purpose] += into.add(request, respond)
         estimates = into.groups() if apart else None
+    if not seen.found:
+        raise ConfigError("the curriculum drew no prompts")
     found = seen.together()
+    kept = policy.keep(found.groups())
+    if not len(kept):
+        raise ConfigError("the curriculum kept no prompts to train on")
     return replace(
         found,
-        kept=policy.keep(found.groups()),
+        kept=kept,
         estimated=tokens["estimate"],
         free=tokens["free"],
     )
@@ -225,13 +234,22 @@ class _Answers:
         self.found: dict[int, tuple[list[list[int]], list[float], list[float]]] = {}
 
     def add(self, request: Request, respond: Respond) -> int:
-        """Roll out what is asked for, prompts with equally many rollouts together; its tokens."""
+        """Roll out what is asked for, prompts with equally many rollouts together; its tokens.
+
+        Raises:
+            GradingError: a response or a grade is missing, so whose the others are is not known.
+        """
         tokens = 0
         for row in request.rows.tolist():
             self.found.setdefault(row, ([], [], []))
         for size in np.unique(request.rollouts).tolist():
             rows = request.rows[request.rollouts == size]
             responses, right = respond(rows, size)
+            if not len(responses) == len(right) == len(rows) * size:
+                raise GradingError(
+                    f"{len(rows) * size} responses were asked for: {len(responses)} came, "
+                    f"{len(right)} of them graded"
+                )
             rewards = right
             if self.bonus is not None:
                 rewards = [a + b for a, b in zip(right, self.bonus(responses), strict=True)]

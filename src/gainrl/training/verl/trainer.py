@@ -30,6 +30,7 @@ from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.training.local.objective import explained_variance
 from gainrl.training.verl.engine import FIELD, SECONDS
+from gainrl.training.verl.outcomes import outcome_of
 
 MODE = "gainrl"
 LOSSES = {
@@ -55,6 +56,8 @@ class CurriculumLoader:
     def __next__(self) -> Any:
         began = time.perf_counter()
         self.rows = self.curriculum.next_batch()
+        if not len(self.rows):
+            raise RuntimeError("gainrl: the curriculum drew no prompts")
         self.seconds = time.perf_counter() - began
         return collate_fn([self.dataset[int(row)] for row in self.rows])
 
@@ -172,7 +175,10 @@ class CurriculumTrainer(PPOTrainerSync):
         return batch
 
     def _outcome(self, batch: Any) -> tuple[Outcome, dict[str, float]]:
-        """(B,) outcomes by prompt, in the order in which they were drawn, and the step's record."""
+        """(B,) outcomes by prompt, in the order in which they were drawn, and the step's record.
+
+        Prompts without a response are left out of the outcomes and counted in the record.
+        """
         real = [
             key
             for key, tag in zip(batch.keys, batch.tags, strict=True)
@@ -198,32 +204,26 @@ class CurriculumTrainer(PPOTrainerSync):
         self.signal_seconds = sum(row.item() for row in timed) / self._data_parallel()
         rows = np.array([self.row_of[key.split("_")[0]] for key in real])
         drawn = self.train_dataloader.rows
-        groups = [np.flatnonzero(rows == row) for row in drawn]
-        even = np.array([np.ptp(reward[group]) == 0 for group in groups])
-        outcome = Outcome(
-            rows=drawn,
-            accuracy=np.array([reward[group].mean() for group in groups]),
-            signal=np.array([signal[group].mean() for group in groups]),
-            advantage=np.array([spread[group].mean() for group in groups]),
-            tokens=np.array([tokens[group].sum() for group in groups]),
-            rollouts=np.array([len(group) for group in groups]),
-            mixed=~even,
-            trained=np.ones(len(drawn), dtype=bool),
-        )
-        explained = {}
+        outcome = outcome_of(drawn, rows, reward, signal, spread, tokens)
+        lost = len(drawn) - len(outcome.rows)
+        if lost:
+            print(
+                f"gainrl: {lost} of {len(drawn)} prompts have no response in this step", flush=True
+            )
+        more: dict[str, float] = {"groups_without_responses": lost} if lost else {}
         if self.use_critic:
             values, returns = (torch.cat(data[name].unbind()) for name in ("values", "returns"))
-            explained = {"explained_variance": explained_variance(values, returns)}
+            more["explained_variance"] = explained_variance(values, returns)
         return outcome, {
             "accuracy": float(reward.mean()),
             "reward": float(reward.mean()),
             "signal": float(outcome.signal.mean()),
-            "zero_variance": float(even.mean()),
+            "zero_variance": float((~outcome.mixed).mean()),
             "rollout_tokens": int(tokens.sum()),
             "prompt_tokens": sum(self.job["prompt_lengths"][row] for row in drawn),
             "response_length": float(tokens.mean()),
             "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
-            **explained,
+            **more,
         }
 
     def _data_parallel(self) -> int:
