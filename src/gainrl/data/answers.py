@@ -21,12 +21,8 @@ import numpy as np
 
 from gainrl.data import programs
 from gainrl.data.cells import opened, stripped, written
+from gainrl.grading.maths import ALTERNATIVES, boxes
 
-ALTERNATIVES = " || "
-"""Between forms of one gold answer any of which is right (gainrl.grading.maths reads it)."""
-
-_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
-_BARE_BOX = re.compile(r"\\boxed\s*([^\s{}$\\.,]+)")
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _INSTRUCTION = re.compile(r"\s*Let's think step by step and output the final answer .*$", re.DOTALL)
 _LISTED = re.compile(r"""\[\s*(['"]).*['"]\s*\]""", re.DOTALL)
@@ -81,28 +77,8 @@ def hashes(value: Any) -> str | None:
 
 def boxed(value: Any) -> str | None:
     r"""What is in the last \boxed{...} of a worked solution; MATH also writes '\boxed 2'."""
-    solution = text(value) or ""
-    if boxes := _boxes(solution):
-        return boxes[-1] or None
-    bare = _BARE_BOX.findall(solution)
-    return bare[-1] if bare else None
-
-
-def _boxes(solution: str) -> list[str]:
-    r"""What is in each complete \boxed{...}, by where it begins."""
-    opening: list[int | None] = []
-    found: list[tuple[int, str]] = []
-    for match in _BRACE.finditer(solution):
-        token = match.group()
-        if token.startswith("\\boxed"):
-            opening.append(match.end())
-        elif token == "{":
-            opening.append(None)
-        elif token == "}" and opening:
-            start = opening.pop()
-            if start is not None:
-                found.append((start, solution[start : match.start()].strip()))
-    return [content for _, content in sorted(found)]
+    found = boxes(text(value) or "")
+    return found[-1] or None if found else None
 
 
 def answer(value: Any) -> str | None:
@@ -125,10 +101,10 @@ def answer(value: Any) -> str | None:
                 "give the answer alone, or end with a line '#### answer'"
             )
         return hashes(plain)
-    boxes = [content for content in _boxes(plain) if "\\boxed" not in content]
-    if len(set(boxes)) > 1:
-        raise ValueError(f"has {len(boxes)} different boxes; give the answer alone")
-    return boxes[0] or None if boxes else plain
+    inside = [content for content in boxes(plain) if "\\boxed" not in content]
+    if len(set(inside)) > 1:
+        raise ValueError(f"has {len(inside)} different boxes; give the answer alone")
+    return inside[0] or None if inside else plain
 
 
 def _unlisted(plain: str | None) -> str | None:

@@ -19,17 +19,23 @@ class NotRead(Exception):  # noqa: N818 - not an error: an answer of which a par
 
 _TOKEN = re.compile(
     r"(?P<words>\\text\{[^{}]*\})|(?P<degrees>\^\\circ(?![a-zA-Z]))|(?P<command>\\[A-Za-z]+)"
-    r"|(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)|(?P<letters>[A-Za-z]+)|(?P<blank>\s+)|(?P<sign>\\.|.)",
+    r"|(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)|(?P<letters>[A-Za-z]+)"
+    r"|(?P<blank>\s+)|(?P<sign>\\.|.)",
     re.DOTALL,
 )
-_TRIGONOMETRIC = frozenset("sin cos tan cot sec csc".split())
-_FUNCTIONS = _TRIGONOMETRIC | frozenset(
-    "arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp sqrt".split()
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TRIGONOMETRIC = _names("sin cos tan cot sec csc")
+_FUNCTIONS = _TRIGONOMETRIC | _names(
+    "arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp sqrt"
 )
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon"
-    " phi chi psi omega hbar ell Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
-)
+_GREEK = _names("""alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
+tau upsilon phi chi psi omega hbar ell Gamma Delta Theta Lambda Xi Pi Sigma Upsilon
+Phi Psi Omega""")
 _OPERATORS = {
     "times": r"\times ", "cdot": r"\cdot ", "div": r"\div ", "le": r"\le ", "ge": r"\ge ",
     "ne": r"\ne ", "sum": r"\sum ", "prod": r"\prod ", "int": r"\int ", "lim": r"\lim ",
@@ -37,13 +43,13 @@ _OPERATORS = {
     "frac": r"\frac", "binom": r"\binom", "lfloor": r"\lfloor ", "lceil": r"\lceil ",
 }  # fmt: skip
 _VALUES = {
-    "pi": r"\pi ", "infty": r"\infty ", "emptyset": r"\emptyset ", "rfloor": r"\rfloor ", "rceil": r"\rceil ",
+    "pi": r"\pi ", "infty": r"\infty ", "emptyset": r"\emptyset ", "rfloor": r"\rfloor ",
+    "rceil": r"\rceil ",
 }  # fmt: skip
 _TYPED = _FUNCTIONS | _GREEK | {"pi", "infty"}
 _SPELT = {"infinity": "infty", "inf": "infty", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
-_NO_PRODUCT = frozenset(
-    "not the and or for no yes any all one two six ten of per mod max min gcd lcm non nor but".split()
-)
+_NO_PRODUCT = _names("""not the and or for no yes any all one two six ten of per mod max min gcd
+lcm non nor but""")
 """Runs of letters that are words, though short enough for a product."""
 _MARKED = re.compile(
     r"\\(?P<mark>angle|measuredangle|triangle|overline|overrightarrow|overarc|vec|hat|widehat|bar"
@@ -65,8 +71,12 @@ def braced(text: str) -> str:
     r"""\frac12, \sqrt[3]8, x^-2 and sqrt(2) with the braces that they leave out."""
     text = re.sub(r"(?<![A-Za-z\\])sqrt(?![a-zA-Z])", r"\\sqrt", text)
     text = re.sub(r"\\(frac|binom)\s*(\d|[A-Za-z](?![A-Za-z])|\\pi\b\s*)", r"\\\1{\2}", text)
-    text = re.sub(r"(\\(?:frac|binom)\s*\{(?:[^{}]|\{[^{}]*\})*\})\s*(\d|[A-Za-z]|\\pi\b\s*)", r"\1{\2}", text)
-    text = re.sub(r"(\\sqrt\s*(?:\[[^\]]*\])?)\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)", r"\1{\2}", text)
+    text = re.sub(
+        r"(\\(?:frac|binom)\s*\{(?:[^{}]|\{[^{}]*\})*\})\s*(\d|[A-Za-z]|\\pi\b\s*)", r"\1{\2}", text
+    )
+    text = re.sub(
+        r"(\\sqrt\s*(?:\[[^\]]*\])?)\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)", r"\1{\2}", text
+    )
     text = re.sub(r"(\\sqrt(?:\[[^\]]*\])?)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)", r"\1{\2}", text)
     text = re.sub(r"\^\s*(-?)\s*(\d+|[A-Za-z](?![A-Za-z])|\\(?!circ)[a-zA-Z]+)", r"^{\1\2}", text)
     return re.sub(r"\^\s*\(([^()]*)\)", r"^{(\1)}", text)
@@ -179,7 +189,9 @@ class _Writer:
         if self.last in ("number", "value", "zero") and not power:  # (n-2) 2^n is a product
             self._refuse(self.text[: self.place])
         number, _, ten = text.lower().partition("e")
-        self.out.append(rf"{number} \cdot 10^{{{ten}}} " if ten else rf"\cdot {text} " if power else f"{text} ")
+        self.out.append(
+            rf"{number} \cdot 10^{{{ten}}} " if ten else rf"\cdot {text} " if power else f"{text} "
+        )
         self.last = "number" if float(text) else "zero"
 
     def _letters(self, text: str) -> None:

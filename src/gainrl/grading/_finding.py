@@ -16,7 +16,8 @@ _THOUGHT = re.compile(
     r"|(?P<open>\[THINK\]|<\|begin_of_thought\|>|<\|channel\|>analysis)"
     r"|(?P<end>\[/THINK\]|<\|end_of_thought\|>|<\|channel\|>final(?:<\|message\|>)?)"
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+_FRAME = re.compile(r"\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(
     r"\\boxed\s*(?P<value>[-+]?[\d.]+(?:[,/]?\d+)*|\\[a-zA-Z]+(?:\{[^{}]*\})*\d*|[A-Za-z](?![A-Za-z]))"
 )
@@ -82,28 +83,40 @@ def last_box(text: str) -> str | None:
     None if the last one is cut off: what it would have held is not known, and an earlier one is not
     the answer. One pass, whatever the nesting.
     """
+    found, cut = _boxes(text)
+    last = found[-1][0] if found else -1
+    if cut > last:
+        return None
+    return _listed(text, [box for box in found if box[2]])
+
+
+def boxes(text: str) -> list[str]:
+    r"""What is in each complete \boxed{...} and '\boxed 5', by where it begins."""
+    return [inner for _, _, inner in _boxes(text)[0]]
+
+
+def _boxes(text: str) -> tuple[list[tuple[int, int, str]], int]:
+    """Begin, end and content of the complete boxes, and where the last one that is cut off begins."""
     opened: list[tuple[int, int] | None] = []
-    boxes: list[tuple[int, int, str]] = []
-    for match in _BOX.finditer(text):
+    found: list[tuple[int, int, str]] = []
+    for match in (_BOX if "\\boxed" in text else _FRAME).finditer(text):
         token = match.group()
         if token == "}":
             if opened and (begin := opened.pop()) is not None:
-                inner = text[begin[1] : match.start()].strip(" \t\r\n*")
-                boxes += [(begin[0], match.end(), inner)] if inner else []
+                found.append((begin[0], match.end(), text[begin[1] : match.start()].strip()))
         elif token == "{":
             opened.append(None)
         elif len(token) > 2:
             opened.append((match.start(), match.end()))
-    boxes += [(match.start(), match.end(), match["value"]) for match in _BARE_BOX.finditer(text)]
-    boxes.sort()
-    last = boxes[-1][0] if boxes else -1
-    if any(begin is not None and begin[0] > last for begin in opened):
-        return None
-    return _listed(text, boxes) if boxes else ""
+    bare = [] if found else _BARE_BOX.finditer(text)
+    found += [(match.start(), match.end(), match["value"]) for match in bare]
+    return sorted(found), max((begin[0] for begin in opened if begin), default=-1)
 
 
 def _listed(text: str, boxes: list[tuple[int, int, str]]) -> str:
     """The last box, with those that it is listed with."""
+    if not boxes:
+        return ""
     parts = [boxes[-1][2]]
     for (_, end, inner), (begin, _, _) in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
         if end > begin or not _BETWEEN.fullmatch(text[end:begin]):

@@ -135,7 +135,7 @@ def _unwrapped(text: str) -> str:
     before = None
     while text != before:
         before, text = text, text.strip()
-        text = text if text.endswith("..") else _END.sub("", text)
+        text = text if text.endswith("...") else _END.sub("", text)
         for begin, end in ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("**", "**"), ("`", "`"),
                            ('"', '"'), ("'", "'"), ("*", "*"), ("__", "__")):  # fmt: skip
             inner = text[len(begin) : -len(end)]

@@ -1,4 +1,4 @@
-r"""One answer: what surrounds its value (a label, a qualifier, a unit, a magnitude), and the number.
+r"""One answer: its value, and what surrounds it (a label, a qualifier, a unit, a magnitude).
 
 An answer is read whole or not at all. What may stand around a value is named here and in `_units`;
 anything else stays part of the value, and is refused by `_expressions` if it means nothing there.
@@ -22,8 +22,12 @@ LONGEST = 600
 
 _L = r"(?P<letter>[A-J])"
 _LABELS = (
-    re.compile(rf"(?:option|choice|\\text\{{(?:option|choice)\}})\s*\(?{_L}\)?[.:)]?(?P<rest>)", re.I),
-    re.compile(rf"(?:\\text\{{)?\(\s*(?:\\text\{{)?{_L}\}}?\s*\)\}}?[.:;=]?\s*(?P<rest>.*)", re.DOTALL),
+    re.compile(
+        rf"(?:option|choice|\\text\{{(?:option|choice)\}})\s*\(?{_L}\)?[.:)]?(?P<rest>)", re.I
+    ),
+    re.compile(
+        rf"(?:\\text\{{)?\(\s*(?:\\text\{{)?{_L}\}}?\s*\)\}}?[.:;=]?\s*(?P<rest>.*)", re.DOTALL
+    ),
     re.compile(rf"\(?\s*\\text\{{\s*{_L}\s*[.:)]?\s*\}}\s*\)?[:;=.)]?\s*(?P<rest>.*)", re.DOTALL),
     re.compile(rf"(?:\\text\{{)?{_L}(?:\)\}}?\s*|[.:]\}}?\s+)(?P<rest>[^,]*|.*\\.*)", re.DOTALL),
     re.compile(rf"(?P<rest>.*?\S)\s*(?:\\(?:Long)?[Rr]ightarrow)?\s*\(\s*{_L}\s*\)", re.DOTALL),
@@ -56,8 +60,10 @@ def split_label(text: str) -> tuple[str | None, str]:
 _VARIABLES = r"(?:\\?[A-Za-z]\w*(?:_\{?\w+\}?)?)(?:\s*,\s*\\?[A-Za-z](?:_\{?\w+\}?)?)*"
 _SIDE = r"(?:(?!\b(?:and|or|else|otherwise)\b)[^,;])+"
 _CONDITION = rf"{_VARIABLES}\s*(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])|\b(?:is|are)\b){_SIDE}"
-_NOUNS = r"(?:an?|the|any|some|real|rational|complex|arbitrary|positive|negative|natural|nonnegative" \
+_NOUNS = (
+    r"(?:an?|the|any|some|real|rational|complex|arbitrary|positive|negative|natural|nonnegative"
     r"|non-negative|nonzero|non-zero|integers?|numbers?|constants?|values?|even|odd|prime|whole|of)"
+)
 _QUALIFIER = re.compile(
     rf"\(?(?:only|exactly|in total|in all|altogether|total|respectively)\)?"
     rf"|\(?(?:for|where|with)?\s*(?:all|any|every|each|some)\s+(?:{_NOUNS}\s+)*"
@@ -117,7 +123,9 @@ _MAGNITUDES = {
 _MAGNITUDE = re.compile(
     rf"(?P<value>.*\d)\s*(?:\\text\{{)?\s*(?P<word>{'|'.join(_MAGNITUDES)})s?\b\}}?(?P<rest>.*)"
 )
-_MONEY = re.compile(r"(?P<sign>[-+]?)\s*(?:US\s*|CA\s*|A)?(?P<money>\\\$|[€£¥]|USD\s|EUR\s)\s*(?=[-\d.\\(])")
+_MONEY = re.compile(
+    r"(?P<sign>[-+]?)\s*(?:US\s*|CA\s*|A)?(?P<money>\\\$|[€£¥]|USD\s|EUR\s)\s*(?=[-\d.\\(])"
+)
 _UNIT_PLACE = re.compile(
     r"(?<=[\d})\s!])(?=\\text\{|(?<=[\d})\s])[A-Za-z]|\\%|\^\\circ|\\mu|\\\$|[€£¥]|')|(?<=\\pi)(?=\s*\\text)"
 )
@@ -134,7 +142,9 @@ _NUMBER = re.compile(
     r")"
 )
 _TYPED_MIXED = re.compile(r"([-+]?\d+)\s+(\d+)\s*/\s*(\d+)")
-_WORDS = re.compile(r"(?:\\text\{[^{}\\]*\}|[A-Za-z]+(?:[-' ,]+[A-Za-z]+)*)(?:\s*\\text\{[^{}\\]*\})*")
+_WORDS = re.compile(
+    r"(?:\\text\{[^{}\\]*\}|[A-Za-z]+(?:[-' ,]+[A-Za-z]+)*)(?:\s*\\text\{[^{}\\]*\})*"
+)
 _BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
@@ -213,7 +223,10 @@ def _ends_value(value: str, rest: str) -> bool:
 
 
 def _is_number(value: str) -> bool:
-    return read_number(_split_magnitude(_GROUPS.sub(lambda m: m[0].replace(",", ""), value))[0])[0] is not None
+    return (
+        read_number(_split_magnitude(_GROUPS.sub(lambda m: m[0].replace(",", ""), value))[0])[0]
+        is not None
+    )
 
 
 def _split_magnitude(value: str) -> tuple[str, int]:

@@ -312,8 +312,10 @@ def _split(text: str, separators: str, thousands: bool = False) -> list[str]:
         token = match.group()
         depth += _step(match)
         at = token in separators if len(token) == 1 else token == separators
-        if depth == 0 and at and not (
-            thousands and token == "," and _thousands(text, match.start())
+        if (
+            depth == 0
+            and at
+            and not (thousands and token == "," and _thousands(text, match.start()))
         ):
             pieces.append(text[start : match.start()])
             start = match.end()

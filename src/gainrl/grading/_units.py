@@ -12,7 +12,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_SI = "m g s L l J W V A N Pa Hz eV cal mol K B bit bar Wh T F C pc Sv".split()
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SI = _names("m g s L l J W V A N Pa Hz eV cal mol K B bit bar Wh T F C pc Sv")
 _LONG = {
     "meter": "m", "metre": "m", "gram": "g", "gramme": "g", "second": "s", "liter": "L",
     "litre": "L", "joule": "J", "watt": "W", "volt": "V", "ampere": "A", "amp": "A", "newton": "N",
@@ -29,13 +34,12 @@ gbp £|yen ¥|rupee rs|degree deg ^\\circ °|radian rad|percent \\%|mph=mile/hou
 kmh=km/hour|gallon gal|quart qt|pint pt|cup|acre|hectare ha|ton tonne|knot|unit|point|person people
 child children|man men|woman women|foot|fish|sheep|deer|mouse mice|arcminute '|arcsecond ''|tooth teeth|atm|psi|rpm|dB
 am a.m.|pm p.m.|angstrom|celsius|fahrenheit|teaspoon tsp|tablespoon tbsp|hp|amu|mpg|credit"""
-_NUMBER_WORDS = frozenset(
-    "half halves third quarter fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-    " hundredth thousandth one two three four five six seven eight nine ten eleven twelve hundred"
-    " thousand million billion trillion dozen pair score gross time plus minus squared cubed power"
-    " root factorial double triple twice percentage more less fewer other other whole square cube"
-    " rest not none only exactly about infinity negative mod modulo base cos sin log".split()
-)
+_NUMBER_WORDS = _names("""half halves third quarter fourth fifth sixth seventh eighth ninth tenth eleventh
+twelfth hundredth thousandth one two three four five six seven eight nine ten eleven
+twelve hundred thousand million billion trillion dozen pair score gross time plus
+minus squared cubed power root factorial double triple twice percentage more less
+fewer other other whole square cube rest not none only exactly about infinity
+negative mod modulo base cos sin log""")
 _TOKEN = re.compile(
     r"\s*(?:(?P<circ>\^\\circ)\s*(?P<scale>[CFK](?![A-Za-z]))?|(?P<word>\\?[A-Za-z]+(?:\.[A-Za-z]\.)?"
     r"|\\[$%]|[€£¥°]|in\.|'{1,2})|(?P<power>\^\s*\{?\s*(?P<n>-?\d)\s*\}?|[23](?!\d))"
@@ -98,7 +102,12 @@ def unit(text: str) -> str | None:
 
 def _name(word: str, joined: bool) -> str | None:
     """The canonical name of a unit or noun; behind a joining word any noun is one."""
-    for one in (word, word.lower(), word.lower().removesuffix("s"), word.lower().removesuffix("es")):
+    for one in (
+        word,
+        word.lower(),
+        word.lower().removesuffix("s"),
+        word.lower().removesuffix("es"),
+    ):
         if one in _NAMES and (len(one) > 1 or one == word):
             return _NAMES[one]
     lower = word.lower()

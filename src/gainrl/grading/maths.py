@@ -19,7 +19,7 @@ from itertools import chain
 from queue import SimpleQueue
 
 from gainrl.grading import _workers
-from gainrl.grading._finding import find
+from gainrl.grading._finding import boxes, find
 from gainrl.grading._notation import uniform
 from gainrl.grading._reading import LONGEST, bare, close, leaf, same_plain
 from gainrl.grading._structure import UNORDERED, Answer, Item, parse, same_structure, unread
@@ -29,6 +29,7 @@ from gainrl.grading.grade import Grade
 __all__ = [
     "ALTERNATIVES",
     "VERSION",
+    "boxes",
     "canonical",
     "extract",
     "grade",
