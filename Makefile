@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders bench-curricula clean
+.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders bench-curricula bench-architectures clean
 
 run: setup
 	snakemake --configfile $(PRESET) --quiet rules
@@ -68,6 +68,10 @@ bench-graders: setup
 # next_batch and observe of every policy: milliseconds and memory, up to ten million prompts.
 bench-curricula: setup
 	$(BIN)/python benchmarks/curricula.py
+
+# Tiny models of every type, beside a naive reference: how each is scored, trained and decoded.
+bench-architectures: setup
+	$(BIN)/python benchmarks/architectures.py
 
 clean:
 	rm -rf results .snakemake

@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralConfig
 from transformers.cache_utils import DynamicLayer
 
-from gainrl.models import sampling as sampled
+from gainrl.models import stepping
 from gainrl.models.decoding import ATTENTION, ROOM, RoomyLayer, fast_decoding, roomy_cache
 from gainrl.models.sampling import Sampling, generate
 
@@ -43,8 +43,8 @@ def test_the_same_tokens_as_with_transformers_own_cache(key_heads, monkeypatch):
     model = llama(key_heads)
     end = sample(model, 30, end=-1)[0][20]
     ours = sample(model, ROOM + 40, end)
-    monkeypatch.setattr(sampled, "roomy_cache", lambda config: DynamicCache(config=config))
-    monkeypatch.setattr(sampled, "fast_decoding", lambda model: nullcontext())
+    monkeypatch.setattr(stepping, "roomy_cache", lambda config: DynamicCache(config=config))
+    monkeypatch.setattr(stepping, "fast_decoding", lambda model: nullcontext())
     assert sample(model, ROOM + 40, end) == ours
     assert max(map(len, ours)) == ROOM + 40  # the buffers grew
     assert min(map(len, ours)) < ROOM  # and rows left on the way

@@ -15,8 +15,8 @@ from gainrl.training.forced import (
     divergences,
     forced_log_probabilities,
     packed_responses,
-    target_logits,
 )
+from gainrl.training.packing import target_logits
 
 PAD, VOCABULARY = 0, 60
 ENDS = frozenset({1, *range(40, 50)})  # so that answers of random models differ in length

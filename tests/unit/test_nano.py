@@ -112,7 +112,7 @@ def test_packed_log_probabilities_equal_those_of_separate_sequences(tokenizer, m
     with torch.no_grad():
         packed = pack(split_rows(trunk, branches, 128), 0)
         assert 1 < len(packed.rows) < len(branches)
-        together, entropy, _ = log_probabilities(model, packed)
+        together, entropy = log_probabilities(model, packed)
         for branch in branches:
             ids = torch.tensor([[*trunk, *branch.tokens]])
             scores = torch.log_softmax(model(ids).logits[0, :-1], -1)

@@ -21,6 +21,7 @@ from gainrl.stages import prepare, results, score
 PRELOAD = [f"gainrl.stages.{name}" for name in ("prepare", "results", "signals")]
 PRELOAD += ["transformers.models.llama.modeling_llama", "pytest"]
 BATCHES = 8  # of the 32 prompts
+START = 4  # passes before them: whole prompts (of two lengths), the prefix, the trial after it
 
 
 def die():
@@ -118,7 +119,7 @@ def half_done(prepared, tmp_path_factory):
 
 def test_the_uninterrupted_job_has_enough_batches(uninterrupted):
     frame, passes = uninterrupted
-    assert (len(frame), passes) == (32, BATCHES + 1)
+    assert (len(frame), passes) == (32, BATCHES + START)
     assert frame["c"].std() > 0.005
 
 
@@ -138,7 +139,7 @@ def test_a_killed_job_goes_on_where_it_stopped(prepared, uninterrupted, tmp_path
         kill(root, moment)
     frame, passes = score_it(root)
     pd.testing.assert_frame_equal(frame, uninterrupted[0], check_exact=True)
-    assert passes == 1 + BATCHES - done
+    assert passes == START + BATCHES - done
 
 
 def test_killed_shards_give_the_bits_of_one_job(prepared, uninterrupted, tmp_path):
@@ -147,7 +148,7 @@ def test_killed_shards_give_the_bits_of_one_job(prepared, uninterrupted, tmp_pat
     kill(root, "saved 2", shard=1, shards=3)
     frame, passes = score_it(root, shards=3)
     pd.testing.assert_frame_equal(frame, uninterrupted[0], check_exact=True)
-    assert passes == 3 + BATCHES - 5  # a prefix for each shard
+    assert passes == 3 * START + BATCHES - 5  # each shard tries the same out
 
 
 def test_gathering_leaves_nothing_of_a_killed_shard(prepared, tmp_path):

@@ -342,7 +342,7 @@ def test_prompts_without_a_shared_prefix_are_refused(model):
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_a_pass_for_the_prefix_and_one_a_batch_and_no_more(model, texts, released):
+def test_a_pass_for_the_prefix_and_one_a_batch_after_the_trial(model, texts, released):
     """Without padding and LM head; the suffix only where the released value needs it."""
     settings = Scoring(also=("released", "pre_norm") if released else ("pre_norm",))
     tokens, heads = [], []
@@ -357,9 +357,13 @@ def test_a_pass_for_the_prefix_and_one_a_batch_and_no_more(model, texts, release
     for hook in hooks:
         hook.remove()
     rows, n_prefix = segments(cut)
-    cut_off = 0 if released else SUFFIX
-    assert sum(tokens) == job.tokens == n_prefix + sum(len(r) - n_prefix - cut_off for r in rows)
-    assert len(tokens) == len({batch.number for batch in found}) + 1 > 4
+    cut_off, sizes = 0 if released else SUFFIX, sorted(map(len, cut[0].tokens))
+    tried, once, run = sizes[:1] + sizes[3:4] + sizes[-1:], len(job.prefix), tokens[5:]
+    # the trial: three prompts of the first chunk, whole, and their questions after the prefix
+    assert tokens[:5] == [*tried, once, sum(tried) - 3 * once]
+    assert once + sum(run) == job.tokens
+    assert job.tokens == n_prefix + sum(len(r) - n_prefix - cut_off for r in rows)
+    assert len(run) == len({batch.number for batch in found}) > 3
     assert not heads
 
 

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from architectures import tiny
 from trainers import (
     END,
     ENDS,
@@ -15,17 +16,17 @@ from trainers import (
     nudge,
     odd,
     plain_log_probabilities,
+    reference_update,
     same,
     through_a_file,
     trainer_for,
     weights,
 )
 
-from gainrl.errors import ModelError
+from gainrl.config_ppo import PPO
 from gainrl.signals import prefill
 from gainrl.training.packing import (
     Branch,
-    check_packable,
     log_probabilities,
     micro_batches,
     pack,
@@ -59,7 +60,7 @@ def test_packed_log_probabilities_equal_plain_ones(
     with torch.no_grad():
         for batch in micro_batches(rows, 400):
             packed = pack(batch, PAD)
-            picked, entropy, _ = log_probabilities(model, packed, temperature)
+            picked, entropy = log_probabilities(model, packed, temperature)
             for k in sorted(set(packed.branch.tolist())):
                 alone, spread = plain_log_probabilities(
                     model, prompts.tokens[k // 4], responses[k], temperature
@@ -84,38 +85,10 @@ def test_micro_batches_keep_to_the_budget_and_lose_nothing(prompts):
     assert 1 < len(batches) < 5
 
 
-@pytest.mark.parametrize("key", ["final_logit_softcapping", "logit_scale", "use_sliding_window"])
-def test_models_that_packing_would_get_wrong_are_refused(tokenizer, key):
-    model = network(tokenizer)
-    setattr(model.config, key, 30.0)
-    with pytest.raises(ModelError, match="model type 'llama'"):
-        check_packable(model)
-
-
 # --- the update ----------------------------------------------------------------------------------
 
-
-def reference_update(model, start, prompts, rollouts, chosen, options):
-    """Gradient and mean KL of GRPO on some prompts, one sequence at a time."""
-    group = options.rollouts
-    members = [(i, i * group + j) for i in chosen for j in range(group)]
-    tokens = sum(len(rollouts.responses[k]) for _, k in members)
-    loss, divergence = torch.zeros(()), 0.0
-    for i, k in members:
-        prompt, response = prompts.tokens[rollouts.rows[i]], rollouts.responses[k]
-        now, _ = plain_log_probabilities(model, prompt, response, options.temperature)
-        ratio = torch.exp(now - now.detach())
-        advantage = rollouts.advantages[k]
-        loss = loss - (ratio * advantage).sum() / tokens
-        if options.kl:
-            with torch.no_grad():
-                before, _ = plain_log_probabilities(start, prompt, response, options.temperature)
-            k3 = (before - now).exp() - (before - now) - 1
-            loss = loss + options.kl * k3.sum() / tokens
-            divergence += k3.sum().item() / tokens
-    model.zero_grad()
-    loss.backward()
-    return {key: value.grad.clone() for key, value in model.named_parameters()}, divergence
+OTHERS = ["window", "caps", "scales", "state space"]
+"""Builds that are not packed."""
 
 
 @pytest.mark.parametrize("changes", [{}, {"kl": 0.3}, {"temperature": 0.6}, {"row_tokens": 1}])
@@ -157,6 +130,36 @@ def test_the_optimiser_takes_the_clipped_step_of_adamw(make):
     for name, weight in trainer.model.named_parameters():
         close = (weight - wanted[name]).abs() < 1e-4  # Adam divides tiny gradients by themselves
         assert close.double().mean() > 0.99, name
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_that_are_not_packed_have_the_same_gradient_and_signal(
+    make, prompts, gradients, name
+):
+    """Also where rows are measured first, of prompts without a response too."""
+    trainer = make(model=tiny(name), kl=0.1)
+    plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()
+    assert rollouts.advantages.any()
+    wanted = prefill.score(plain, prompts, 400).loc[rollouts.rows]
+    signal, _ = trainer._update(rollouts)
+    expected, _ = reference_update(
+        plain, trainer.reference, prompts, rollouts, range(4), trainer.settings
+    )
+    for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
+        torch.testing.assert_close(grad, expected[name], atol=1e-4, rtol=1e-3, msg=name)
+    np.testing.assert_allclose(signal, wanted["c_intra"] + wanted["c_inter"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("ppo", [None, PPO()])
+def test_models_that_are_not_packed_learn_whatever_the_method(make, prompts, name, ppo):
+    parts = {} if ppo else {"downsample": {"rollouts": (0.4, 0.4), "tokens": (0.5, 0.5)}}
+    trainer = make(model=tiny(name), ppo=ppo, mini_batch=2, **parts)
+    before = copy.deepcopy(trainer.model)
+    record, _ = trainer.step()
+    assert all(np.isfinite(value) for value in record.values())
+    assert record["grad_norm"] > 0
+    assert not same(before.state_dict(), trainer.model.state_dict())
 
 
 def test_the_signal_costs_no_forward_pass_and_equals_the_prefill_score(

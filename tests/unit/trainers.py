@@ -33,9 +33,19 @@ def odd(response, gold):
 
 
 def trainer_for(
-    tokenizer, prompts, table, /, *, seed=5, reward=odd, curriculum=None, ppo=None, **changes
+    tokenizer,
+    prompts,
+    table,
+    /,
+    *,
+    seed=5,
+    reward=odd,
+    curriculum=None,
+    ppo=None,
+    model=None,
+    **changes,
 ):
-    """A trainer of GRPO, or of PPO with the section `ppo`."""
+    """A trainer of GRPO, or of PPO with the section `ppo`; of a nano model, or of another."""
     chosen = settings(**changes)
     size = len(prompts.ids)
     policy = curriculum or build(
@@ -43,7 +53,7 @@ def trainer_for(
         {"step": 0.2, "sigma": 0.3},
         Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy()),
     )
-    model = network(tokenizer)
+    model = network(tokenizer) if model is None else model
     given = (
         model,
         tokenizer,
@@ -117,3 +127,26 @@ def through_a_file(state):
     torch.save(state, file)
     file.seek(0)
     return torch.load(file, weights_only=True)
+
+
+def reference_update(model, start, prompts, rollouts, chosen, options):
+    """Gradient and mean KL of GRPO on some prompts, one sequence at a time."""
+    group = options.rollouts
+    members = [(i, i * group + j) for i in chosen for j in range(group)]
+    tokens = sum(len(rollouts.responses[k]) for _, k in members)
+    loss, divergence = torch.zeros(()), 0.0
+    for i, k in members:
+        prompt, response = prompts.tokens[rollouts.rows[i]], rollouts.responses[k]
+        now, _ = plain_log_probabilities(model, prompt, response, options.temperature)
+        ratio = torch.exp(now - now.detach())
+        advantage = rollouts.advantages[k]
+        loss = loss - (ratio * advantage).sum() / tokens
+        if options.kl:
+            with torch.no_grad():
+                before, _ = plain_log_probabilities(start, prompt, response, options.temperature)
+            k3 = (before - now).exp() - (before - now) - 1
+            loss = loss + options.kl * k3.sum() / tokens
+            divergence += k3.sum().item() / tokens
+    model.zero_grad()
+    loss.backward()
+    return {key: value.grad.clone() for key, value in model.named_parameters()}, divergence

@@ -7,6 +7,7 @@ ways give the same numbers.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,11 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import (
+    DynamicLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionLayer,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -69,11 +74,51 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = (buffer[..., :length, :] for buffer in self.buffers)
 
 
+class StateLayer(LinearAttentionLayer):
+    """The state of linear attention or of a convolution, whose rows can be repeated and kept."""
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
+        _change_state(self, lambda state: state.repeat_interleave(repeats, 0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep some rows."""
+        _change_state(self, lambda state: state.index_select(0, indices))
+
+
+class StateAndKeysLayer(LinearAttentionAndFullAttentionLayer):
+    """Such a state beside keys and values."""
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
+        super().batch_repeat_interleave(repeats)
+        _change_state(self, lambda state: state.repeat_interleave(repeats, 0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep some rows."""
+        super().batch_select_indices(indices)
+        _change_state(self, lambda state: state.index_select(0, indices))
+
+
+def _change_state(layer: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    for name in ("conv_states", "recurrent_states"):
+        state = getattr(layer, name)
+        if state is not None:
+            setattr(layer, name, change(state))
+
+
+OURS: dict[type, Any] = {
+    DynamicLayer: RoomyLayer,
+    LinearAttentionLayer: StateLayer,
+    LinearAttentionAndFullAttentionLayer: StateAndKeysLayer,
+}
+
+
 def roomy_cache(config: Any) -> DynamicCache:
-    """An empty cache; layers that attend to all tokens get room, others stay transformers' own."""
+    """An empty cache; layers that attend to all tokens get room, windows stay transformers' own."""
     cache = DynamicCache(config=config)
     cache.layers = [
-        RoomyLayer(config) if type(layer) is DynamicLayer else layer for layer in cache.layers
+        OURS[type(layer)](config) if type(layer) in OURS else layer for layer in cache.layers
     ]
     return cache
 
@@ -105,6 +150,23 @@ def _attend(
 
 AttentionInterface.register(ATTENTION, _attend)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def with_cache(
+    model: Any, cache: DynamicCache, input_ids: torch.Tensor, mask: torch.Tensor, **options: Any
+) -> Any:
+    """A forward pass that extends a cache; state spaces know it by another name.
+
+    Args:
+        input_ids: (B, n) further tokens; mask: (B, m), 0 where one of all m tokens is padding.
+    """
+    if "cache_params" not in inspect.signature(model.forward).parameters:
+        options |= {"past_key_values": cache, "attention_mask": mask}
+    elif input_ids.shape == mask.shape:
+        options |= {"cache_params": cache, "attention_mask": mask}
+    else:
+        options |= {"cache_params": cache}  # padding is behind them, in the state
+    return model(input_ids=input_ids, use_cache=True, **options)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gainrl.errors import ModelError
-from gainrl.models.decoding import fast_decoding, roomy_cache
+from gainrl.models.decoding import fast_decoding, roomy_cache, with_cache
 
 
 def extrapolated_weights(first: Any, second: Any, factor: float) -> Any:
@@ -98,11 +98,13 @@ class Extrapolated:
         """Logits of the two models as one, in fp32."""
         return torch.lerp(first.float(), second.float(), self.factor)
 
-    def __call__(self, past_key_values: CachePair, **inputs: Any) -> Logits:
-        """Both models' forward pass; arguments as of a Hugging Face model."""
-        first = self.first(past_key_values=past_key_values.first, **inputs).logits
-        second = self.second(past_key_values=past_key_values.second, **inputs).logits
-        return Logits(self.mix(first, second))
+    def with_cache(
+        self, cache: CachePair, input_ids: torch.Tensor, mask: torch.Tensor, **options: Any
+    ) -> Logits:
+        """As `decoding.with_cache`, for both."""
+        both = ((self.first, cache.first), (self.second, cache.second))
+        found = [with_cache(model, own, input_ids, mask, **options) for model, own in both]
+        return Logits(self.mix(found[0].logits, found[1].logits))
 
 
 def _vocabulary(model: Any) -> int:

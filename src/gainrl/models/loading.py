@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from gainrl.errors import ModelError
 from gainrl.models.imports import hidden
+from gainrl.signals.plain import UNFIT
 
 with hidden("scipy", "sklearn"):  # for losses of detectors and assisted generation: a second
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -54,8 +55,7 @@ def load_model(folder: str | Path, *, trained: bool = False, dtype: str = "auto"
         kind = torch.float32
     else:
         kind = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype)
-    attention = "eager" if _caps_attention(folder) else "sdpa"  # sdpa drops the cap silently
-    model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation=attention)
+    model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation=_attention(folder))
     return model.to(place).eval()
 
 
@@ -68,14 +68,20 @@ def hidden_size(folder: str | Path) -> int:
     return int(_load(AutoConfig, folder).get_text_config().hidden_size)
 
 
-def _caps_attention(folder: str | Path) -> bool:
-    """Whether the configuration caps attention scores (Gemma 2)."""
-    path = Path(folder) / "config.json"
+LEAKS = ("doge",)
+"""Model types that see later tokens with sdpa, in transformers as it is."""
+
+
+def _attention(folder: str | Path) -> str:
+    """sdpa, or eager where sdpa is another model: it drops a cap on attention scores silently."""
+    config = _load(AutoConfig, folder)
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # _load says what is wrong with the folder
-        return False
-    return isinstance(config, dict) and config.get("attn_logit_softcapping") is not None
+        kind: Any = AutoModelForCausalLM._model_mapping[type(config)]
+        has_sdpa = getattr(kind, "_supports_sdpa", True)
+    except KeyError:  # not a causal language model, which loading it will say
+        has_sdpa = True
+    return "eager" if capped or config.model_type in LEAKS or not has_sdpa else "sdpa"
 
 
 def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
@@ -83,14 +89,16 @@ def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
         raise ModelError(f"{folder}: not a Hugging Face model folder (no config.json)")
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, *UNFIT, StrictDataclassError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder}: cannot load the model: {reason}") from error
 
 
 def context_length(model: Any) -> int | None:
     """Longest sequence the model takes, in tokens, if its configuration says so."""
-    return getattr(model.config, "max_position_embeddings", None)
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -63,7 +63,7 @@ def token_budget(setting: int | str, model: Any) -> int:
     parameter = next(model.parameters())
     if parameter.device.type != "cuda":
         return CPU_BYTES // parameter.element_size()
-    config = model.config
+    config = model.config.get_text_config()
     wide = 12 * config.hidden_size + 3 * getattr(config, "intermediate_size", config.hidden_size)
     total = torch.cuda.get_device_properties(parameter.device).total_memory
     return max(1024, min(GPU_TOKENS, int(GPU_SHARE * total / (wide * parameter.element_size()))))

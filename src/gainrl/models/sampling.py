@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from gainrl.models.decoding import fast_decoding, roomy_cache
-from gainrl.models.extrapolated import CachePair, Extrapolated
+from gainrl.models.stepping import Cached, Whole, start
 
 
 @dataclass(frozen=True)
@@ -51,52 +49,27 @@ def generate(
     Returns:
         P * samples responses, those of one prompt next to each other.
     """
-    device = next(model.parameters()).device
-    width = max(map(len, prompts))
-    inputs = torch.full((len(prompts), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(prompts), width), dtype=torch.long)
-    for i, row in enumerate(prompts):
-        inputs[i, width - len(row) :] = torch.tensor(row)
-        mask[i, width - len(row) :] = 1
-    inputs, mask = inputs.to(device), mask.to(device)
-    pair = isinstance(model, Extrapolated)
-    cache = model.new_cache() if pair else roomy_cache(model.config)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    logits = model(
-        input_ids=inputs,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+    rows = start(model, prompts, pad)
     if samples > 1:
-        cache.batch_repeat_interleave(samples)
-        logits, mask, positions = (
-            t.repeat_interleave(samples, 0) for t in (logits, mask, positions)
-        )
-    with model.fast_decoding() if pair else fast_decoding(model):
-        return _decode(model, cache, logits, mask, positions[:, -1], sampling, draws, ends)
+        rows.repeat(samples)
+    with rows.fast():
+        return _decode(rows, sampling, draws, ends)
 
 
 def _decode(
-    model: Any,
-    cache: DynamicCache | CachePair,
-    logits: torch.Tensor,
-    mask: torch.Tensor,
-    position: torch.Tensor,
+    rows: Cached | Whole,
     sampling: Sampling,
     draws: torch.Generator | torch.Tensor,
     ends: frozenset[int],
 ) -> list[list[int]]:
     """Extend every row until its end token or the limit; rows are dropped as they finish."""
-    total, device = logits.shape[0], logits.device
+    total, device = rows.logits.shape[0], rows.logits.device
     responses = torch.full((total, sampling.max_tokens), -1, dtype=torch.long, device=device)
     alive = torch.arange(total, device=device)
     stop = torch.tensor(sorted(ends), device=device)
     for step in range(sampling.max_tokens):
         here = draws[alive, step] if isinstance(draws, torch.Tensor) else draws
-        chosen = choose(logits, sampling, here)
+        chosen = choose(rows.logits, sampling, here)
         responses[alive, step] = chosen
         going = ~torch.isin(chosen, stop)
         if step + 1 == sampling.max_tokens or not going.any():
@@ -104,17 +77,8 @@ def _decode(
         if not going.all():
             keep = going.nonzero().squeeze(1)
             alive, chosen = alive[keep], chosen[keep]
-            mask, position = mask[keep], position[keep]
-            cache.batch_select_indices(keep)
-        position = position + 1
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        logits = model(
-            input_ids=chosen[:, None],
-            attention_mask=mask,
-            position_ids=position[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
+            rows.keep(keep)
+        rows.step(chosen)
     return [[token for token in row if token >= 0] for row in responses.tolist()]
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from gainrl.data.prompts import Prompts
 from gainrl.errors import ModelError
 from gainrl.signals.angle import from_states, unit
+from gainrl.signals.plain import refusing
+from gainrl.signals.taps import decoder_of, last_mlp
 
 ACTIVE_SHARE = 0.2
 """Share of a layer's neurons that count as a prompt's core (Figure 6)."""
@@ -44,9 +46,12 @@ def cosine_maps(model: Any, tokens: Sequence[int]) -> NDArray[np.float16]:
 
 def _all_states(model: Any, tokens: Sequence[int]) -> tuple[torch.Tensor, ...]:
     inputs = torch.tensor([list(tokens)], device=next(model.parameters()).device)
-    return model.get_decoder()(
-        input_ids=inputs, use_cache=False, output_hidden_states=True
-    ).hidden_states
+    with refusing(model):
+        found = decoder_of(model)(input_ids=inputs, use_cache=False, output_hidden_states=True)
+    if getattr(found, "hidden_states", None) is None:
+        kind = model.config.model_type
+        raise ModelError(f"model type '{kind}' does not give the hidden states of its layers")
+    return found.hidden_states
 
 
 @torch.inference_mode()
@@ -60,8 +65,7 @@ def core_neurons(model: Any, prompts: Prompts, batch: int = 32) -> NDArray[np.bo
     Raises:
         ModelError: the last block has no gated MLP.
     """
-    last = model.get_decoder().layers[-1]
-    gate = getattr(getattr(last, "mlp", None), "gate_proj", None)
+    gate = getattr(last_mlp(model), "gate_proj", None)
     if gate is None:
         raise ModelError(f"model type '{model.config.model_type}' has no 'gate_proj' in its MLP")
     kept: dict[str, torch.Tensor] = {}
@@ -74,7 +78,7 @@ def core_neurons(model: Any, prompts: Prompts, batch: int = 32) -> NDArray[np.bo
             inputs = torch.zeros((len(rows), width), dtype=torch.long)
             for i, row in enumerate(rows):
                 inputs[i, : len(row)] = torch.tensor(row)
-            model.get_decoder()(input_ids=inputs.to(gate.weight.device), use_cache=False)
+            decoder_of(model)(input_ids=inputs.to(gate.weight.device), use_cache=False)
             ends = torch.tensor(prompts.n_prefix + prompts.n_question[start : start + batch])
             place = torch.arange(width)[None, :]
             inside = (place >= prompts.n_prefix) & (place < ends[:, None])

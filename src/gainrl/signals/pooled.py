@@ -10,7 +10,7 @@ import torch
 from gainrl.data.prompts import Prompts
 from gainrl.signals.angle import FloatArray
 from gainrl.signals.prefill import batches
-from gainrl.signals.shared_prefix import PrefixForward
+from gainrl.signals.shared_prefix import PrefixForward, probe_of
 
 TAP = "post_norm"
 
@@ -28,7 +28,8 @@ def mean_states(model: Any, prompts: Prompts, batch_tokens: int) -> FloatArray:
         (N, d).
     """
     start, sizes = prompts.n_prefix, prompts.n_question
-    forward = PrefixForward(model, prompts.tokens[0][:start], [TAP])
+    probe = probe_of([row[start:] for row in prompts.tokens])
+    forward = PrefixForward(model, prompts.tokens[0][:start], [TAP], probe)
     found = np.empty((len(sizes), forward.prefix[TAP].shape[-1]))
     for members in batches(sizes, batch_tokens):
         rows = [prompts.tokens[i][start : start + sizes[i]] for i in members]

@@ -20,7 +20,7 @@ import torch
 from gainrl.data.prompts import NO_PREFIX, Chunk, Prompts
 from gainrl.errors import DataError
 from gainrl.signals.angle import RELEASED_TAP, FloatArray, Products, from_products, released, unit
-from gainrl.signals.shared_prefix import PrefixForward
+from gainrl.signals.shared_prefix import PrefixForward, probe_of
 
 CHUNK = 2048
 """Prompts that are tokenised ahead of the forward pass, and sorted by length together."""
@@ -66,6 +66,7 @@ class Prefill:
     n_prefix: int = 0
     tokens: int = 0
     prefix: list[int] = field(default_factory=list)
+    path: str = ""
     gram: dict[str, FloatArray] = field(default_factory=dict)
 
     def run(
@@ -81,7 +82,7 @@ class Prefill:
             if forward is None:
                 self.n_prefix = _some(chunk.common())
                 self.prefix = chunk.tokens[0][: self.n_prefix]
-                forward = self._start()
+                forward = self._start(chunk)
             shared = _some(chunk.common(self.prefix))
             self.n_prefix = min(self.n_prefix, shared)
             sizes = np.array([len(row) for row in chunk.tokens]) - shared - chunk.n_suffix
@@ -90,9 +91,11 @@ class Prefill:
                 if wanted(number):
                     yield self._score(forward, chunk, shared, sizes, number, members)
 
-    def _start(self) -> PrefixForward:
+    def _start(self, chunk: Chunk) -> PrefixForward:
         taps = dict.fromkeys([*self.taps, *([RELEASED_TAP] if self.with_released else [])])
-        forward = PrefixForward(self.model, self.prefix, list(taps))
+        probe = probe_of([row[self.n_prefix :] for row in chunk.tokens])  # the same in every shard
+        forward = PrefixForward(self.model, self.prefix, list(taps), probe)
+        self.path = forward.path
         self.tokens += len(self.prefix)
         self._units = {tap: unit(states) for tap, states in forward.prefix.items()}
         for tap in self.taps:

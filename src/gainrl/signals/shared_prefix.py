@@ -3,20 +3,26 @@
 Questions are laid end to end in one row without padding, so every linear layer sees nothing but
 question tokens. Attention alone is padded: each question looks at the cached prefix and at itself.
 Models whose attention is more than that (sliding windows, soft caps) take the padded path, with the
-prefix in a KV cache that keeps all of it.
+prefix in a KV cache that keeps all of it. Where neither gives the states of a plain forward pass
+(linear attention, state spaces, attention classes of a model's own), each prompt is run whole.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, DynamicCache
 
-from gainrl.signals.taps import tapped
+from gainrl.errors import ModelError
+from gainrl.signals.plain import LEAK, objection, plain_states, say
+from gainrl.signals.taps import decoder_of, tapped
 
 ATTENTION = "gainrl_shared_prefix"
 
@@ -120,24 +126,71 @@ AttentionInterface.register(ATTENTION, _attention)
 class PrefixForward:
     """Runs the shared prefix once and then batches of questions, reading hidden states at taps.
 
+    `path` says how: "packed", "padded" or "plain", the first that the model allows and that gives
+    what whole prompts give (gainrl.signals.plain).
+
     Args:
         model: a causal language model; only its decoder is run, without the LM head.
         prefix: token ids of the shared prefix, n > 0.
         taps: names of gainrl.signals.taps.TAPS.
+        probe: a few questions that follow the whole prefix, to try it out on.
+
+    Raises:
+        ModelError: transformers cannot run the model, or it has no such tap.
     """
 
-    def __init__(self, model: Any, prefix: Sequence[int], taps: Sequence[str]) -> None:
-        self.model, self.taps = model, taps
+    def __init__(
+        self,
+        model: Any,
+        prefix: Sequence[int],
+        taps: Sequence[str],
+        probe: Sequence[Sequence[int]],
+    ) -> None:
+        self.model, self.taps, self.tokens = model, taps, list(prefix)
         self.device = next(model.parameters()).device
+        self.cache = DynamicCache()
+        self.prefix: dict[str, torch.Tensor] = {}
+        self.limit = rope_limit(model)
+        with torch.inference_mode():
+            self.path = self._choose(probe)
+
+    def _choose(self, probe: Sequence[Sequence[int]]) -> str:
+        """Try the paths out, the fastest first; `prefix` has its states afterwards."""
+        size, why = len(self.tokens), None
+        whole = plain_states(self.model, [[*self.tokens, *row] for row in probe], self.taps)
+        for path in ("packed", "padded") if packable(self.model) else ("padded",):
+            expected = [one[size:] for states in whole.values() for one in states]
+            why = objection(self.model, partial(self._tried, path, probe), expected)
+            if why is None:
+                return path
+        self.cache = DynamicCache()
+        states = plain_states(self.model, [self.tokens], self.taps)
+        self.prefix = {tap: found[0] for tap, found in states.items()}
+        seen = [one[:size] for found in whole.values() for one in found[:1]]
+        leaks = objection(self.model, lambda: list(self.prefix.values()), seen, LEAK)
+        if leaks is not None:
+            raise ModelError(
+                f"model type '{self.model.config.model_type}': the states of a prefix depend on "
+                f"what follows it ({leaks}), so they are not those of a causal language model"
+            )
+        say(self.model, f"each prompt is run whole, without a shared prefix ({why}): slower")
+        return "plain"
+
+    def _tried(self, path: str, probe: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        if not self.prefix:
+            self._run_prefix()
+        found = self._questions(path, probe, len(self.tokens))
+        return [found[tap][i, : len(row)] for tap in found for i, row in enumerate(probe)]
+
+    def _run_prefix(self) -> None:
         self.cache = DynamicCache()  # given the config, windowed layers would keep the last keys
-        with torch.inference_mode(), tapped(model, taps) as states:
-            model.get_decoder()(
-                input_ids=torch.tensor([list(prefix)], device=self.device),
+        with tapped(self.model, self.taps) as states:
+            decoder_of(self.model)(
+                input_ids=torch.tensor([self.tokens], device=self.device),
                 past_key_values=self.cache,
                 use_cache=True,
             )
-        self.prefix = {tap: states[tap][0] for tap in taps}
-        self.packs = packable(model)
+        self.prefix = {tap: states[tap][0] for tap in self.taps}
 
     def questions(self, rows: Sequence[Sequence[int]], n_prefix: int) -> dict[str, torch.Tensor]:
         """Hidden states of questions that follow the first n_prefix tokens of the prefix.
@@ -147,12 +200,37 @@ class PrefixForward:
 
         Returns:
             (B, W, d) states by tap; what lies beyond a question's end is meaningless.
+
+        Raises:
+            ModelError: a prompt is so long that its prefix has states of its own.
         """
+        longest = n_prefix + max(map(len, rows))
+        if longest > self.limit:
+            raise ModelError(
+                f"model type '{self.model.config.model_type}': beyond {self.limit:.0f} tokens its "
+                f"rotary embeddings depend on the length, and a prompt has {longest}: no prefix is "
+                "shared with shorter ones"
+            )
+        with torch.inference_mode():
+            return self._questions(self.path, rows, n_prefix)
+
+    def _questions(
+        self, path: str, rows: Sequence[Sequence[int]], n_prefix: int
+    ) -> dict[str, torch.Tensor]:
+        if path == "plain":
+            return self._whole(rows, n_prefix)
         stored: list[Any] = self.cache.layers
         layers = [(one.keys[:, :, :n_prefix], one.values[:, :, :n_prefix]) for one in stored]
-        run = self._packed if self.packs else self._padded
-        with torch.inference_mode():
-            return run(rows, n_prefix, layers)
+        run = self._packed if path == "packed" else self._padded
+        return run(rows, n_prefix, layers)
+
+    def _whole(self, rows: Sequence[Sequence[int]], n_prefix: int) -> dict[str, torch.Tensor]:
+        whole = [[*self.tokens[:n_prefix], *row] for row in rows]
+        states = plain_states(self.model, whole, self.taps)
+        return {
+            tap: pad_sequence([one[n_prefix:] for one in found], batch_first=True)
+            for tap, found in states.items()
+        }
 
     def _packed(
         self, rows: Sequence[Sequence[int]], n_prefix: int, layers: Any
@@ -160,12 +238,12 @@ class PrefixForward:
         segments = Segments.of([len(row) for row in rows], layers, self.device)
         flat = torch.tensor([token for row in rows for token in row], device=self.device)
         places = torch.cat([torch.arange(len(row)) for row in rows]).to(self.device) + n_prefix
-        config = self.model.config
+        config = self.model.config.get_text_config()
         before = config._attn_implementation
         config._attn_implementation = ATTENTION
         try:
             with tapped(self.model, self.taps) as states:
-                self.model.get_decoder()(
+                decoder_of(self.model)(
                     input_ids=flat[None], position_ids=places[None], use_cache=False,
                     segments=segments,
                 )  # fmt: skip
@@ -185,7 +263,7 @@ class PrefixForward:
             sizes = (len(rows), -1, -1, -1)
             shared.update(keys.expand(sizes), values.expand(sizes), number)
         with tapped(self.model, self.taps) as states:
-            self.model.get_decoder()(
+            decoder_of(self.model)(
                 input_ids=inputs.to(self.device),
                 position_ids=n_prefix + torch.arange(width, device=self.device)[None, :],
                 past_key_values=shared,
@@ -194,9 +272,15 @@ class PrefixForward:
         return {tap: states[tap] for tap in self.taps}
 
 
+def probe_of(rows: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The shortest, the middle and the longest of some rows, to try a pass out on."""
+    ordered = sorted(rows, key=len)
+    return [ordered[i] for i in sorted({0, len(rows) // 2, len(rows) - 1})]
+
+
 def packable(model: Any) -> bool:
     """Whether every layer's attention is plain and causal, so that questions can be packed."""
-    config = model.config
+    config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
         kinds == {"full_attention"}
@@ -206,3 +290,36 @@ def packable(model: Any) -> bool:
         )
         and getattr(config, "attn_logit_softcapping", None) is None
     )
+
+
+WINDOWS = (
+    "sliding_window",
+    "attention_chunk_size",
+    "attention_window_size",
+    "window_size",
+    "local_attention",
+    "keep_window_size",
+)
+"""Keys of configurations for how far attention looks back, in tokens."""
+
+
+def reach(model: Any) -> float:
+    """Tokens up to which a sequence's attention is plain and causal in every layer."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    found = [getattr(config, key, None) for key in WINDOWS]
+    if kinds == {"full_attention"} or getattr(config, "use_sliding_window", None) is False:
+        found = []
+    windows = [size for size in found if isinstance(size, int) and size > 0]
+    return min([*windows, rope_limit(model)])
+
+
+def rope_limit(model: Any) -> float:
+    """Tokens beyond which rotary embeddings depend on the longest sequence of a batch."""
+    config = model.config.get_text_config()
+    about = getattr(config, "rope_parameters", None) or {}
+    several = [about, *(each for each in about.values() if isinstance(each, dict))]
+    kinds = [each for each in several if each.get("rope_type") in ("dynamic", "longrope")]
+    context = getattr(config, "max_position_embeddings", math.inf)
+    ends = [each.get("original_max_position_embeddings") or context for each in kinds]
+    return min(ends, default=math.inf)

@@ -13,6 +13,36 @@ from gainrl.errors import ModelError
 TAPS = ("post_norm", "pre_norm", "up_proj_input")
 """post_norm: what the LM head sees (Eq. 5); up_proj_input: what the released script reads."""
 
+FINAL_NORMS = (
+    "norm",
+    "final_layernorm",
+    "final_layer_norm",
+    "final_norm",
+    "embedding_norm",
+    "ln_f",
+    "norm_f",
+    "ln_out",
+    "out_norm",
+    "layer_norm",
+    "layernorm",
+)
+"""What the norm after the last block is called, by architecture."""
+
+
+def decoder_of(model: Any) -> Any:
+    """The part of a causal language model that gives the LM head its hidden states.
+
+    Raises:
+        ModelError: the architecture has no such part.
+    """
+    found = model.get_decoder()
+    if found is not model and hasattr(found, "config"):
+        return found
+    for child in model.children():  # of the model types whose `get_decoder` misses it
+        if hasattr(child, "config"):
+            return child
+    raise ModelError(f"model type '{model.config.model_type}' has no decoder below its LM head")
+
 
 @contextmanager
 def tapped(model: Any, taps: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
@@ -27,7 +57,7 @@ def tapped(model: Any, taps: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]
     Raises:
         ModelError: the architecture has no such place.
     """
-    decoder, states = model.get_decoder(), {}
+    decoder, states = decoder_of(model), {}
     handles = []
 
     def keep(name: str) -> Callable[..., None]:
@@ -36,19 +66,18 @@ def tapped(model: Any, taps: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]
 
         return hook
 
-    def keep_output(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-        states["post_norm"] = output.detach()
+    def keep_output(_module: Any, _inputs: Any, output: Any) -> None:
+        states["post_norm"] = output[0].detach()  # last_hidden_state
 
     try:
         for tap in taps:
             if tap == "post_norm":
-                handles.append(_part(model, decoder, "norm").register_forward_hook(keep_output))
+                handles.append(decoder.register_forward_hook(keep_output))
             elif tap == "pre_norm":
-                norm = _part(model, decoder, "norm")
+                norm = _part(model, decoder, *FINAL_NORMS)
                 handles.append(norm.register_forward_pre_hook(keep(tap)))
             else:
-                last = _part(model, decoder, "layers")[-1]
-                place = _part(model, _part(model, last, "mlp"), "up_proj")
+                place = _part(model, last_mlp(model), "up_proj")
                 handles.append(place.register_forward_pre_hook(keep(tap)))
         yield states
     finally:
@@ -56,11 +85,23 @@ def tapped(model: Any, taps: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]
             handle.remove()
 
 
-def _part(model: Any, module: Any, name: str) -> Any:
-    found = getattr(module, name, None)
-    if found is None:
-        raise ModelError(
-            f"model type '{model.config.model_type}' has no '{name}' in its "
-            f"{type(module).__name__}, so this tap cannot be read"
-        )
-    return found
+def last_mlp(model: Any) -> Any:
+    """The last block's MLP.
+
+    Raises:
+        ModelError: the architecture has no such place.
+    """
+    last = _part(model, decoder_of(model), "layers", "h", "blocks")[-1]
+    return _part(model, last, "mlp", "feed_forward")
+
+
+def _part(model: Any, module: Any, *names: str) -> Any:
+    """The first of several parts that a module has."""
+    for name in names:
+        found = getattr(module, name, None)
+        if found is not None:
+            return found
+    raise ModelError(
+        f"model type '{model.config.model_type}' has no '{names[0]}' in its "
+        f"{type(module).__name__}, so this tap cannot be read"
+    )

@@ -28,6 +28,7 @@ from gainrl.records import LINEARITY, PROMPTS, finite, read_table, write_json, w
 from gainrl.stages.common import Context, render_prompts
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.training.forced import divergences, forced_log_probabilities, packed_responses
+from gainrl.training.layout import row_tokens_for
 from gainrl.training.packing import Packed
 
 _RESPONSES = 43  # whose draws
@@ -155,7 +156,9 @@ class Trace:
                 ends=end_tokens(network, self.tokenizer), pad=pad,
             )  # fmt: skip
         vocabulary = network.get_output_embeddings().weight.shape[0]
-        return packed_responses(prompts.tokens, given, pad, training.row_tokens, vocabulary)
+        longest = max(map(len, prompts.tokens)) + training.max_response
+        row_tokens = row_tokens_for(network, training.row_tokens, prompts.tokens, longest, pad)
+        return packed_responses(prompts.tokens, given, pad, row_tokens, vocabulary)
 
     def tokens(self, part: str, packs: Sequence[Packed], walks: Walks) -> list[dict[str, Any]]:
         """R^2 of the responses' tokens, teacher-forced under every snapshot."""

@@ -12,11 +12,10 @@ from gainrl.models.extrapolated import Extrapolated
 from gainrl.training.packing import (
     Branch,
     Packed,
-    check_packable,
-    final_states,
     micro_batches,
     pack,
     split_rows,
+    target_logits,
 )
 
 LOGITS = 1 << 26
@@ -35,7 +34,7 @@ def packed_responses(
     Args:
         prompts: P token lists.
         responses: P * G token lists, those of one prompt next to each other.
-        row_tokens: as in training.
+        row_tokens: as in training; ALONE where the models cannot be packed.
         vocabulary: tokens that a model can give; micro-batches are small where it is large.
     """
     group = len(responses) // len(prompts)
@@ -46,20 +45,11 @@ def packed_responses(
     return [pack(batch, pad) for batch in micro_batches(rows, max(1, LOGITS // vocabulary))]
 
 
-def target_logits(model: Any, packed: Packed) -> torch.Tensor:
-    """The (T, V) logits in fp32 that predict a micro-batch's targets; also of two models as one.
-
-    Raises:
-        ModelError: the model cannot be packed (`check_packable`).
-    """
+def mixed_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """The (T, V) logits in fp32 that predict a micro-batch's targets; also of two models as one."""
     if isinstance(model, Extrapolated):
-        both = [target_logits(each, packed) for each in (model.first, model.second)]
-        return model.mix(*both)
-    check_packable(model)
-    states = final_states(model.get_decoder(), packed)
-    chosen = states.flatten(0, 1)[packed.source.to(states.device)]
-    logits: torch.Tensor = model.get_output_embeddings()(chosen).float()
-    return logits
+        return model.mix(*(mixed_logits(each, packed) for each in (model.first, model.second)))
+    return target_logits(model, packed)
 
 
 @torch.inference_mode()
@@ -67,7 +57,7 @@ def forced_log_probabilities(model: Any, packs: Sequence[Packed]) -> np.ndarray:
     """Log-probabilities of all targets at temperature 1: (N,) in nats, pack by pack."""
     found = []
     for packed in packs:
-        everything = torch.log_softmax(target_logits(model, packed), -1)
+        everything = torch.log_softmax(mixed_logits(model, packed), -1)
         targets = packed.targets.to(everything.device)
         found.append(everything.gather(1, targets[:, None]).squeeze(1).double().cpu())
     return torch.cat(found).numpy()
@@ -84,9 +74,9 @@ def divergences(
     """
     sums, tokens = dict.fromkeys(candidates, 0.0), 0
     for packed in packs:
-        true = torch.log_softmax(target_logits(trained, packed), -1)
+        true = torch.log_softmax(mixed_logits(trained, packed), -1)
         tokens += len(true)
         for name, model in candidates.items():
-            other = torch.log_softmax(target_logits(model, packed), -1)
+            other = torch.log_softmax(mixed_logits(model, packed), -1)
             sums[name] += float((true.exp() * (true - other)).sum(-1).double().sum())
     return {name: total / tokens for name, total in sums.items()}

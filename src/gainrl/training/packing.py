@@ -4,7 +4,8 @@ A row holds one trunk (a prompt, or the prefix that a data set shares) and sever
 group's responses, or questions with their solutions). Every branch sees the trunk and itself, so
 the result equals that of separate sequences, but the trunk is run once: a group of 8 rollouts
 costs one prompt, not eight. The same forward pass yields the prompt's hidden states, from which the
-angle signal is taken at no further cost.
+angle signal is taken at no further cost. Of models that this is not right for
+(gainrl.training.layout) every row is one sequence, alone, which the model's own forward pass runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from typing import Any
 
 import torch
 
-from gainrl.errors import ModelError
+from gainrl.signals.plain import keeps_some
+from gainrl.signals.taps import decoder_of
+
+ALONE = 0
+"""In place of a row's tokens: one sequence a row, for the model's own forward pass."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,12 @@ class Branch:
 
 @dataclass(frozen=True)
 class Row:
-    """One trunk with its branches."""
+    """One trunk with its branches; with at most one if it is `alone`."""
 
     trunk: Sequence[int]
     branches: Sequence[Branch]
     index: int = 0
+    alone: bool = False
 
     @property
     def length(self) -> int:
@@ -45,14 +51,15 @@ class Row:
 class Packed:
     """A micro-batch of R rows padded to L tokens.
 
-    inputs, positions: (R, L); mask: (R, 1, L, L) bool, true where a token may look; source: (T,)
-    flat positions in R * L of the states that predict the T target tokens; targets: (T,);
-    branch: (T,) index of the branch that a target belongs to; trunks: (R,) trunk lengths.
+    inputs, positions: (R, L); mask: (R, 1, L, L) bool, true where a token may look, or None of rows
+    that are alone: padding comes after them, so causality hides it; source: (T,) flat positions in
+    R * L of the states that predict the T target tokens; targets: (T,); branch: (T,) index of the
+    branch that a target belongs to; trunks: (R,) trunk lengths.
     """
 
     inputs: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
     source: torch.Tensor
     targets: torch.Tensor
     branch: torch.Tensor
@@ -70,6 +77,8 @@ def split_rows(
     trunk: Sequence[int], branches: Sequence[Branch], row_tokens: int, index: int = 0
 ) -> list[Row]:
     """Deal branches out to rows of at most `row_tokens` (but at least one branch a row)."""
+    if row_tokens == ALONE:
+        return [Row(trunk, [branch], index, alone=True) for branch in branches]
     rows: list[Row] = []
     current: list[Branch] = []
     length = len(trunk)
@@ -117,12 +126,10 @@ def pack(rows: Sequence[Row], pad: int) -> Packed:
         inputs[r, : len(tokens)] = torch.tensor(tokens)
         positions[r, : len(tokens)] = torch.tensor(places)
         segment[r, : len(tokens)] = torch.tensor(parts)
-    same = segment[:, :, None] == segment[:, None, :]
-    mask = (same | (segment[:, None, :] == 0)) & torch.ones(width, width, dtype=torch.bool).tril()
     return Packed(
         inputs,
         positions,
-        mask[:, None],
+        None if rows[0].alone else _mask(segment),
         torch.tensor(source, dtype=torch.long),  # there are none if no row has a branch
         torch.tensor(targets, dtype=torch.long),
         torch.tensor(owner, dtype=torch.long),
@@ -131,23 +138,20 @@ def pack(rows: Sequence[Row], pad: int) -> Packed:
     )
 
 
-def check_packable(model: Any) -> None:
-    """Refuse models whose logits are more than a linear map of the last hidden states.
-
-    Raises:
-        ModelError: the configuration caps or scales logits, or windows attention.
-    """
-    config = model.config
-    for key in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-        if getattr(config, key, None):
-            raise ModelError(f"model type '{config.model_type}' sets {key}, which packing lacks")
-    if getattr(config, "use_sliding_window", False):
-        raise ModelError(f"model type '{config.model_type}' uses sliding-window attention")
+def _mask(segment: torch.Tensor) -> torch.Tensor:
+    """(R, 1, L, L) from (R, L) parts: 0 the trunk, then the branches, -1 after the row's end."""
+    width = segment.shape[1]
+    same = segment[:, :, None] == segment[:, None, :]
+    mask = (same | (segment[:, None, :] == 0)) & torch.ones(width, width, dtype=torch.bool).tril()
+    return mask[:, None]
 
 
 def final_states(decoder: Any, packed: Packed) -> torch.Tensor:
     """The (R, L, d) final hidden states of a micro-batch, after the norm."""
     device = next(decoder.parameters()).device
+    if packed.mask is None:
+        found: torch.Tensor = decoder(input_ids=packed.inputs.to(device), use_cache=False)[0]
+        return found
     states: torch.Tensor = decoder(
         input_ids=packed.inputs.to(device),
         attention_mask=packed.mask.to(device),
@@ -157,21 +161,40 @@ def final_states(decoder: Any, packed: Packed) -> torch.Tensor:
     return states
 
 
+def target_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """The (T, V) logits in fp32 that predict a micro-batch's targets."""
+    if packed.mask is None:
+        return _own_logits(model, packed)
+    states = final_states(decoder_of(model), packed)
+    chosen = states.flatten(0, 1)[packed.source.to(states.device)]
+    logits: torch.Tensor = model.get_output_embeddings()(chosen).float()
+    return logits
+
+
+def _own_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """The same of rows that are alone, by the whole model: its caps and scales are in them."""
+    inputs = packed.inputs.to(next(model.parameters()).device)
+    row, place = packed.source // inputs.shape[1], packed.source % inputs.shape[1]
+    kept = inputs.shape[1] - int(place.min()) if len(place) else 1
+    options = {"logits_to_keep": kept} if keeps_some(model) else {}
+    logits = model(input_ids=inputs, use_cache=False, **options).logits
+    place = place - (inputs.shape[1] - logits.shape[1])
+    found: torch.Tensor = logits[row.to(logits.device), place.to(logits.device)].float()
+    return found
+
+
 def log_probabilities(
     model: Any, packed: Packed, temperature: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One forward pass over a micro-batch.
 
     Returns:
-        (T,) log-probabilities of the targets, (T,) entropies of their distributions (detached),
-        both in nats, and the (R, L, d) final hidden states after the norm.
+        (T,) log-probabilities of the targets and (T,) entropies of their distributions (detached),
+        both in nats.
     """
-    states = final_states(model.get_decoder(), packed)
-    device = states.device
-    chosen = states.flatten(0, 1)[packed.source.to(device)]
-    logits = model.get_output_embeddings()(chosen).float() / temperature
+    logits = target_logits(model, packed) / temperature
     everything = torch.log_softmax(logits, -1)
-    picked = everything.gather(1, packed.targets.to(device)[:, None]).squeeze(1)
+    picked = everything.gather(1, packed.targets.to(logits.device)[:, None]).squeeze(1)
     with torch.no_grad():
         entropy = -(everything.exp() * everything).sum(-1)
-    return picked, entropy, states
+    return picked, entropy

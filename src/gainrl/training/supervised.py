@@ -17,6 +17,7 @@ import torch
 from gainrl.config_models import Warmup, WarmupPhase
 from gainrl.data.prompts import Prompts
 from gainrl.errors import DataError
+from gainrl.training.layout import row_tokens_for
 from gainrl.training.packing import Branch, log_probabilities, pack, split_rows
 
 
@@ -41,6 +42,8 @@ def train_supervised(
 ) -> None:
     """Train `model` in place, one corpus a phase, AdamW with a linear decay in each phase.
 
+    Dropout, of models that have it, is drawn from the warm-up's seed.
+
     Args:
         corpora: for each phase the shared prefix and the branches (see `corpus`).
         pad: token id that fills batches; it is never predicted.
@@ -49,7 +52,9 @@ def train_supervised(
         DataError: a phase has no examples.
     """
     rng = np.random.default_rng([warmup.seed, 7])
+    row_tokens = _row_tokens(model, corpora, warmup, pad)
     model.train()
+    torch.manual_seed(int(np.random.SeedSequence([warmup.seed, 24]).generate_state(1)[0]))
     step, began = 0, time.perf_counter()
     for number, (phase, (trunk, branches)) in enumerate(zip(warmup.phases, corpora, strict=True)):
         if not branches:
@@ -66,8 +71,8 @@ def train_supervised(
             lr = _learning_rate(phase, inner)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            rows = split_rows(trunk, next(batches), warmup.row_tokens)
-            picked, _, _ = log_probabilities(model, pack(rows, pad))
+            rows = split_rows(trunk, next(batches), row_tokens)
+            picked, _ = log_probabilities(model, pack(rows, pad))
             loss = -picked.mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -76,6 +81,18 @@ def train_supervised(
             step += 1
             report(SupervisedStep(step, number, loss.item(), lr, time.perf_counter() - began))
     model.eval()
+
+
+def _row_tokens(
+    model: Any,
+    corpora: Sequence[tuple[Sequence[int], Sequence[Branch]]],
+    warmup: Warmup,
+    pad: int,
+) -> int:
+    """As `row_tokens_for`, of all phases."""
+    sizes = [len(trunk) + len(one.tokens) for trunk, branches in corpora for one in branches]
+    some = [[*trunk, *one.tokens] for trunk, branches in corpora for one in branches[:8]]
+    return row_tokens_for(model, warmup.row_tokens, some, max(sizes), pad) if sizes else 0
 
 
 def _learning_rate(phase: WarmupPhase, step: int) -> float:

@@ -17,6 +17,7 @@ import torch
 from gainrl.config import Training
 from gainrl.config_ppo import PPO
 from gainrl.models.loading import autocast
+from gainrl.signals.taps import decoder_of
 from gainrl.training.local.objective import explained_variance, gae, value_loss, whiten
 from gainrl.training.packing import Packed, Row, final_states, micro_batches, pack
 
@@ -26,12 +27,12 @@ class ValueModel(torch.nn.Module):
 
     What transformers' token classifiers are with one label, which verl's critic is: a linear map
     with bias of the final hidden states after the norm. Head weights are normal with the
-    configuration's `initializer_range`, the bias is 0.
+    configuration's `initializer_range` (0.02 without), the bias is 0.
     """
 
     def __init__(self, model: Any, seed: int) -> None:
         super().__init__()
-        self.decoder = copy.deepcopy(model.get_decoder())
+        self.decoder = copy.deepcopy(decoder_of(model))
         config, weight = model.config.get_text_config(), next(model.parameters())
         self.head = torch.nn.utils.skip_init(
             torch.nn.Linear, config.hidden_size, 1, device=weight.device, dtype=weight.dtype
@@ -40,7 +41,7 @@ class ValueModel(torch.nn.Module):
         generator = torch.Generator().manual_seed(mixed)  # the same head on every device
         drawn = torch.randn(self.head.weight.shape, generator=generator)
         with torch.no_grad():
-            self.head.weight.copy_(drawn * config.initializer_range)
+            self.head.weight.copy_(drawn * getattr(config, "initializer_range", 0.02))
             self.head.bias.zero_()
 
     def forward(self, packed: Packed) -> torch.Tensor:

@@ -13,10 +13,10 @@ from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
+from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.objective import group_advantages, policy_loss
 from gainrl.training.packing import (
     Branch,
-    check_packable,
     log_probabilities,
     micro_batches,
     pack,
@@ -45,11 +45,13 @@ def gradient_norms(
     Returns:
         id, gradient_norm, pass_rate, rollouts.
     """
-    check_packable(model)
     place = next(model.parameters()).device
     generator = torch.Generator(device=place).manual_seed(seed)
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
     ends, pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+    longest = max(map(len, prompts.tokens)) + settings.max_response
+    row_tokens = row_tokens_for(model, settings.row_tokens, prompts.tokens, longest, pad)
+    settings = settings.model_copy(update={"row_tokens": row_tokens})
     found = []
     for name, tokens, gold in zip(prompts.ids, prompts.tokens, answers, strict=True):
         responses = generate(model, [tokens], rollouts, sampling, generator, ends=ends, pad=pad)
@@ -76,7 +78,7 @@ def _norm(
     total = sum(map(len, responses))
     for batch in micro_batches(rows, settings.micro_batch_tokens):
         packed = pack(batch, pad)
-        now, _, _ = log_probabilities(model, packed, settings.temperature)
+        now, _ = log_probabilities(model, packed, settings.temperature)
         owner = packed.branch.to(advantages.device)
         loss, _ = policy_loss(now, now.detach(), advantages[owner], clip=settings.clip, kl=0.0)
         (loss / total).backward()

@@ -22,15 +22,16 @@ from gainrl.models.sampling import Sampling, generate
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps
+from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.downsample import down_sample
 from gainrl.training.local.objective import policy_loss
 from gainrl.training.local.rollouts import Known, Rollouts, gather
 from gainrl.training.local.templates import Templates
 from gainrl.training.packing import (
+    ALONE,
     Branch,
     Packed,
     Row,
-    check_packable,
     log_probabilities,
     micro_batches,
     pack,
@@ -64,7 +65,6 @@ class LocalTrainer:
         scoring: Scoring = DEFAULT_SCORING,
         renderings: Sequence[Prompts] = (),
     ) -> None:
-        check_packable(model)
         self.model, self.tokenizer = model, tokenizer
         self.prompts, self.answers = prompts, answers
         self.templates = Templates(renderings, seed) if renderings else None
@@ -74,6 +74,9 @@ class LocalTrainer:
         self.step_number = 0
         self.choosing = self.answering = 0.0
         self.ends, self.pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+        everything = [row for each in renderings or [prompts] for row in each.tokens]
+        longest = max(map(len, everything)) + settings.max_response
+        self.row_tokens = row_tokens_for(model, settings.row_tokens, everything, longest, self.pad)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=settings.lr,
@@ -236,7 +239,7 @@ class LocalTrainer:
         known = Known(np.full(count, np.nan), picked, entropy)
         rows = self._rows_of(rollouts, range(count))
         for i in sorted(set(range(count)) - {row.index for row in rows}):
-            rows.append(Row(self.prompts.tokens[rollouts.rows[i]], (), i))
+            rows.append(Row(self.prompts.tokens[rollouts.rows[i]], (), i, self.row_tokens == ALONE))
         for packed in self._packs(rows, rollouts):
             at = packed.branch.to(self.device), packed.places.to(self.device)
             with torch.no_grad(), autocast(self.device):
@@ -247,7 +250,7 @@ class LocalTrainer:
     def _log_probabilities(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `log_probabilities`, with the states of the tap that C is read at."""
         with tapped(self.model, [self.scoring.tap]) as states:
-            now, entropy, _ = log_probabilities(self.model, packed, self.settings.temperature)
+            now, entropy = log_probabilities(self.model, packed, self.settings.temperature)
         return now, entropy, states[self.scoring.tap]
 
     def _read_signal(
@@ -281,7 +284,7 @@ class LocalTrainer:
             responses = range(starts[i], starts[i] + rollouts.sizes[i])
             branches = [Branch(k, rollouts.responses[k]) for k in responses if wanted[k]]
             trunk = self.prompts.tokens[rollouts.rows[i]]
-            rows += split_rows(trunk, branches, self.settings.row_tokens, i)
+            rows += split_rows(trunk, branches, self.row_tokens, i)
         return rows
 
     def _packs(self, rows: list[Row], rollouts: Rollouts) -> Iterator[Packed]:
