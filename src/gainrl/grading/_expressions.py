@@ -47,6 +47,7 @@ _VALUES = {
     "rceil": r"\rceil ",
 }  # fmt: skip
 _TYPED = _FUNCTIONS | _GREEK | {"pi", "infty"}
+_APPLIED = re.compile(r"(sin|cos|tan|ln|log)([a-z])")
 _SPELT = {"infinity": "infty", "inf": "infty", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 _NO_PRODUCT = _names("""not the and or for no yes any all one two six ten of per mod max min gcd
 lcm non nor but""")
@@ -70,6 +71,7 @@ _ONE = r"(?:\s*\{|\s*(?P<one>\d|[A-Za-z]|\\[a-zA-Z]+))"
 def braced(text: str) -> str:
     r"""\frac12, \sqrt[3]8, x^-2 and sqrt(2) with the braces that they leave out."""
     text = re.sub(r"(?<![A-Za-z\\])sqrt(?![a-zA-Z])", r"\\sqrt", text)
+    text = re.sub(r"\\(frac|binom)\s+([a-z])\s*([a-z])(?![a-z])", r"\\\1{\2}{\3}", text)
     text = re.sub(r"\\(frac|binom)\s*(\d|[A-Za-z](?![A-Za-z])|\\pi\b\s*)", r"\\\1{\2}", text)
     text = re.sub(
         r"(\\(?:frac|binom)\s*\{(?:[^{}]|\{[^{}]*\})*\})\s*(\d|[A-Za-z]|\\pi\b\s*)", r"\1{\2}", text
@@ -78,7 +80,10 @@ def braced(text: str) -> str:
         r"(\\sqrt\s*(?:\[[^\]]*\])?)\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)", r"\1{\2}", text
     )
     text = re.sub(r"(\\sqrt(?:\[[^\]]*\])?)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)", r"\1{\2}", text)
-    text = re.sub(r"\^\s*(-?)\s*(\d+|[A-Za-z](?![A-Za-z])|\\(?!circ)[a-zA-Z]+)", r"^{\1\2}", text)
+    text = re.sub(
+        r"\^\s*(-?)\s*(\d+|[A-Za-z](?![A-Za-z])|\\(?!circ|frac)[a-zA-Z]+)", r"^{\1\2}", text
+    )
+    text = re.sub(r"\^\s*(-?\s*\\frac\{[^{}]*\}\{[^{}]*\})", r"^{\1}", text)
     return re.sub(r"\^\s*\(([^()]*)\)", r"^{(\1)}", text)
 
 
@@ -154,10 +159,10 @@ class _Writer:
         if call and (name[0] in _CALLED or call["inner"].strip().isdigit()):  # I(0) is no product
             self.place = call.end()
             name += "of" + canonical(call["inner"])
-        if len(name) == 1:
+        if len(name) == 1 and name.islower():
             self._value(f"{name} ")
         else:
-            digits = "".join(f"{ord(one):03d}" for one in name)  # letters may spell a command
+            digits = "".join(f"{ord(one):03d}" for one in name)  # letters may spell a command, I or E a constant
             self._value(f"x_{{{digits}}} ")
 
     def _limits(self, pattern: re.Pattern[str], form: str) -> None:
@@ -188,6 +193,8 @@ class _Writer:
         power = self.last == "value" and re.match(r"\s*\^", self.text[self.place :])
         if self.last in ("number", "value", "zero") and not power:  # (n-2) 2^n is a product
             self._refuse(self.text[: self.place])
+        if float(text) == 0 and self.out and self.out[-1].startswith((r"\cdot", r"\times")):
+            self._refuse(self.text[: self.place])
         number, _, ten = text.lower().partition("e")
         self.out.append(
             rf"{number} \cdot 10^{{{ten}}} " if ten else rf"\cdot {text} " if power else f"{text} "
@@ -196,6 +203,9 @@ class _Writer:
 
     def _letters(self, text: str) -> None:
         text = _SPELT.get(text, text)
+        if applied := _APPLIED.fullmatch(text):  # 'sinx'
+            self._command(f"\\{applied[1]}")
+            return self._symbol(applied[2])
         if text in _TYPED:
             return self._command(f"\\{text}")
         if len(text) > 1 and is_word(text):
@@ -217,6 +227,8 @@ class _Writer:
             self._limits(_INDEX, "[{}]") if name == "sqrt" else self._limits(_SUBSCRIPT, "_{{{}}}")
             self._limits(_POWER, "^{{{}}}")
         elif name in _OPERATORS:
+            if self.last == "zero" and name in ("cdot", "times"):
+                self._refuse(self.text[: self.place])
             self.out.append(_OPERATORS[name])
             self.last = "function" if name in ("frac", "binom", "sum", "prod", "int", "lim") else ""
             if self.last == "function":
@@ -226,6 +238,8 @@ class _Writer:
             self._value(rf"\mathbb{{{self.text[self.place + 1]}}}")
             self.place += 3
         elif name in _VALUES:
+            if name == "infty" and re.search(r"[\d/*^]|\\frac|\\cdot|\\times", self.text):
+                self._refuse(text)  # no arithmetic with it
             self._value(_VALUES[name])
         else:
             self._refuse(text)
@@ -242,6 +256,8 @@ class _Writer:
             self.out.append(")" if text in ")]" else text)
             self.last = "value"
         elif text in "+-*/<>=|":
+            if text in "+-" and self.out and self.out[-1] in ("+", "-"):
+                self._refuse(self.out[-1] + text)
             self.out.append(r"\cdot " if text == "*" else text)
             self.last = "" if text != "|" else self.last
         elif text == "!" and self.last:

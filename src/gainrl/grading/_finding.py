@@ -23,13 +23,19 @@ _BARE_BOX = re.compile(
 )
 _BETWEEN = re.compile(r"[\s$*]*(?:,|;|&|(?:,\s*)?(?:and|or)\b)[\s$*]*", re.IGNORECASE)
 _PHRASE = re.compile(
-    r"\banswers?(?: to [^.\n]{1,60})?\s+(?:is|are|equals)\b[ \t:]*"
-    r"|\banswer[ \t*_]*:|^[ \t>*_#]*(?:final |correct )?answer[ \t*_]*$",
+    r"\banswers?(?: to [^.\n]{1,60})?\s+(?:is|are|equals|should be|would be|will be|must be|comes to|=)(?![a-z])[ \t:]*"
+    r"|\banswer[ \t*_]*[:=]|^[ \t>*_#]*(?:final |correct )?answer[ \t*_]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _DISPLAY = re.compile(r"\s*(?:\\\[(.*?)\\\]|\$\$(.*?)\$\$|```\w*\n(.*?)```)", re.DOTALL)
-_SENTENCE_END = re.compile(r"\.(?=\s|\*|$)")
+_SENTENCE_END = re.compile(r"(?<!\.)\.(?=\s|\*|$)")
+_SPECIAL = re.compile(r"<\|[\w-]{2,40}\|>|</?s>|<(?:eos|end_of_turn)>")
+_GLUED_AHEAD = re.compile(r"(?:(?<![\w)}])-|\d)$")
+_GLUED_BEHIND = re.compile(
+    r"[\s$]*(?:(?:\\text\{\s*)?(?:hundred|thousand|million|billion|trillion|dozen)\b|\^|/|\\(?:cdot|times)"
+    r"(?![a-z]))(?:[^\s$.,]|\s(?=\\|\d|\^))*"
+)
 _STRIPPED = " \t\r\n*_:`>"
 
 
@@ -64,7 +70,7 @@ def find(response: str, is_answer: Callable[[str], bool]) -> Found:
         response: the model's text.
         is_answer: whether a text behind '####' is an answer and not the words of a heading.
     """
-    text = after_thinking(response)
+    text = _SPECIAL.sub("", after_thinking(response))
     if "\\boxed" in text or "\\fbox" in text:
         box = last_box(text)
         if box is None:
@@ -114,15 +120,28 @@ def _boxes(text: str) -> tuple[list[tuple[int, int, str]], int]:
 
 
 def _listed(text: str, boxes: list[tuple[int, int, str]]) -> str:
-    """The last box, with those that it is listed with."""
+    """The last box that stands in no other, with those that it is listed with, and what is glued to it."""
+    boxes = [box for box in boxes if not any(one[0] < box[0] and box[1] < one[1] for one in boxes)]
     if not boxes:
         return ""
-    parts = [boxes[-1][2]]
+    begin, end, inner = boxes[-1]
+    if len(boxes) == 1 or not _BETWEEN.fullmatch(text[boxes[-2][1] : begin]):
+        ahead = _GLUED_AHEAD.search(text[:begin])
+        behind = _GLUED_BEHIND.match(text, end)
+        return (ahead[0] if ahead else "") + _unboxed(inner) + (behind[0] if behind else "")
+    parts = [inner]
     for (_, end, inner), (begin, _, _) in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
-        if end > begin or not _BETWEEN.fullmatch(text[end:begin]):
+        if not _BETWEEN.fullmatch(text[end:begin]):
             break
         parts.insert(0, inner)
-    return ", ".join(dict.fromkeys(parts))
+    return ", ".join(dict.fromkeys(map(_unboxed, parts)))
+
+
+def _unboxed(inner: str) -> str:
+    r"""'\\boxed{5}' within a box is 5; a box beside other text is not read."""
+    while match := re.fullmatch(r"\\(?:boxed|fbox)\s*\{(.*)\}", inner, re.DOTALL):
+        inner = match[1].strip()
+    return inner
 
 
 def _last_stated(text: str) -> tuple[int, Found]:

@@ -20,7 +20,7 @@ _SIGNS = {
     "∜": r"\sqrt[4] ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}",
     "ℂ": r"\mathbb{C}", "“”„": '"', "∣": "|", "∑": r"\sum ", "∏": r"\prod ", "∫": r"\int ",
-    "∂": r"\partial ", "µ": r"\mu ", "ϕ": r"\phi ", "ϵ": r"\epsilon ", "ℏ": r"\hbar ",
+    "∂": r"\partial ", "µ": r"\mu ", "ϕ": r"\phi ", "ϵ": r"\epsilon ", "ℏħ": r"\hbar ", "ℓ": r"\ell ", "Å": r"\text{ angstrom}",
     "\u2009\u202f\u00a0\u2007": r"\,", "、": ",", "∨": r"\lor ", "∧": r"\land ",
 }  # fmt: skip
 _SIGN = {sign: latex for signs, latex in _SIGNS.items() for sign in signs}
@@ -28,22 +28,40 @@ _SHIFTED = {"<super>": "^", "<sub>": "_"}
 
 _WORD_STYLE = r"\\(?:text(?:bf|rm|it|normal|up|sf|tt|sc)?|m?box|mathrm|mathit|mathsf|mathtt|rm)"
 _WORDS = re.compile(rf"{_WORD_STYLE}\s*\{{((?:[^{{}}\\]|\\[^a-zA-Z])*)\}}")
-_BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|pmb|mathnormal|emph|underline)\s*\{([^{}]*)\}")
+_BOLD = re.compile(
+    r"\\(?:textcolor\{\w+\}|mathbf|boldsymbol|bm|pmb|mathnormal|emph|underline)\s*\{([^{}]*)\}"
+)
 _BLANK_GROUPS = r"(?<![\d.])\d{1,3}(?:(?:\\,|\s)\d{3})+(?![\d/]|(?:\\,|\s)+\d)"
 _END = re.compile(r"[.;,\s\\]+$")
-_UNWRAPPED = re.compile(r"\s*(?:[-+]?\\?\$?\.?\d|\(?[A-J]\)?(?:,\s*(?:and\s)?\s*\(?[A-J]\)?)+\s*$)")
+_UNWRAPPED = re.compile(
+    r"\s*(?:[A-Za-z]\s*=|(?:the\s)?(?:final\s)?answer\s*(?:is|:).*\d|[-+]?\\?\$?\.?\d|\(?[A-J]\)?(?:,\s*(?:and\s)?\s*\(?[A-J]\)?)+\s*$)"
+)
+
+
+def _rows(match: re.Match[str]) -> str:
+    """The lines of an aligned block as a list."""
+    return ", ".join(line.replace("&", "").strip() for line in match[1].split("\\\\"))
+
+
 _REWRITES = tuple(
     (re.compile(pattern), form)
     for pattern, form in (
         (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", ""),
         (r"\\(?:displaystyle|textstyle|limits|nolimits|hfill)(?![a-zA-Z])", ""),
+        (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|color\{\w+\}|bf|it)(?![a-zA-Z])", ""),
         (r"\\[hv]space\*?\{[^{}]*\}|\\q?quad(?![a-zA-Z])", "  "),
         (r"(?<=\d),?\s*\\!\s*(?=\d)|\\!", ""),
         (r"(?<=\d)\{,\}(?=\d)", ""),
         (r"(?<!\\)\\(?:[,;:>]|(?=\s))|~", r"\\,"),
         (_BLANK_GROUPS, lambda match: re.sub(r"\\,|\s", "", match[0])),
         (r"\\,", " "),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\(?:[dtcs]|nice)frac(?![a-zA-Z])", r"\\frac"),
+        (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        (r"(?<=\d)\s*[xX]\s*(?=10\^)", r"\\times "),
+        (r":=|==", "="),
+        (r"\\langle(?![a-zA-Z])", "("),
+        (r"\\rangle(?![a-zA-Z])", ")"),
+        (r"\\begin\{(?:aligned|align\*?|split)\}(.*?)\\end\{(?:aligned|align\*?|split)\}", _rows),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
         (r"\\le(?:q|qslant)(?![a-zA-Z])|<=|=<", r"\\le "),
         (r"\\ge(?:q|qslant)(?![a-zA-Z])|>=", r"\\ge "),
@@ -64,8 +82,9 @@ _REWRITES = tuple(
         (r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|\\prime(?![a-zA-Z]))",
          lambda match: "'" * match[0].count("prime")),
         (r"(?<=[^\s*])\s*\*\*\s*(?=[^\s*])", "^"),
-        (r"\\(begin|end)\s*\{(?:[bpBvV]|small)?(?:matrix|array)\}(?:\{[clr|\s]*\})?",
+        (r"\\(begin|end)\s*\{(?:[bpB]|small)?(?:matrix|array)\}(?:\{[clr|\s]*\})?",
          r"\\\1{matrix}"),
+        (r"^[(\[]\s*(\\begin\{matrix\}.*\\end\{matrix\})\s*[)\]]$", r"\1"),
         (r"\\(?:colon|ratio)(?![a-zA-Z])", ":"),
         (r"\\(?:lor|vee)(?![a-zA-Z])", r"\\text{or}"),
         (r"\\operatorname\*?\s*\{([a-zA-Z]+)\}", r"\\\1 "),
@@ -126,7 +145,7 @@ def _named(text: str) -> str:
     name = unicodedata.name(text, "").split()
     if name[:1] != ["GREEK"] or "LETTER" not in name or "WITH" in name:
         return text
-    letter = name[-1].lower()
+    letter = name[-1].lower().replace("lamda", "lambda")
     return f"\\{letter.capitalize() if 'CAPITAL' in name else letter} "
 
 

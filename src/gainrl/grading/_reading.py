@@ -1,7 +1,6 @@
-r"""One answer: its value, and what surrounds it (a label, a qualifier, a unit, a magnitude).
+r"""One value: its unit and magnitude, and the number, words or expression that it is.
 
-An answer is read whole or not at all. What may stand around a value is named here and in `_units`;
-anything else stays part of the value, and is refused by `_expressions` if it means nothing there.
+An answer is read whole or not at all: what is neither is refused.
 """
 
 from __future__ import annotations
@@ -18,104 +17,10 @@ from gainrl.grading._units import unit
 LONGEST = 600
 """Answers of more characters are only compared as they stand: the patterns here are quadratic."""
 
-# --- labels --------------------------------------------------------------------------------------
-
-_L = r"(?P<letter>[A-J])"
-_LABELS = (
-    re.compile(
-        rf"(?:option|choice|\\text\{{(?:option|choice)\}})\s*\(?{_L}\)?[.:)]?(?P<rest>)", re.I
-    ),
-    re.compile(
-        rf"(?:\\text\{{)?\(\s*(?:\\text\{{)?{_L}\}}?\s*\)\}}?[.:;=]?\s*(?P<rest>.*)", re.DOTALL
-    ),
-    re.compile(rf"\(?\s*\\text\{{\s*{_L}\s*[.:)]?\s*\}}\s*\)?[:;=.)]?\s*(?P<rest>.*)", re.DOTALL),
-    re.compile(rf"(?:\\text\{{)?{_L}(?:\)\}}?\s*|[.:]\}}?\s+)(?P<rest>[^,]*|.*\\.*)", re.DOTALL),
-    re.compile(rf"(?P<rest>.*?\S)\s*(?:\\(?:Long)?[Rr]ightarrow)?\s*\(\s*{_L}\s*\)", re.DOTALL),
-    re.compile(rf"(?P<rest>.*?\S)\s*(?:\\(?:Long)?[Rr]ightarrow)?\s*\\text\{{\s*\(?{_L}\)?\s*\}}"),
-    re.compile(rf"(?P<rest>.*\\text\{{[^{{}}]*?)\s*\({_L}\)\}}", re.DOTALL),
-    re.compile(rf"\(?{_L}\)?[.:)]?(?P<rest>)"),
-)
-_OPEN_TEXT = re.compile(r"(?:\\text\{)?\s*\(\s*[A-J]\s*\)[^{}]*\}")
-
-
-def split_label(text: str) -> tuple[str | None, str]:
-    r"""'(A) 26' is ('A', '26'); 'E' is ('E', ''); 'f(A)' has no label."""
-    for place, pattern in enumerate(_LABELS):
-        match = pattern.fullmatch(text)
-        if match is None:
-            continue
-        rest = match["rest"].strip()
-        if place in (4, 5) and not re.search(r"[\d})]$|\\text\{[^{}]*\}$|^\\?[a-z]$", rest):
-            continue
-        if rest.count("{") < rest.count("}"):
-            rest = f"\\text{{{rest}"
-        elif rest.count("{") > rest.count("}"):
-            rest += "}"
-        return match["letter"].upper(), rest
-    return None, text
-
-
-# --- qualifiers ----------------------------------------------------------------------------------
-
-_VARIABLES = r"(?:\\?[A-Za-z]\w*(?:_\{?\w+\}?)?)(?:\s*,\s*\\?[A-Za-z](?:_\{?\w+\}?)?)*"
-_SIDE = r"(?:(?!\b(?:and|or|else|otherwise)\b)[^,;])+"
-_CONDITION = rf"{_VARIABLES}\s*(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])|\b(?:is|are)\b){_SIDE}"
-_NOUNS = (
-    r"(?:an?|the|any|some|real|rational|complex|arbitrary|positive|negative|natural|nonnegative"
-    r"|non-negative|nonzero|non-zero|integers?|numbers?|constants?|values?|even|odd|prime|whole|of)"
-)
-_QUALIFIER = re.compile(
-    rf"\(?(?:only|exactly|in total|in all|altogether|total|respectively)\)?"
-    rf"|\(?(?:for|where|with)?\s*(?:all|any|every|each|some)\s+(?:{_NOUNS}\s+)*"
-    rf"(?:{_VARIABLES}|{_NOUNS})\s*(?:(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])){_SIDE})?\)?"
-    rf"|\(?(?:for|at|when|where|with|if|whenever|given|provided(?: that)?)\s+{_CONDITION}\)?"
-    rf"|\(?{_VARIABLES}\s*\\in(?![a-z]){_SIDE}\)?"
-    rf"|\(?(?:{_VARIABLES}\s+)?(?:is|are|for|where|an?)?\s*(?:{_NOUNS}\s*)+(?:{_VARIABLES})?\)?"
-    rf"|(?:because|since|which)\b.*",
-    re.DOTALL | re.IGNORECASE,
-)
-_OPENER = re.compile(
-    r"(?:\s*,\s*|\s+|(?<=[\d})])|\s*\((?=[^()]*\)$))(?=(?:\\text\{\s*[(,]?\s*)?"
-    r"\(?(?:only|exactly|in\s|altogether|total|respectively|for|all|any|where|with|at|when|if|given"
-    r"|provided|whenever|because|since|which|\\?[A-Za-z]\w*\s*\\in|[a-z]\s+(?:is|are)\b)(?![a-z]))"
-)
-_PREFIX = re.compile(
-    r"(?:\\text\{)?\s*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?|exactly|only|about|approximately"
-    r"|roughly|around|therefore|thus|so)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|=|\\approx(?![a-z])|\\implies"
-    r"|\\Rightarrow(?![a-z])|\\therefore(?![a-z])",
-    re.IGNORECASE,
-)
-
-
-def split_qualifier(text: str) -> tuple[str, str | None]:
-    r"""'n \text{ for all } n' is ('n', 'for all n'); what is behind a reason goes with it."""
-    for match in _OPENER.finditer(text):
-        tail = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text[match.end() :])
-        tail = " ".join(tail.split()).lstrip(", ")
-        value = text[: match.start()].strip()
-        if match.group().strip() == "(":
-            tail = f"({tail}"
-        membership = tail.startswith(("(", "for", "with", "where")) or "," in match.group()
-        if "\\in" in tail and not membership and not tail.startswith(("because", "since", "which")):
-            continue
-        if value and _balanced(value) and _QUALIFIER.fullmatch(tail):
-            return value.rstrip(", "), tail.strip("() ")
-    return text, None
-
-
-def strip_prefix(text: str) -> str:
-    r"""Without "the answer is", '=' or \approx ahead of the value."""
-    while (match := _PREFIX.match(text)) and match.end() < len(text):
-        text = text[match.end() :].strip(" :")
-    return text
-
-
-def _balanced(text: str) -> bool:
-    return all(text.count(a) == text.count(b) for a, b in ("{}", "()")) or "\\in" in text
-
-
-# --- values --------------------------------------------------------------------------------------
-
+_SPELT = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+_SPELT += " fifteen sixteen seventeen eighteen nineteen twenty"
+NUMERALS = {word: Fraction(place) for place, word in enumerate(_SPELT.split())}
+NUMERALS |= {f"\\text{{{word}}}": number for word, number in NUMERALS.items()}
 _MAGNITUDES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
     "dozen": 12,
@@ -124,10 +29,10 @@ _MAGNITUDE = re.compile(
     rf"(?P<value>.*\d)\s*(?:\\text\{{)?\s*(?P<word>{'|'.join(_MAGNITUDES)})s?\b\}}?(?P<rest>.*)"
 )
 _MONEY = re.compile(
-    r"(?P<sign>[-+]?)\s*(?:US\s*|CA\s*|A)?(?P<money>\\\$|[€£¥]|USD\s|EUR\s)\s*(?=[-\d.\\(])"
+    r"(?P<sign>[-+]?)\s*(?:US\s*|CA\s*|A)?(?P<money>\\\$|[€£¥₹]|USD\s|EUR\s)\s*(?=[-\d.\\(])"
 )
 _UNIT_PLACE = re.compile(
-    r"(?<=[\d})\s!])(?=\\text\{|(?<=[\d})\s])[A-Za-z]|\\%|\^\\circ|\\mu|\\\$|[€£¥]|')|(?<=\\pi)(?=\s*\\text)"
+    r"(?<=[\d})\s!])(?=\\text\{|(?<=[\d})\s])[A-Za-z]|[(\[](?:\\text\{|[a-z]{2})|\\%|\^\\circ|\\mu|\\\$|[€£¥₹¢]|')|(?<=\\pi)(?=\s*\\text|\s+[a-z]{2})"
 )
 _GROUPS = re.compile(r"(?<![\d.,{])(\d{1,3}(?:,\d{3})+)(?![\d]|,\d)")
 _BRACES = re.compile(r"\{([^{}\\,;]*)\}")
@@ -173,12 +78,13 @@ class Leaf:
 @lru_cache(maxsize=8192)
 def leaf(text: str, gold: bool = False) -> Leaf:
     """Read a value in the notation of `uniform`; of a gold answer any text may be the unit."""
-    text = _GROUPS.sub(lambda match: match[0].replace(",", ""), text.strip())
+    text = _GROUPS.sub(lambda match: match[0].replace(",", ""), text.strip().removeprefix("+"))
     value, name, whole = _split_unit(text, gold)
     value, factor = _split_magnitude(value)
     while value.startswith("(") and value.endswith(")") and _closes(value) and "," not in value:
         value = value[1:-1].strip()
     number, base = read_number(value)
+    number = NUMERALS.get(value.lower()) if number is None else number
     if number is not None:
         number *= factor
     elif factor != 1:
@@ -197,10 +103,10 @@ def bare(text: str) -> str:
 def _split_unit(text: str, gold: bool) -> tuple[str, str | None, bool]:
     name = None
     if (match := _MONEY.match(text)) is not None:
-        name = unit(match["money"].strip())
+        name = match["money"].strip()
         text = match["sign"] + text[match.end() :]
-    if not re.search(r"[A-Za-z%€£¥']", text):
-        return text, name, False
+    if not re.search(r"[A-Za-z%€£¥₹¢']", text):
+        return text, name and unit(name), False
     for match in _UNIT_PLACE.finditer(text):
         value, rest = text[: match.start()].strip(), text[match.start() :].strip()
         magnitude = _MAGNITUDE.match(f"0 {rest}")
@@ -209,17 +115,23 @@ def _split_unit(text: str, gold: bool) -> tuple[str, str | None, bool]:
         one = len(rest) == 1 and rest.isalpha()
         if one and (gold or text[match.start() - 1] != " " or not _is_number(value)):
             continue
-        found = unit(rest)
+        found = unit(f"{name or ''} {rest}", _is_one(value))
         if found is None and gold and (inside := re.fullmatch(r"\\text\{([A-Za-z .]+)\}", rest)):
             found = inside[1]
         if found and value and value[-1] not in "+-*/^_=<>,(" and _ends_value(value, rest):
-            return value, found if name is None else f"{name} {found}", one
-    return text, name, False
+            return value, found, one
+    return text, name and unit(name), False
 
 
 def _ends_value(value: str, rest: str) -> bool:
     """Plain words count only behind a number: 'x cm' may be a product."""
-    return rest.startswith("\\") or _is_number(value) or value[-1] in "})!" or value[-3:] == "\\pi"
+    if rest.startswith("^\\circ") and re.search(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])", value):
+        return False
+    return _is_number(value) or rest[0] in "\\([" or value[-1] in "})!" or value[-1].isdigit() or value[-3:] == "\\pi"
+
+
+def _is_one(value: str) -> bool:
+    return value.strip() == "1"
 
 
 def _is_number(value: str) -> bool:
@@ -265,15 +177,32 @@ def read_number(value: str) -> tuple[Fraction | None, str | None]:
 
 def _words(text: str) -> str | None:
     """Folded words; None for what may be an expression."""
-    if _WORDS.fullmatch(text) is None:
+    if _WORDS.fullmatch(text) is None or text.lower() in ("infinity", "theta", "gamma", "alpha"):
         return None
     plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
     runs = re.findall("[A-Za-z]+", plain)
     upright = "\\text" in text and len(plain.strip()) > 1
     capitals = len(runs) == 1 and len(plain) > 1 and plain.isupper()
     if upright or capitals or any(map(is_word, runs)):
-        return " ".join(re.split(r"[\s,.'-]+", plain.strip(" .,"))).casefold()
+        return _folded(text)
     return None
+
+
+def _same_words(answer: str, gold: str) -> bool:
+    """Case counts where letters may be names: AB is not ab, EAST is east."""
+    if _folded(answer) != _folded(gold):
+        return False
+    letters = [re.sub("[^A-Za-z]", "", text.replace("\\text", "")) for text in (answer, gold)]
+    return letters[0] == letters[1] or is_word(letters[0])
+
+
+_SHORT_WORD = re.compile(r"(?=[a-z]*[eiou])(?![a-z]*(.)\1)[a-z]{2,3}")
+
+
+def _folded(text: str) -> str:
+    """Words without fonts, case and punctuation."""
+    plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
+    return " ".join(re.split(r"[\s,.'-]+", plain.strip(" .,"))).casefold()
 
 
 def _closes(text: str) -> bool:
@@ -298,6 +227,8 @@ def same_plain(answer: Leaf, gold: Leaf, tolerance: float) -> tuple[bool, str] |
     """
     if answer.text == gold.text:
         return True, "text"
+    if answer.unit and not gold.unit and (other := leaf(gold.text)).unit == answer.unit:
+        gold = other  # '5 g' is a product only where the answer is one
     if answer.unit and gold.unit and answer.unit != gold.unit:
         return False, "text"
     if answer.number is not None and gold.number is not None:
@@ -306,7 +237,9 @@ def same_plain(answer: Leaf, gold: Leaf, tolerance: float) -> tuple[bool, str] |
             close(one, gold.number, tolerance) for one in _values(answer, gold)
         ), "number"
     if answer.words or gold.words:  # symbols would multiply letters: 'stop' would equal 'pots'
-        return answer.words == gold.words, "text"
+        return _same_words(answer.text, gold.text), "text"
+    if all(map(_SHORT_WORD.fullmatch, (answer.text, gold.text))):
+        return False, "text"  # 'on' is not 'no', though a product would be
     return None
 
 

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gainrl.grading._notation import uniform
-from gainrl.grading._reading import NotRead, bare, leaf, split_label, split_qualifier, strip_prefix
+from gainrl.grading._expressions import NotRead
+from gainrl.grading._reading import bare, leaf
+from gainrl.grading._surroundings import split_label, split_qualifier, strip_prefix
 
 Same = Callable[["Item", "Item"], bool | None]
 """Whether an answer equals a gold one, of items without parts or as a whole; None if unknown."""
 
-UNORDERED = ("list", "union")
+UNORDERED = ("list", "set", "union")
 """The kinds of items whose parts may be in any order."""
 
 DEEPEST = 12
 """Brackets within brackets beyond this are not taken apart."""
 
+_SPELT_SETS = dict.fromkeys(("all real numbers", "all reals", "real numbers"), "\\mathbb{R}")
 _AND = re.compile(r"\s*(?:\\text\{[\s,]*(?:and|or)\s*\}|,?\s(?:and|or)\s)")
 _MATRIX = re.compile(r"\\begin\{matrix\}(?P<cells>.*)\\end\{matrix\}", re.DOTALL)
 _TOKEN = re.compile(
@@ -34,12 +37,14 @@ _ATOM = r"(?:[A-Za-z]|\\(?!sin|cos|tan|ln|log|sqrt|frac)[A-Za-z]+)"
 _SIMPLE = rf"[-+]?(?:{_ATOM}|\d+)(?:_(?:\w|\{{[^{{}}]*\}}))?"
 _NAME = re.compile(
     rf"(?:{_ATOM}|m?\\(?:angle|triangle|overline|vec|overrightarrow)\s*\{{?[A-Za-z\d_\s{{}}]+\}}?"
-    r"|\\text\s*\{[^{}]*\}|[A-Z]{2,}|\|[A-Z]{2}\||[a-z]{4,}(?:\s[a-z]+)*|\\Delta\s*[a-zA-Z]"
+    r"|\\text\s*\{[^{}]*\}|[A-Z]{2,}|\|[A-Z]{2}\||[a-z]{4,}(?:\s[a-z]+)*|ans|max|min|\\Delta\s*[a-zA-Z]"
     r"|\\frac\s*\{d\s*\^?\d?\s*\\?\w+\}\s*\{d\s*\\?\w+(?:\^\d)?\})"
     r"(?:_(?:\w|\{[^{}]*\})|')*"
     rf"(?:\s*\(\s*{_SIMPLE}(?:\s*,\s*{_SIMPLE})*\s*\)|(?<=[fghFGHP])\s*\([^()]*\))?"
     r"|\(\s*[A-Za-z](?:_\w)?\s*(?:,\s*[A-Za-z](?:_\w)?\s*)*\)"
 )
+_SET = re.compile(r"[(\[{]|\\(?:\{|mathbb|emptyset)")
+_NOT_A_NAME = frozenset(("not", "no", "wrong", "incorrect", "false", "never"))
 _MEMBER = re.compile(r"(.+?)\\in(?![a-zA-Z])(.+)", re.DOTALL)
 ORDER = re.compile(r"(<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
@@ -47,7 +52,7 @@ _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A leaf (no parts), a list ('list' and 'union', in any order) or an ordered group.
+    """A leaf (no parts), a list ('list', 'set' and 'union', in any order) or an ordered group.
 
     The kind of an ordered group is its brackets ('(]'), 'matrix', 'row', 'ratio' or 'difference';
     'chain' are the sides of an equation. `name` is what stands before '=' or an element sign, if it
@@ -83,6 +88,7 @@ def parse(text: str, lists: bool = False) -> Answer:
     plain, condition = split_qualifier(plain)
     if lists:
         plain = re.sub(r"(?<=\d),(?=\d)", ", ", plain)
+    plain = _SPELT_SETS.get(re.sub(r"\\text\{([^{}]*)\}", r"\1", plain).casefold(), plain)
     tidy = _AND.sub(", ", plain)
     tidy = re.sub(r",\s*,", ",", tidy).strip(" ,")
     return Answer(letter, _item(tidy, DEEPEST) if tidy else None, condition)
@@ -159,10 +165,10 @@ def _same_groups(answer: Item, gold: Item, same: Same, sets: bool) -> bool | Non
     if sets:
         return same(answer, gold)
     # A list without brackets may stand for a tuple, but only in the tuple's order.
-    kinds = {item.kind for item in (answer, gold)} - {"list"}
+    kinds = {item.kind for item in (answer, gold)} - {"list", "set"}
     if len(answer.parts) != len(gold.parts) or (len(kinds) > 1 and not _only_tuples(answer, gold)):
         return False
-    if any(unordered) and kinds != {"()"}:
+    if any(unordered) and (kinds != {"()"} or "set" in (answer.kind, gold.kind)):
         return False
     return _all(same_structure(a, g, same) for a, g in zip(answer.parts, gold.parts, strict=True))
 
@@ -250,7 +256,7 @@ def _bracketed(text: str, depth: int) -> Item:
     for begin, end in (("\\{", "\\}"), ("{", "}")):
         if text.startswith(begin) and text.endswith(end) and _closes(text):
             inner = text[len(begin) : -len(end)]
-            return _group(text, text, None, "list", _split(inner, ",;"), depth)
+            return _group(text, text, None, "set", _split(inner, ",;"), depth)
     if text[:1] in ("(", "[") and text[-1:] in (")", "]") and _closes(text):
         pieces = _split(text[1:-1], ",;")
         if len(pieces) > 1:
@@ -288,7 +294,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
     """'x=5' and '5=x' are ('x', '5'), 'x=2+3=5' is ('x', '2+3=5'); 'x+y=5' has no name."""
     pieces = [piece.strip() for piece in _split(text, "=")]
     if len(pieces) > 1 and all(pieces):
-        if _NAME.fullmatch(pieces[0]):
+        if _NAME.fullmatch(pieces[0]) and not _NOT_A_NAME & set(re.findall("[a-z]+", pieces[0])):
             return pieces[0], " = ".join(pieces[1:])
         if len(pieces) == 2 and _NAME.fullmatch(pieces[1]) and not ORDER.search(text):
             return pieces[1], pieces[0]
@@ -296,7 +302,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
     if len(pieces) == 2 and _NAME.fullmatch(pieces[0]):
         return pieces[0], pieces[1]
     member = _MEMBER.fullmatch(text)
-    if member and _NAME.fullmatch(member[1].strip()):
+    if member and _NAME.fullmatch(member[1].strip()) and _SET.match(member[2].strip()):
         return member[1].strip(), member[2].strip()
     return None, text
 

@@ -92,7 +92,7 @@ def _to_set(item: Item) -> Any:
         if not parts[0].kind and "\\mathbb" not in parts[0].text:
             raise NotRead(item.text)  # a number is no set to take something from
         return _to_set(parts[0]) - sympy.Union(*map(_to_set, parts[1:]))
-    if item.kind == "list":
+    if item.kind in ("list", "set"):
         return sympy.FiniteSet(*(_to_sympy(leaf(part.value).latex) for part in parts))
     if len(item.kind) == 2 and len(parts) == 2:
         ends = (_to_sympy(leaf(part.value).latex) for part in parts)

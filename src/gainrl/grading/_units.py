@@ -28,11 +28,12 @@ _PREFIXES = {
     "kilo": "k", "centi": "c", "milli": "m", "micro": "u", "nano": "n", "pico": "p", "mega": "M",
     "giga": "G", "tera": "T", "deci": "d", "hecto": "h", "": "",
 }  # fmt: skip
-_OTHERS = """inch in.|foot feet ft|yard yd|mile mi|pound lb|ounce oz|sec=s|minute min|hour hr h|day
-week wk|month|year yr|decade|century centuries|dollar \\$ usd buck|cent|euro eur €|pence penny
-gbp £|yen ¥|rupee rs|degree deg ^\\circ °|radian rad|percent \\%|mph=mile/hour|kph=km/hour
+_OTHERS = """inch in|foot feet ft|yard yd|mile mi|pound lb|ounce oz|sec=s|minute min|hour hr h|day
+week wk|month|year yr|decade|century centuries|dollar \\$ usd buck|cent ¢|euro eur €|pence penny
+gbp £|yen ¥|rupee rs ₹|degree deg ^\\circ °|radian rad|percent \\%|mph=mile/hour|kph=km/hour
 kmh=km/hour|gallon gal|quart qt|pint pt|cup|acre|hectare ha|ton tonne|knot|unit|point|person people
-child children|man men|woman women|foot|fish|sheep|deer|mouse mice|arcminute '|arcsecond ''|tooth teeth|atm|psi|rpm|dB
+child children|man men|woman women|foot|fish|sheep|deer|mouse mice|arcminute '|arcsecond ''
+tooth teeth|light-year|atm|psi|rpm|dB
 am a.m.|pm p.m.|angstrom|celsius|fahrenheit|teaspoon tsp|tablespoon tbsp|hp|amu|mpg|credit"""
 _NUMBER_WORDS = _names("""half halves third quarter fourth fifth sixth seventh eighth ninth tenth eleventh
 twelfth hundredth thousandth one two three four five six seven eight nine ten eleven
@@ -41,10 +42,12 @@ minus squared cubed power root factorial double triple twice percentage more les
 fewer other other whole square cube rest not none only exactly about infinity
 negative mod modulo base cos sin log""")
 _TOKEN = re.compile(
-    r"\s*(?:(?P<circ>\^\\circ)\s*(?P<scale>[CFK](?![A-Za-z]))?|(?P<word>\\?[A-Za-z]+(?:\.[A-Za-z]\.)?"
-    r"|\\[$%]|[€£¥°]|in\.|'{1,2})|(?P<power>\^\s*\{?\s*(?P<n>-?\d)\s*\}?|[23](?!\d))"
-    r"|(?P<join>/|\*|\\cdot(?![a-zA-Z])|-))"
+    r"[\s()]*(?:(?P<join>/|\*|\\cdot(?![a-zA-Z])|-)|(?P<circ>\^\\circ)\s*(?P<scale>[CFK](?![A-Za-z]))?|(?P<word>\\?[A-Za-z]+(?:\.[A-Za-z]\.)?"
+    r"|\\[$%]|[€£¥°]|[₹¢]|'{1,2})|(?P<power>\^\s*\{?\s*(?P<n>-?\d)\s*\}?|[23](?!\d))"
+    r")"
 )
+_ADJECTIVES = _names("""different distinct possible positive negative red blue green yellow black
+white small large big full extra additional new old fresh such fluid fl light""")
 _JOINS = {"per": -1, "a": -1, "an": -1, "each": -1, "every": -1, "/": -1, "of": 1}
 _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _BEHIND = {"squared": 2, "cubed": 3}
@@ -65,15 +68,17 @@ _NAMES = _table()
 
 
 @lru_cache(maxsize=4096)
-def unit(text: str) -> str | None:
+def unit(text: str, single: bool = False) -> str | None:
     r"""The one way to write a unit: 'km per hour' and 'km/h' are 'hour^-1 km'; None if it is none.
 
     Args:
         text: what stands behind a value, in the notation of `_notation.uniform`.
+        single: whether the value is 1, so that a noun need not be plural.
     """
-    plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).replace("\\mu ", "u").strip(" ()")
+    plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).replace("\\mu ", "u").strip(" ()[]")
+    plain = re.sub(r"(?<=[a-z])\.(?=\s|$)", "", plain)
     powers: dict[str, int] = {}
-    place, sign, before, last, joined = 0, 1, 1, "", False
+    place, sign, before, last, joined = 0, 1, 1, "", single
     while place < len(plain):
         match = _TOKEN.match(plain, place)
         if match is None or match.end() == place:
@@ -86,6 +91,8 @@ def unit(text: str) -> str | None:
             if not last:
                 return None
             powers[last] *= int(match["n"] or match["power"]) if match["power"] else _BEHIND[word]
+        elif word in _ADJECTIVES and plain[place:].strip():
+            pass
         elif word in _BEFORE and plain[place:].strip():
             before = _BEFORE[word]
         else:
@@ -112,7 +119,8 @@ def _name(word: str, joined: bool) -> str | None:
             return _NAMES[one]
     lower = word.lower()
     stem = lower.removesuffix("s")
-    if not word.isalpha() or lower in _NUMBER_WORDS or stem in _NUMBER_WORDS or len(word) < 3:
+    fraction = re.search(r"(?:teen|tie|illion|usand|dred|if|[nvx])ths?$|illions?$", lower)
+    if fraction or not word.isalpha() or lower in _NUMBER_WORDS or stem in _NUMBER_WORDS or len(word) < 3:
         return None
     plural = lower != stem and not lower.endswith(("ss", "us", "is")) and len(word) > 3
     if word.lower() == word and (plural or joined):

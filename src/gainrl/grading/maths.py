@@ -198,6 +198,12 @@ def _compared(answer: str, gold: str, tolerance: float, lists: bool) -> Verdict 
     ours, theirs = parse(answer, lists), parse(gold, lists)
     if ours.letter and theirs.letter and not (ours.item and theirs.item):
         return ours.letter == theirs.letter, _reason("text", ours.letter == theirs.letter)
+    if ours.letter and theirs.letter and ours.letter != theirs.letter:
+        return False, "different text"
+    if ours.condition != theirs.condition and all(
+        re.search("[=<>]", part or "") for part in (ours.condition, theirs.condition)
+    ):
+        return False, "different text"
     if ours.item is None or theirs.item is None:
         return _letter_and_value(ours, theirs)
     for item, words in ((ours.item, "not read"), (theirs.item, "gold not read")):
