@@ -310,7 +310,5 @@ def test_numbers_need_neither_torch_nor_sympy() -> None:
 
 
 def test_the_version_names_the_library_too() -> None:
-    assert (
-        maths.version()
-        == f"maths {maths.VERSION}, latex2sympy2-extended {metadata.version('latex2sympy2_extended')}"
-    )
+    parser = metadata.version("latex2sympy2_extended")
+    assert maths.version() == f"maths {maths.VERSION}, latex2sympy2-extended {parser}"

@@ -33,8 +33,8 @@ _TRIGONOMETRIC = _names("sin cos tan cot sec csc")
 _FUNCTIONS = _TRIGONOMETRIC | _names(
     "arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp sqrt"
 )
-_GREEK = _names("""alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
-tau upsilon phi chi psi omega hbar ell Gamma Delta Theta Lambda Xi Pi Sigma Upsilon
+_GREEK = _names("""alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho
+sigma tau upsilon phi chi psi omega hbar ell Gamma Delta Theta Lambda Xi Pi Sigma Upsilon
 Phi Psi Omega""")
 _OPERATORS = {
     "times": r"\times ", "cdot": r"\cdot ", "div": r"\div ", "le": r"\le ", "ge": r"\ge ",
@@ -50,7 +50,7 @@ _TYPED = _FUNCTIONS | _GREEK | {"pi", "infty"}
 _APPLIED = re.compile(r"(sin|cos|tan|ln|log)([a-z])")
 _SPELT = {"infinity": "infty", "inf": "infty", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 _NO_PRODUCT = _names("""not the and or for no yes any all one two six ten of per mod max min gcd
-lcm non nor but""")
+lcm non nor but odd""")
 """Runs of letters that are words, though short enough for a product."""
 _MARKED = re.compile(
     r"\\(?P<mark>angle|measuredangle|triangle|overline|overrightarrow|overarc|vec|hat|widehat|bar"
@@ -58,7 +58,7 @@ _MARKED = re.compile(
     r"|\\(?:alpha|beta|gamma|theta|phi|omega)(?![a-zA-Z]))"
 )
 _INNER = re.compile(r"\{?\s*(?:(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w\}?|')*\s*)+\}?")
-_SUBSCRIPT = re.compile(r"\s*_\s*(?:\{(?P<group>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(?P<one>\\?\w))")
+_SUBSCRIPT = re.compile(r"\s*_\s*(?:\{(?P<group>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(?P<one>\d+|\\?\w))")
 _INDEX = re.compile(r"\s*\[(?P<group>[^\[\]]*)\](?P<one>)")
 _POWER = re.compile(_SUBSCRIPT.pattern.replace("_", r"\^", 1))
 _CALL = re.compile(r"\s*\(\s*(?P<inner>[^()]*)\)")
@@ -162,7 +162,9 @@ class _Writer:
         if len(name) == 1 and name.islower():
             self._value(f"{name} ")
         else:
-            digits = "".join(f"{ord(one):03d}" for one in name)  # letters may spell a command, I or E a constant
+            digits = "".join(
+                f"{ord(one):03d}" for one in name
+            )  # letters may spell a command, I or E a constant
             self._value(f"x_{{{digits}}} ")
 
     def _limits(self, pattern: re.Pattern[str], form: str) -> None:

@@ -23,7 +23,8 @@ _BARE_BOX = re.compile(
 )
 _BETWEEN = re.compile(r"[\s$*]*(?:,|;|&|(?:,\s*)?(?:and|or)\b)[\s$*]*", re.IGNORECASE)
 _PHRASE = re.compile(
-    r"\banswers?(?: to [^.\n]{1,60})?\s+(?:is|are|equals|should be|would be|will be|must be|comes to|=)(?![a-z])[ \t:]*"
+    r"\banswers?(?: to [^.\n]{1,60})?\s+(?:is|are|equals|(?:should|would|will|must) be|comes to|=)"
+    r"(?![a-z])[ \t:]*"
     r"|\banswer[ \t*_]*[:=]|^[ \t>*_#]*(?:final |correct )?answer[ \t*_]*$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -102,7 +103,7 @@ def boxes(text: str) -> list[str]:
 
 
 def _boxes(text: str) -> tuple[list[tuple[int, int, str]], int]:
-    """Begin, end and content of the complete boxes, and where the last one that is cut off begins."""
+    """Begin, end and content of each complete box; where the last one that is cut off begins."""
     opened: list[tuple[int, int] | None] = []
     found: list[tuple[int, int, str]] = []
     for match in (_BOX if "\\boxed" in text else _FRAME).finditer(text):
@@ -120,7 +121,7 @@ def _boxes(text: str) -> tuple[list[tuple[int, int, str]], int]:
 
 
 def _listed(text: str, boxes: list[tuple[int, int, str]]) -> str:
-    """The last box that stands in no other, with those that it is listed with, and what is glued to it."""
+    """The last outer box with those that it is listed with, or with what is glued to it."""
     boxes = [box for box in boxes if not any(one[0] < box[0] and box[1] < one[1] for one in boxes)]
     if not boxes:
         return ""
@@ -164,7 +165,7 @@ def _behind(text: str, place: int) -> str:
     if display is None:
         line, _, rest = text[place:].partition("\n")
         if line.strip(_STRIPPED):
-            return _SENTENCE_END.split(line, maxsplit=1)[0].strip(_STRIPPED)
+            return _SENTENCE_END.split(line, maxsplit=1)[0].strip(_STRIPPED).rstrip("!")
         place = len(text) - len(rest.lstrip(_STRIPPED))
         display = _DISPLAY.match(text, place)
     if display is not None:

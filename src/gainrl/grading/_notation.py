@@ -20,7 +20,8 @@ _SIGNS = {
     "∜": r"\sqrt[4] ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}",
     "ℂ": r"\mathbb{C}", "“”„": '"', "∣": "|", "∑": r"\sum ", "∏": r"\prod ", "∫": r"\int ",
-    "∂": r"\partial ", "µ": r"\mu ", "ϕ": r"\phi ", "ϵ": r"\epsilon ", "ℏħ": r"\hbar ", "ℓ": r"\ell ", "Å": r"\text{ angstrom}",
+    "∂": r"\partial ", "µ": r"\mu ", "ϕ": r"\phi ", "ϵ": r"\epsilon ",
+    "ℏħ": r"\hbar ", "ℓ": r"\ell ", "Å": r"\text{ angstrom}",
     "\u2009\u202f\u00a0\u2007": r"\,", "、": ",", "∨": r"\lor ", "∧": r"\land ",
 }  # fmt: skip
 _SIGN = {sign: latex for signs, latex in _SIGNS.items() for sign in signs}
@@ -31,10 +32,12 @@ _WORDS = re.compile(rf"{_WORD_STYLE}\s*\{{((?:[^{{}}\\]|\\[^a-zA-Z])*)\}}")
 _BOLD = re.compile(
     r"\\(?:textcolor\{\w+\}|mathbf|boldsymbol|bm|pmb|mathnormal|emph|underline)\s*\{([^{}]*)\}"
 )
+_AND = re.compile(r"\b(and|or)\b")
 _BLANK_GROUPS = r"(?<![\d.])\d{1,3}(?:(?:\\,|\s)\d{3})+(?![\d/]|(?:\\,|\s)+\d)"
 _END = re.compile(r"[.;,\s\\]+$")
 _UNWRAPPED = re.compile(
-    r"\s*(?:[A-Za-z]\s*=|(?:the\s)?(?:final\s)?answer\s*(?:is|:).*\d|[-+]?\\?\$?\.?\d|\(?[A-J]\)?(?:,\s*(?:and\s)?\s*\(?[A-J]\)?)+\s*$)"
+    r"(?i:\s*(?:the\s)?(?:final\s)?answer\s*(?:is|:).*\d)|"
+    r"\s*(?:[A-Za-z]\s*=|[-+]?\\?\$?\.?\d|\(?[A-J]\)?(?:,\s*(?:and\s)?\s*\(?[A-J]\)?)+\s*$)"
 )
 
 
@@ -48,7 +51,7 @@ _REWRITES = tuple(
     for pattern, form in (
         (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", ""),
         (r"\\(?:displaystyle|textstyle|limits|nolimits|hfill)(?![a-zA-Z])", ""),
-        (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|color\{\w+\}|bf|it)(?![a-zA-Z])", ""),
+        (r"\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|color\{\w+\})(?![a-zA-Z])", ""),
         (r"\\[hv]space\*?\{[^{}]*\}|\\q?quad(?![a-zA-Z])", "  "),
         (r"(?<=\d),?\s*\\!\s*(?=\d)|\\!", ""),
         (r"(?<=\d)\{,\}(?=\d)", ""),
@@ -58,6 +61,8 @@ _REWRITES = tuple(
         (r"\\(?:[dtcs]|nice)frac(?![a-zA-Z])", r"\\frac"),
         (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"(?<=\d)\s*[xX]\s*(?=10\^)", r"\\times "),
+        (r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"(?<=\d\.)(\d*)\((\d+)\)", r"\1\\overline{\2}"),
         (r":=|==", "="),
         (r"\\langle(?![a-zA-Z])", "("),
         (r"\\rangle(?![a-zA-Z])", ")"),
@@ -188,4 +193,5 @@ def _words(match: re.Match[str]) -> str:
         return f" {content} "
     inside = content.strip().replace("{", "").replace("}", "")
     blank = " " if content[:1].isspace() else ""
-    return f"{blank}\\text<{inside}\0"
+    parts = [part.strip() for part in _AND.split(inside)]  # 'cm and' before a number is two things
+    return blank + " ".join(f"\\text<{part}\0" for part in parts if part)

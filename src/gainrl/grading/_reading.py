@@ -32,7 +32,7 @@ _MONEY = re.compile(
     r"(?P<sign>[-+]?)\s*(?:US\s*|CA\s*|A)?(?P<money>\\\$|[€£¥₹]|USD\s|EUR\s)\s*(?=[-\d.\\(])"
 )
 _UNIT_PLACE = re.compile(
-    r"(?<=[\d})\s!])(?=\\text\{|(?<=[\d})\s])[A-Za-z]|[(\[](?:\\text\{|[a-z]{2})|\\%|\^\\circ|\\mu|\\\$|[€£¥₹¢]|')|(?<=\\pi)(?=\s*\\text|\s+[a-z]{2})"
+    r"(?<=[\d})\s!])(?=\\text\{|(?<=[\d})\s])[A-Za-z]|[(\[](?:\\text\{|[a-z]{2})|/\s*[a-z]{2}|\\%|\^\\circ|\\mu|\\\$|[€£¥₹¢]|')|(?<=\\pi)(?=\s*\\text|\s+[a-z]{2})"
 )
 _GROUPS = re.compile(r"(?<![\d.,{])(\d{1,3}(?:,\d{3})+)(?![\d]|,\d)")
 _BRACES = re.compile(r"\{([^{}\\,;]*)\}")
@@ -105,7 +105,7 @@ def _split_unit(text: str, gold: bool) -> tuple[str, str | None, bool]:
     if (match := _MONEY.match(text)) is not None:
         name = match["money"].strip()
         text = match["sign"] + text[match.end() :]
-    if not re.search(r"[A-Za-z%€£¥₹¢']", text):
+    if not re.search(r"[A-Za-z%€£¥₹¢'$]", text):
         return text, name and unit(name), False
     for match in _UNIT_PLACE.finditer(text):
         value, rest = text[: match.start()].strip(), text[match.start() :].strip()
@@ -127,7 +127,13 @@ def _ends_value(value: str, rest: str) -> bool:
     """Plain words count only behind a number: 'x cm' may be a product."""
     if rest.startswith("^\\circ") and re.search(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])", value):
         return False
-    return _is_number(value) or rest[0] in "\\([" or value[-1] in "})!" or value[-1].isdigit() or value[-3:] == "\\pi"
+    return (
+        _is_number(value)
+        or rest[0] in "\\(["
+        or value[-1] in "})!"
+        or value[-1].isdigit()
+        or value[-3:] == "\\pi"
+    )
 
 
 def _is_one(value: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gainrl.grading._notation import uniform
 from gainrl.grading._expressions import NotRead
+from gainrl.grading._notation import uniform
 from gainrl.grading._reading import bare, leaf
 from gainrl.grading._surroundings import split_label, split_qualifier, strip_prefix
 
@@ -83,7 +83,7 @@ def parse(text: str, lists: bool = False) -> Answer:
         text: in any notation.
         lists: whether '8,221' is two numbers and not a thousand.
     """
-    letter, plain = split_label(uniform(text))
+    letter, plain = split_label(strip_prefix(uniform(text)))
     plain = strip_prefix(plain)
     plain, condition = split_qualifier(plain)
     if lists:

@@ -65,7 +65,8 @@ _NOUNS = (
     r"|non-negative|nonzero|non-zero|integers?|numbers?|constants?|values?|even|odd|prime|whole|of)"
 )
 _QUALIFIER = re.compile(
-    r"\(?(?:only|exactly|in total|in all|altogether|total|respectively|approximately|approx|rounded)\)?"
+    r"\(?(?:only|exactly|in total|in all|altogether|total|respectively|approximately|approx"
+    r"|rounded)\)?"
     r"|as (?:required|desired|claimed|needed|expected|wanted)"
     rf"|\(?(?:\\forall|for all|for any|for every)\s*{_CONDITION}\)?|\(?\\forall\s*{_VARIABLES}\)?"
     rf"|\(?[a-z]\s*(?:<|>|\\(?:le|ge|ne)(?![a-z]))\s*-?[\w.\\]+\)?"
@@ -79,12 +80,14 @@ _QUALIFIER = re.compile(
 )
 _OPENER = re.compile(
     r"(?:\s*,\s*|\s+|(?<=[\d})])|\s*\((?=[^()]*\)$))(?=(?:\\text\{\s*[(,]?\s*)?"
-    r"\(?(?:only|exactly|in (?:total|all)|approx|rounded|as|\\forall|[a-z]\s*(?=[<>]|\\[lgn]e)|altogether|total|respectively|for|all|any|where|with|at|when|if|given"
+    r"\(?(?:only|exactly|in (?:total|all)|approx|rounded|as|\\forall"
+    r"|[a-z]\s*(?=[<>]|\\[lgn]e)|altogether|total|respectively|for|all|any|where|with|at|when|if|given"
     r"|provided|whenever|because|since|which|\\?[A-Za-z]\w*\s*\\in|[a-z]\s+(?:is|are)\b))"
 )
 _PREFIX = re.compile(
     r"(?:\\text\{)?\s*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?|exactly|only|about|approximately"
-    r"|approx\.?|nearly|roughly|around|therefore|thus|so|simply|indeed|clearly|just|equal to|given by)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|=|\\approx(?![a-z])|\\implies"
+    r"|approx\.?|nearly|roughly|around|therefore|thus|so|simply"
+    r"|indeed|clearly|just|equal to|given by)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|=|\\approx(?![a-z])|\\implies"
     r"|\\Rightarrow(?![a-z])|\\therefore(?![a-z])",
     re.IGNORECASE,
 )

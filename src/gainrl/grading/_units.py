@@ -35,8 +35,8 @@ kmh=km/hour|gallon gal|quart qt|pint pt|cup|acre|hectare ha|ton tonne|knot|unit|
 child children|man men|woman women|foot|fish|sheep|deer|mouse mice|arcminute '|arcsecond ''
 tooth teeth|light-year|atm|psi|rpm|dB
 am a.m.|pm p.m.|angstrom|celsius|fahrenheit|teaspoon tsp|tablespoon tbsp|hp|amu|mpg|credit"""
-_NUMBER_WORDS = _names("""half halves third quarter fourth fifth sixth seventh eighth ninth tenth eleventh
-twelfth hundredth thousandth one two three four five six seven eight nine ten eleven
+_NUMBER_WORDS = _names("""half halves third quarter fourth fifth sixth seventh eighth ninth tenth
+eleventh twelfth hundredth thousandth one two three four five six seven eight nine ten eleven
 twelve hundred thousand million billion trillion dozen pair score gross time plus
 minus squared cubed power root factorial double triple twice percentage more less
 fewer other other whole square cube rest not none only exactly about infinity
@@ -120,7 +120,13 @@ def _name(word: str, joined: bool) -> str | None:
     lower = word.lower()
     stem = lower.removesuffix("s")
     fraction = re.search(r"(?:teen|tie|illion|usand|dred|if|[nvx])ths?$|illions?$", lower)
-    if fraction or not word.isalpha() or lower in _NUMBER_WORDS or stem in _NUMBER_WORDS or len(word) < 3:
+    if (
+        fraction
+        or not word.isalpha()
+        or lower in _NUMBER_WORDS
+        or stem in _NUMBER_WORDS
+        or len(word) < 3
+    ):
         return None
     plural = lower != stem and not lower.endswith(("ss", "us", "is")) and len(word) > 3
     if word.lower() == word and (plural or joined):
