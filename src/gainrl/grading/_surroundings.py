@@ -85,9 +85,11 @@ _OPENER = re.compile(
     r"|provided|whenever|because|since|which|\\?[A-Za-z]\w*\s*\\in|[a-z]\s+(?:is|are)\b))"
 )
 _PREFIX = re.compile(
-    r"(?:\\text\{)?\s*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?|exactly|only|about|approximately"
+    r"(?:\\text\{)?\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*:?|exactly|only|about"
+    r"|approximately"
     r"|approx\.?|nearly|roughly|around|therefore|thus|so|simply"
-    r"|indeed|clearly|just|equal to|given by)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|=|\\approx(?![a-z])|\\implies"
+    r"|indeed|clearly|just|equal to|given by)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|="
+    r"|\\approx(?![a-z])|\\implies"
     r"|\\Rightarrow(?![a-z])|\\therefore(?![a-z])",
     re.IGNORECASE,
 )
