@@ -113,17 +113,18 @@ def same_structure(answer: Item, gold: Item, same: Same) -> bool | None:
     if bare(answer.text) == bare(gold.text):
         return True
     if answer.name and gold.name:
-        if _same_names(answer.name, gold.name):
-            return _same_values(answer, gold, same)
-        return same(answer, gold)
+        differ = differently_named(answer, gold)
+        return same(answer, gold) if differ else _same_values(answer, gold, same)
     if "chain" in (answer.kind, gold.kind):
         return _same_chains(answer, gold, same)
     return _same_values(answer, gold, same)
 
 
-def _same_names(answer: str, gold: str) -> bool:
-    """'(x,y)=' only says what the order is."""
-    return bare(answer) == bare(gold) or answer.startswith("(") or gold.startswith("(")
+def differently_named(answer: Item, gold: Item) -> bool:
+    """Whether two equations name other things; '(x,y)=' only says what the order is."""
+    if not (answer.name and gold.name) or bare(answer.name) == bare(gold.name):
+        return False
+    return not (answer.name.startswith("(") or gold.name.startswith("("))
 
 
 def _same_chains(answer: Item, gold: Item, same: Same) -> bool | None:

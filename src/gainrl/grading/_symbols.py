@@ -23,7 +23,7 @@ from typing import Any
 
 from gainrl.grading._expressions import NotRead, canonical
 from gainrl.grading._reading import leaf, same_plain
-from gainrl.grading._structure import ORDER, Item, parse, same_structure
+from gainrl.grading._structure import ORDER, Item, differently_named, parse, same_structure
 
 DIGITS = 30
 """Values without an exact form are computed to this many digits ..."""
@@ -43,7 +43,7 @@ def equivalent(answer: str, gold: str, tolerance: float, lists: bool = False) ->
         if ours.kind or theirs.kind:
             return same_sets(ours, theirs)
         one, other = leaf(ours.value), leaf(theirs.value, True)
-        if ours.name and theirs.name:  # equations of two names
+        if differently_named(ours, theirs):
             return same_symbols(canonical(ours.text), canonical(theirs.text), tolerance)
         plain = same_plain(one, other, tolerance)
         if plain is not None:
@@ -165,8 +165,9 @@ def _close_relations(answer: Any, gold: Any) -> bool | None:
     from sympy.core.relational import _Inequality
 
     if isinstance(answer, Eq) and isinstance(gold, Eq):
-        ratios = _ratios(answer.lhs - answer.rhs, gold.lhs - gold.rhs)
-        return _constant(ratios) if ratios else None
+        sides = answer.lhs - answer.rhs, gold.lhs - gold.rhs
+        ratios = _ratios(*sides)
+        return _constant(ratios) and _smooth(*sides) if ratios else None
     if not (isinstance(answer, _Inequality) and isinstance(gold, _Inequality)):
         return None
     strict = [isinstance(one, StrictGreaterThan | StrictLessThan) for one in (answer, gold)]

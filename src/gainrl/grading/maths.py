@@ -22,7 +22,15 @@ from gainrl.grading import _workers
 from gainrl.grading._finding import boxes, find
 from gainrl.grading._notation import uniform
 from gainrl.grading._reading import LONGEST, bare, close, leaf, same_plain
-from gainrl.grading._structure import UNORDERED, Answer, Item, parse, same_structure, unread
+from gainrl.grading._structure import (
+    UNORDERED,
+    Answer,
+    Item,
+    differently_named,
+    parse,
+    same_structure,
+    unread,
+)
 from gainrl.grading._workers import Job, Worker, WorkerError
 from gainrl.grading.grade import Grade
 
@@ -209,7 +217,7 @@ def _compared(answer: str, gold: str, tolerance: float, lists: bool) -> Verdict 
     for item, words in ((ours.item, "not read"), (theirs.item, "gold not read")):
         if (place := unread(item, item is theirs.item)) is not None:
             return False, f"{words}: {place}"
-    if not (ours.item.kind or theirs.item.kind or (ours.item.name and theirs.item.name)):
+    if not (ours.item.kind or theirs.item.kind or differently_named(ours.item, theirs.item)):
         plain = same_plain(leaf(ours.item.value), leaf(theirs.item.value, True), tolerance)
         if plain is not None:
             return plain[0], _reason(plain[1], plain[0])
@@ -232,7 +240,7 @@ def _letter_and_value(ours: Answer, theirs: Answer) -> Verdict:
 
 
 def _leaf(tolerance: float, answer: Item, gold: Item) -> bool | None:
-    if answer.kind or gold.kind or (answer.name and gold.name):
+    if answer.kind or gold.kind or differently_named(answer, gold):
         return None
     plain = same_plain(leaf(answer.value), leaf(gold.value, True), tolerance)
     return plain[0] if plain is not None else None
