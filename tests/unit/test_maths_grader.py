@@ -97,17 +97,17 @@ def test_no_latex_makes_the_reader_raise(left: str, right: str) -> None:
     ["a ", "a a", "\\in x", "1, ", "\\angle A ", "((", "\\text{ a", "= x", "~ ", "2 x ", "a_a'"],
 )
 def test_reading_is_quick_whatever_the_answer(part: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     for answer in (part * 600, "(" + part * (500 // len(part)) + ")x = 1"):
         canonical(answer)
         maths._plain(answer[:600], "(1, 2)", 0.0)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_extraction_is_linear_in_unclosed_boxes() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert extract("\\boxed{" * 50_000) is None
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 # --- grade ---------------------------------------------------------------------------------------
@@ -294,10 +294,10 @@ def test_fractions_are_compared_exactly(left, right) -> None:
 
 def test_plain_numbers_are_graded_in_microseconds() -> None:
     responses = [f"{n} + 1 = {n + 1}\n#### {n + 1}" for n in range(5000)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert all(grade(response, str(n + 1)).correct for n, response in enumerate(responses))
     assert not any(grade(response, str(n)).correct for n, response in enumerate(responses))
-    assert (time.perf_counter() - begin) / 10_000 < 1e-3
+    assert (time.process_time() - begin) / 10_000 < 1e-3
 
 
 def test_numbers_need_neither_torch_nor_sympy() -> None:
