@@ -17,14 +17,14 @@ from typing import Any
 import torch
 
 from gainrl.errors import DataError, ModelError
-from gainrl.models.tensors import INDEX, Spec, Weights, write_tensors
+from gainrl.models.tensors import FILES, INDEX, Spec, Weights, write_tensors
 from gainrl.records import read_json, write_json
 
 NOTE = "extrapolation.json"
 """Where the weights of a folder come from."""
 CHUNK = 1 << 22
 """Elements that are computed at once; 16 MiB in fp32."""
-LEFT = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json", NOTE, "gainrl.json")
+LEFT = (*FILES, NOTE, "gainrl.json")
 """Files of the second folder that say or hold what its weights are."""
 
 

@@ -19,6 +19,8 @@ from gainrl.records import read_json
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 """Which file holds which tensor, where a model is in several."""
+FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json")
+"""Files that hold weights, or say which file does."""
 
 DTYPES = {
     "F64": torch.float64,
