@@ -80,10 +80,11 @@ def in_bin(folder: Path, shards: int = 1) -> Path:
     return folder
 
 
-def context_for(source: Path, root: Path, **keys: Any) -> Context:
+def context_for(source: Path, root: Path, /, **keys: Any) -> Context:
     """The tiny preset, whose model is a folder."""
     changed = yaml.safe_load(TINY.read_text(encoding="utf-8"))
-    changed["models"]["nano"] = {"source": "local", "path": str(source), **keys}
+    local = {} if "source" in keys else {"source": "local", "path": str(source)}
+    changed["models"]["nano"] = {**local, **keys}
     return Context(planning.load(changed), root)
 
 

@@ -53,7 +53,7 @@ def check_plain(folder: Path) -> None:
     """Refuse adapters and quantised weights: they would be left out or misread.
 
     Raises:
-        ModelError: the folder holds one of them, or a config.json that is not JSON.
+        ModelError: the folder holds one of them.
     """
     found = [name for name in ADAPTERS if (folder / name).exists()]
     if found:
@@ -93,11 +93,9 @@ def _quantiser(folder: Path) -> str | None:
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         found = read_json(path)
-    except (DataError, OSError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(found, Mapping):
-        raise ModelError(f"{path}: not a JSON object")
-    return found
+    except (DataError, OSError):  # loading says what is wrong with the folder
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def check_names(folder: Path, model: Any, info: Mapping[str, Any]) -> list[str]:
