@@ -165,6 +165,12 @@ def test_whole_numbers_and_masks_are_kept(tmp_path):
     assert torch.equal(found["mask"], A["mask"])
 
 
+def indexed(folder, index):
+    """An index instead of one file."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(index)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -174,12 +180,12 @@ def test_whole_numbers_and_masks_are_kept(tmp_path):
             "second/model.safetensors: cannot read the weights",
         ),
         (
-            lambda folder: (folder / "model.safetensors.index.json").write_text("[1]"),
+            lambda folder: indexed(folder, "[1]"),
             "index.json: not an index of weights",
         ),
         (
-            lambda folder: (folder / "model.safetensors.index.json").write_text(
-                json.dumps({"weight_map": {"w": "model-00001-of-00002.safetensors"}})
+            lambda folder: indexed(
+                folder, json.dumps({"weight_map": {"w": "model-00001-of-00002.safetensors"}})
             ),
             "model-00001-of-00002.safetensors: cannot read the weights: no such file",
         ),

@@ -204,8 +204,11 @@ def test_a_damaged_model_folder(ready, damage):
         (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))
     else:
         (folder / damage).write_bytes(b"{")
+    reason = (
+        "not of config.json's shape: " if damage == "another size" else "cannot load the model: "
+    )
     message = ready.gainrl("score", *NANO, *CHAIN).message
-    assert message.startswith(f"{folder}: cannot load the model: ")
+    assert message.startswith(f"{folder}: {reason}")
     assert not (ready.home / "signals").exists()
 
 

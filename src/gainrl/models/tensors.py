@@ -19,6 +19,8 @@ from gainrl.records import read_json
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 """Which file holds which tensor, where a model is in several."""
+FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json")
+"""Files that hold weights, or say which file does."""
 
 DTYPES = {
     "F64": torch.float64,
@@ -50,7 +52,7 @@ class Spec:
 
 
 class Weights:
-    """The tensors of a folder: model.safetensors, or the files that its index names.
+    """The tensors of a folder: model.safetensors, else the files that its index names.
 
     files: tensor name to file name, in the folder's order. specs: tensor name to `Spec`.
 
@@ -67,13 +69,13 @@ class Weights:
             self._read_specs(file, [name for name, at in self.files.items() if at == file])
 
     def _files(self) -> dict[str, str]:
-        if (self.folder / INDEX).exists():
+        if not (self.folder / WHOLE).exists():
+            if not (self.folder / INDEX).exists():
+                raise ModelError(f"{self.folder}: neither {WHOLE} nor {INDEX} there")
             try:
                 return dict(read_json(self.folder / INDEX)["weight_map"])
             except (DataError, KeyError, TypeError, ValueError) as error:
                 raise ModelError(f"{self.folder / INDEX}: not an index of weights") from error
-        if not (self.folder / WHOLE).exists():
-            raise ModelError(f"{self.folder}: neither {WHOLE} nor {INDEX} there")
         try:
             with safe_open(self.folder / WHOLE, framework="pt") as file:
                 return dict.fromkeys(file.keys(), WHOLE)

@@ -55,15 +55,15 @@ class Weights:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-        if index.exists():
+        if single.exists():
+            with self._opened(single) as file:
+                self._files = dict.fromkeys(file.keys(), single)
+        elif index.exists():
             try:
                 parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ModelError(f"{index}: not an index of weights: {error}") from error
             self._files = {name: folder / part for name, part in parts.items()}
-        elif single.exists():
-            with self._opened(single) as file:
-                self._files = dict.fromkeys(file.keys(), single)
         else:
             raise ModelError(f"{folder}: no weights there (model.safetensors)")
 

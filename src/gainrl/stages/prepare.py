@@ -18,7 +18,8 @@ from gainrl.config_data import Mix
 from gainrl.config_models import Given, HubModel, LocalModel, Nano, PackagedGguf
 from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
-from gainrl.models import fetch, nano
+from gainrl.models import checkpoints, fetch, nano
+from gainrl.models.extrapolation import LEFT
 from gainrl.models.loading import load_model, load_tokenizer, pad_token
 from gainrl.records import (
     PROMPTS,
@@ -112,10 +113,13 @@ def _set_context(folder: Path, context: int) -> None:
 
 
 def weights_digest(folder: Path) -> str:
-    """Short hash over the weight files, in name order."""
-    return planning.digest(
-        [planning.file_digest(path) for path in sorted(folder.glob("*.safetensors"))]
-    )
+    """Short hash over the weight files, in name order.
+
+    Raises:
+        ModelError: there are none.
+    """
+    files = sorted({*folder.glob("*.safetensors"), *checkpoints.weight_files(folder)})
+    return planning.digest([planning.file_digest(path) for path in files])
 
 
 def _warm_up(context: Context, model: str, folder: Path) -> None:
@@ -146,7 +150,11 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
         )
 
     train_supervised(network, corpora, spec.warmup, pad=pad_token(tokenizer), report=report)
+    for path in list(folder.iterdir()):
+        if any(path.match(pattern) for pattern in LEFT):  # shards, an index, links to them
+            path.unlink()
     network.save_pretrained(folder)
+    checkpoints.check_finite(folder, " after the warm-up")
     print(f"warm-up: {len(read_lines(lines))} records")
     run.finish()
 
