@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from given_models import PLAIN, bytes_tokenizer, context_of, save
+from chat_models import PLAIN, bytes_tokenizer, context_of, save
 from presets import changed, error_of
 
 from gainrl import planning

@@ -147,8 +147,7 @@ class Renderer:
     def _check(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
         limits = [limit for limit in (self.max_length, self.context) if limit is not None]
         for name, row in zip(ids, tokens, strict=True):
-            if self.rows is not None and max(row, default=0) >= self.rows:
-                check_known(self.tokenizer, row, self.rows, f"prompt '{name}'")
+            check_known(self.tokenizer, row, self.rows, f"prompt '{name}'")
             if limits and len(row) > min(limits):
                 kind = "max_prompt" if min(limits) == self.max_length else "the model's context"
                 raise DataError(
@@ -202,19 +201,19 @@ def encode(
     return renderer.encode(ids, questions, segments)
 
 
-def check_known(tokenizer: Any, tokens: Sequence[int], rows: int, where: str) -> None:
-    """Refuse token ids beyond the embedding, which has `rows` rows.
+def check_known(tokenizer: Any, tokens: Sequence[int], rows: int | None, where: str) -> None:
+    """Refuse token ids beyond the embedding, where it is known to have `rows` rows.
 
     Raises:
         DataError: naming the first such token.
     """
-    for token in tokens:
-        if token >= rows:
-            text = tokenizer.convert_ids_to_tokens(token)
-            raise DataError(
-                f"{where}: the model has no token '{text}' (id {token}, but its embedding has "
-                f"{rows} rows)"
-            )
+    if rows is None or max(tokens, default=0) < rows:
+        return
+    beyond = next(token for token in tokens if token >= rows)
+    text = tokenizer.convert_ids_to_tokens(beyond)
+    raise DataError(
+        f"{where}: the model has no token '{text}' (id {beyond}; its embedding has {rows} rows)"
+    )
 
 
 def check_words(tokenizer: Any, template: str, questions: Sequence[str]) -> None:

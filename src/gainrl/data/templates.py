@@ -64,8 +64,11 @@ def render(
 
 def check_template(
     tokenizer: Any, template: str, system: str | None, arguments: Mapping[str, Any]
-) -> None:
+) -> str:
     """Refuse a chat template by which a model would not see the question or the system prompt.
+
+    Returns:
+        A prompt whose question is PROBE.
 
     Raises:
         ModelError: saying what is wrong, with the template's own error, but not with which model.
@@ -86,6 +89,7 @@ def check_template(
         without = _rendered_probe(tokenizer, template, None, arguments)
         if text == without:
             raise ModelError("the chat template drops the system message ('system: null' has none)")
+    return text
 
 
 def _rendered_probe(

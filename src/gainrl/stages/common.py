@@ -18,7 +18,7 @@ import gainrl
 from gainrl import planning
 from gainrl.config import Preset
 from gainrl.data import registry
-from gainrl.data.prompts import Prompts, Renderer, check_words
+from gainrl.data.prompts import Prompts, Renderer, check_known, check_words
 from gainrl.data.templates import check_template
 from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.grading.graders import Grader, Reward, find
@@ -188,8 +188,9 @@ def renderer_for(
     Raises:
         ModelError: with the chat template the model would not see the questions as they are.
     """
-    check_rendering(preset, tokenizer, model, dataset)
     spec, sizes = preset.datasets[dataset], config.get_text_config()
+    rows = getattr(sizes, "vocab_size", None)
+    check_rendering(preset, tokenizer, model, dataset, rows)
     return Renderer(
         tokenizer,
         spec.prompt,
@@ -197,20 +198,27 @@ def renderer_for(
         preset.training_for(dataset, model).max_prompt,
         prompt_room(getattr(sizes, "max_position_embeddings", None), room),
         arguments=preset.models[model].template_arguments,
-        rows=getattr(sizes, "vocab_size", None),
+        rows=rows,
     )
 
 
-def check_rendering(preset: Preset, tokenizer: Any, model: str, dataset: str) -> None:
+def check_rendering(
+    preset: Preset, tokenizer: Any, model: str, dataset: str, rows: int | None
+) -> None:
     """Refuse a chat template that does not fit a data set: one line for every stage.
+
+    Args:
+        rows: of the model's embedding.
 
     Raises:
         ModelError: naming the model and the data set, with the template's own error.
     """
     spec, arguments = preset.datasets[dataset], preset.models[model].template_arguments
     try:
-        check_template(tokenizer, spec.prompt, spec.system, arguments)
-    except ModelError as error:
+        text = check_template(tokenizer, spec.prompt, spec.system, arguments)
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        check_known(tokenizer, tokens, rows, "the chat template")
+    except (ModelError, DataError) as error:
         raise ModelError(f"model '{model}', data set '{dataset}': {error}") from error
 
 

@@ -16,10 +16,18 @@ from safetensors import SafetensorError
 from gainrl import planning
 from gainrl.config_data import Mix
 from gainrl.config_models import Given, HubModel, LocalModel, Nano, PackagedGguf
+from gainrl.data.prompts import check_known
 from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
 from gainrl.models import fetch, nano
-from gainrl.models.loading import load_model, load_tokenizer, pad_token
+from gainrl.models.loading import (
+    embedding_rows,
+    end_token,
+    load_model,
+    load_tokenizer,
+    pad_token,
+)
+from gainrl.models.token_ids import check_token_ids
 from gainrl.records import (
     PROMPTS,
     append_lines,
@@ -109,8 +117,12 @@ def build_model(context: Context, model: str) -> None:
 def _check(context: Context, model: str, folder: Path) -> None:
     """Refuse a model that could not be given the preset's prompts, before anything is computed."""
     tokenizer = load_tokenizer(folder)
+    try:
+        rows = check_token_ids(folder, tokenizer)
+    except ModelError as error:
+        raise ModelError(f"model '{model}': {error}") from error
     for dataset in planning.datasets_of(context.preset, model):
-        check_rendering(context.preset, tokenizer, model, dataset)
+        check_rendering(context.preset, tokenizer, model, dataset, rows)
 
 
 def _set_context(folder: Path, context: int) -> None:
@@ -153,7 +165,9 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
             flush=True,
         )
 
-    train_supervised(network, corpora, spec.warmup, pad=pad_token(tokenizer), report=report)
+    train_supervised(
+        network, corpora, spec.warmup, pad=pad_token(network, tokenizer), report=report
+    )
     network.save_pretrained(folder)
     print(f"warm-up: {len(read_lines(lines))} records")
     run.finish()
@@ -177,9 +191,12 @@ def _corpus(
         (i for i, at in enumerate(zip(*trunks, strict=False)) if len(set(at)) > 1),
         min(map(len, trunks)),
     )
+    end, rows = end_token(network, tokenizer), embedding_rows(network.config)
     branches = [
         branch
         for prompts, solutions in parts
-        for branch in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on)
+        for branch in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on, end)
     ]
+    for branch in branches:
+        check_known(tokenizer, branch.tokens, rows, f"models.{model}.warmup: a worked solution")
     return trunks[0][:shared], branches
