@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from gainrl.config_data import Count, Name, Positive, Rate, Section, Share
 
 Vocabulary = Literal["arithmetic", "code"]
+OURS = {
+    *("messages", "conversation", "tools", "documents", "chat_template", "add_generation_prompt"),
+    *("continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_dict"),
+    *("return_tensors", "return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now"),
+}
+"""What a chat template is rendered with anyway, which is no argument of a model."""
 
 
 class WarmupPhase(Section):
@@ -35,11 +42,24 @@ class Warmup(Section):
 
 
 class ModelBase(Section):
-    """What every model has, whatever its source."""
+    """What every model has, whatever its source.
+
+    template_arguments: variables that its chat template knows beyond the messages, such as
+    {enable_thinking: false}; every prompt is rendered with them, on verl too.
+    """
 
     warmup: Warmup | None = None
     threads: Positive = 1
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    template_arguments: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("template_arguments")
+    @classmethod
+    def _free(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in value:
+            if name in OURS or not name.isidentifier():
+                raise ValueError(f"'{name}' is no variable that can be given to a chat template")
+        return json.loads(json.dumps(value, sort_keys=True))  # a preset's order means nothing
 
 
 class Nano(ModelBase):

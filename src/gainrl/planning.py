@@ -23,7 +23,8 @@ from gainrl.config_training import without_unused
 from gainrl.errors import ConfigError, nearest
 from gainrl.layout import Layout as Layout
 from gainrl.layout import RunKey as RunKey
-from gainrl.planning_datasets import check_datasets, check_difficulties
+from gainrl.planning_datasets import check_datasets, check_difficulties, rendering_slice
+from gainrl.planning_datasets import datasets_of as datasets_of
 from gainrl.planning_datasets import difficulty_ranges as difficulty_ranges
 from gainrl.planning_datasets import known_rows as known_rows
 from gainrl.planning_policies import check_format, check_on_verl
@@ -232,17 +233,17 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     """What a model folder depends on, the prompts of its warm-up included."""
     spec = preset.models[model]
+    unset = set() if spec.template_arguments else {"template_arguments"}
     used = {name for phase in spec.warmup.phases for name in phase.datasets} if spec.warmup else ()
     data = {name: dataset_slice(preset, name) for name in sorted(used)}
-    return {"model": spec.model_dump(mode="json"), "warmup_data": data}
+    kept = spec.model_dump(mode="json", exclude=unset)
+    return {"model": kept, "warmup_data": data}
 
 
 def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What the rendered training prompts depend on beside their input files."""
-    spec = preset.datasets[dataset]
     return {
-        "prompt": spec.prompt,
-        "system": spec.system,
+        **rendering_slice(preset, model, dataset),
         "max_prompt": preset.training_for(dataset, model).max_prompt,
         "threads": preset.threads,
     }
@@ -323,21 +324,19 @@ def _study(preset: Preset, part: str) -> dict[str, Any]:
 
 def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, Any]:
     """What the start model's accuracy depends on beside its input files."""
-    spec = preset.datasets[benchmark]
     training = preset.training_for(benchmark, model)
     return {
         "evaluation": preset.evaluation_for(benchmark, model).model_dump(mode="json"),
         "max_response": training.max_response,
         "max_prompt": training.max_prompt,
-        "prompt": spec.prompt,
-        "system": spec.system,
+        **rendering_slice(preset, model, benchmark),
         "threads": preset.threads,
     }
 
 
 def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
     """What a training run depends on beside its seed and its input files."""
-    spec, scoring = preset.datasets[dataset], preset.scoring_for(method)
+    scoring = preset.scoring_for(method)
     benchmarks, ppo = benchmarks_of(preset, model, dataset, method), preset.ppo_for(method)
     composed = _sorted(preset.methods[method].model_dump(mode="json", exclude={"label"}))
     training = preset.training_for(dataset, model, method).model_dump(mode="json")
@@ -345,8 +344,7 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "training": without_unused(training),
         "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
         "method": {**composed, "training": without_unused(composed["training"])},
-        "prompt": spec.prompt,
-        "system": spec.system,
+        **rendering_slice(preset, model, dataset),
         "threads": preset.threads,
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
         "signal": [scoring.variant, scoring.tap, scoring.inter_weight],

@@ -13,6 +13,7 @@ from gainrl.config_evaluation import PROTOCOLS, EngineName
 from gainrl.data import registry
 from gainrl.errors import ConfigError, nearest
 from gainrl.planning import Layout, RunKey, check_names, runs
+from gainrl.planning_datasets import rendering_slice
 
 ENGINES = get_args(EngineName)
 _RUN = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/seed(\d+)")
@@ -109,8 +110,7 @@ def test_slice(preset: Preset, test: Test) -> dict[str, Any]:
     return {
         "sampled": preset.sampled(test.protocol, test.benchmark).model_dump(mode="json"),
         "max_response": training.max_response,
-        "prompt": spec.prompt,
-        "system": spec.system,
+        **rendering_slice(preset, test.model, test.benchmark),
         "dtype": preset.models[test.model].dtype,
         "engine": test.engine,
         "seed": preset.testing.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from gainrl.config import Preset
 from gainrl.config_data import Files, Generated, Hub, Mix, Registered
@@ -98,3 +98,30 @@ def known_rows(preset: Preset, dataset: str, split: Literal["train", "eval"]) ->
     parts = [known_rows(preset, part, split) for part in spec.parts]
     known = [count for count in parts if count is not None]
     return sum(known) if len(known) == len(parts) else None
+
+
+def datasets_of(preset: Preset, model: str) -> list[str]:
+    """Data sets whose questions the preset puts to a model, in training, tests and studies."""
+    warmup, studies = preset.models[model].warmup, preset.studies
+    found = [name for phase in warmup.phases for name in phase.datasets] if warmup else []
+    for name, experiment in preset.experiments.items():
+        for trained, dataset in experiment.places:
+            if trained == model:
+                found += [dataset, *preset.tested_on(name, dataset)]
+    if preset.benchmarks and model in preset.benchmarks.models:
+        found += preset.benchmarks.benchmarks
+    if studies and model in (*studies.models, *(studies.answers.models if studies.answers else ())):
+        found += studies.datasets
+    if preset.linearity and model in preset.linearity.models:
+        found += preset.linearity.datasets
+    return list(dict.fromkeys(found))
+
+
+def rendering_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the text of a data set's prompts depends on beside questions and chat template."""
+    spec, arguments = preset.datasets[dataset], preset.models[model].template_arguments
+    return {
+        "prompt": spec.prompt,
+        "system": spec.system,
+        **({"template_arguments": arguments} if arguments else {}),
+    }

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from gainrl.config_data import Generated
 from gainrl.config_models import Nano
 from gainrl.data.generate import generate_splits
-from gainrl.data.prompts import encode, template_hash
+from gainrl.data.prompts import encode
+from gainrl.data.templates import template_hash
 from gainrl.errors import DataError, ModelError
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.records import SCORES, check_table

@@ -1,5 +1,7 @@
 """Batched sampling against transformers' own, and what it promises about draws and order."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.stats import chisquare
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gainrl.config_models import Nano
+from gainrl.errors import ModelError
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.sampling import Sampling, choose, generate
 
@@ -210,3 +213,47 @@ def test_temperature_zero_takes_the_likeliest_and_draws_nothing():
     before = generator.get_state()
     assert choose(LOGITS.expand(5, 4), Sampling(0.0, 1.0, 1), generator).tolist() == [1] * 5
     assert torch.equal(before, generator.get_state())
+
+
+# --- logits that are no numbers ------------------------------------------------------------------
+
+WAYS = [GREEDY, Sampling(1.0, 1.0, 4), Sampling(1.0, 0.9, 4)]
+
+
+@pytest.mark.parametrize("sampling", WAYS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_row_with_one_logit_that_is_no_number_is_refused(sampling, value, drawn):
+    logits = torch.zeros(3, 8)
+    logits[1, 5] = value
+    draws = torch.rand(3, generator=seeded()) if drawn else seeded()
+    with pytest.raises(FloatingPointError, match="NaN or infinite"):
+        choose(logits, sampling, draws)
+
+
+@pytest.mark.parametrize("sampling", WAYS)
+def test_tokens_ruled_out_by_an_infinitely_small_logit_are_none_of_them(sampling):
+    logits = torch.full((3, 8), float("-inf"))
+    logits[:, 6] = -1e4
+    assert choose(logits, sampling, seeded()).tolist() == [6, 6, 6]
+    with pytest.raises(FloatingPointError):
+        choose(torch.full((3, 8), float("-inf")), sampling, seeded())
+
+
+def test_a_model_of_broken_weights_is_named(model):
+    broken = copy.deepcopy(model)
+    broken.name_or_path = "some/model"
+    with torch.no_grad():
+        broken.model.norm.weight[3] = float("nan")
+    with pytest.raises(ModelError, match=r"^some/model: its forward pass gives NaN"):
+        sample(broken, PROMPTS, 2, GREEDY)
+
+
+def test_a_model_that_broke_after_its_first_answers_is_named_too(model):
+    broken = copy.deepcopy(model)
+    broken.name_or_path = "some/model"
+    sample(broken, PROMPTS, 2, GREEDY)
+    with torch.no_grad():
+        broken.model.norm.weight[3] = float("nan")
+    with pytest.raises(ModelError, match=r"^some/model: its logits are NaN"):
+        sample(broken, PROMPTS, 2, GREEDY)

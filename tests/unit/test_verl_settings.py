@@ -155,3 +155,14 @@ def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
         verl = paper.verl.model_copy(update={key: value})
         after = planning.run_slice(paper.model_copy(update={"verl": verl}), *run)
         assert (after != before) is changes, key
+
+
+def test_template_arguments_are_in_the_command_only_where_a_model_has_them(paper):
+    training = paper.training_for("deepscaler", "qwen2.5-math-7b")
+    asked = (paper.verl, training, paper.evaluation, PLACE, None, 3)
+    given = {"enable_thinking": False, "style": "terse"}
+    added = set(overrides(*asked, arguments=given)) - set(overrides(*asked))
+    assert added == {
+        "+data.apply_chat_template_kwargs.enable_thinking=false",
+        '+data.apply_chat_template_kwargs.style="terse"',
+    }

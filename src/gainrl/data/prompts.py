@@ -7,25 +7,18 @@ turn (the generation prompt), which belongs to neither segment.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from jinja2 import TemplateError
 from tokenizers import processors
 
 from gainrl.data.cells import is_blank
-from gainrl.errors import DataError, ModelError
+from gainrl.data.templates import PROBE, TODAY, render
+from gainrl.errors import DataError
 
-PROBE = "gainrl-probe"
-TODAY = datetime(2024, 7, 26)
-"""The date in every prompt of a template that prints one: Llama 3's own where there is no clock.
-
-With the real date, the scores and the runs of two days would be of different prompts.
-"""
 NO_PREFIX = (
     "the prompts share no prefix, so C_inter is undefined: give the data set a 'system' prompt or "
     "use a chat template that has one"
@@ -76,34 +69,6 @@ class MixedPrompts(Prompts):
         return self.own
 
 
-def conversation(question: str, template: str, system: str | None) -> list[dict[str, str]]:
-    """The chat messages of one question."""
-    messages = [{"role": "system", "content": system}] if system else []
-    return [*messages, {"role": "user", "content": template.replace("{question}", question)}]
-
-
-def render(
-    tokenizer: Any, question: str, template: str, system: str | None, now: datetime = TODAY
-) -> str:
-    """The text that the model continues; `now` is the date that a template may print.
-
-    Raises:
-        ModelError: the tokenizer has no chat template, or its template refuses the messages.
-    """
-    if not tokenizer.chat_template:
-        raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no chat template")
-    messages = conversation(question, template, system)
-    try:
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, strftime_now=now.strftime
-        )
-    except TemplateError as error:
-        given = "a system and a user message" if system else "a user message"
-        raise ModelError(
-            f"{tokenizer.name_or_path}: the chat template refuses {given}: {error}"
-        ) from error
-
-
 @dataclass(frozen=True)
 class Chunk:
     """Some rendered prompts of a data set, from row `start` on, before the prefix is known.
@@ -133,7 +98,8 @@ class Renderer:
     """Renders and tokenises prompts of one data set.
 
     template: what surrounds the question in the user's turn; max_length: longest prompt allowed,
-    in tokens; context: the model's context, in tokens.
+    in tokens; context: the model's context, in tokens; arguments: of the chat template; rows: of
+    the model's embedding, beyond which it knows no token.
     """
 
     tokenizer: Any
@@ -142,9 +108,11 @@ class Renderer:
     max_length: int | None = None
     context: int | None = None
     now: datetime = TODAY
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    rows: int | None = None
 
     def _render(self, question: str, template: str) -> str:
-        return render(self.tokenizer, question, template, self.system, self.now)
+        return render(self.tokenizer, question, template, self.system, self.arguments, self.now)
 
     def tokens(
         self, ids: Sequence[str], questions: Sequence[str], segments: bool = True
@@ -152,7 +120,8 @@ class Renderer:
         """Token ids of each prompt and its (N,) suffix lengths (zeros without `segments`).
 
         Raises:
-            DataError: no prompts, an empty question or a prompt that is too long; its id is named.
+            DataError: no prompts, an empty question, or a prompt that is too long, has a token
+                that the model lacks or lost its question; its id is named.
         """
         if not len(ids):
             raise DataError("no prompts to render")
@@ -162,25 +131,44 @@ class Renderer:
         texts = [self._render(question, self.template) for question in questions]
         coded = _code(self.tokenizer, texts)
         self._check(ids, coded["input_ids"])
+        contents = [self.template.replace("{question}", question) for question in questions]
+        for name, text, content in zip(ids, texts, contents, strict=True):
+            if content.strip() not in text:
+                raise DataError(
+                    f"prompt '{name}': the rendered prompt does not contain its question"
+                )
         if not segments:
             return coded["input_ids"], np.zeros(len(ids), dtype=int)
-        contents = [self.template.replace("{question}", question) for question in questions]
         tail = self._render(PROBE, "{question}").rpartition(PROBE)[2]
-        rows = zip(texts, contents, coded["offset_mapping"], ids, strict=True)
-        suffix = [
-            _suffix_length(text, content, tail, offsets, name)
-            for text, content, offsets, name in rows
-        ]
+        rows = zip(texts, contents, coded["offset_mapping"], strict=True)
+        suffix = [_suffix_length(text, content, tail, offsets) for text, content, offsets in rows]
         return coded["input_ids"], np.array(suffix)
 
     def _check(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
         limits = [limit for limit in (self.max_length, self.context) if limit is not None]
         for name, row in zip(ids, tokens, strict=True):
+            check_known(self.tokenizer, row, self.rows, f"prompt '{name}'")
             if limits and len(row) > min(limits):
                 kind = "max_prompt" if min(limits) == self.max_length else "the model's context"
                 raise DataError(
                     f"prompt '{name}' has {len(row)} tokens, more than {min(limits)} ({kind})"
                 )
+
+    def encode(
+        self, ids: Sequence[str], questions: Sequence[str], segments: bool = True
+    ) -> Prompts:
+        """Rendered prompts with their segments, without these only the tokens.
+
+        Raises:
+            DataError: as `tokens`, or the prompts share no prefix.
+        """
+        tokens, suffix = self.tokens(ids, questions, segments)
+        if not segments:
+            return Prompts(list(ids), tokens, 0, suffix)
+        n_prefix = Chunk(0, tokens, suffix).common()
+        if n_prefix == 0:
+            raise DataError(NO_PREFIX)
+        return Prompts(list(ids), tokens, n_prefix, suffix)
 
     def chunks(self, ids: Sequence[str], questions: Sequence[str], size: int) -> Iterator[Chunk]:
         """The data set in chunks of `size` prompts (raises as `tokens`, `size` prompts later)."""
@@ -210,13 +198,22 @@ def encode(
             prompt whose question is empty.
     """
     renderer = Renderer(tokenizer, template, system, max_length, context)
-    tokens, suffix = renderer.tokens(ids, questions, segments)
-    if not segments:
-        return Prompts(list(ids), tokens, 0, suffix)
-    n_prefix = Chunk(0, tokens, suffix).common()
-    if n_prefix == 0:
-        raise DataError(NO_PREFIX)
-    return Prompts(list(ids), tokens, n_prefix, suffix)
+    return renderer.encode(ids, questions, segments)
+
+
+def check_known(tokenizer: Any, tokens: Sequence[int], rows: int | None, where: str) -> None:
+    """Refuse token ids beyond the embedding, where it is known to have `rows` rows.
+
+    Raises:
+        DataError: naming the first such token.
+    """
+    if rows is None or max(tokens, default=0) < rows:
+        return
+    beyond = next(token for token in tokens if token >= rows)
+    text = tokenizer.convert_ids_to_tokens(beyond)
+    raise DataError(
+        f"{where}: the model has no token '{text}' (id {beyond}; its embedding has {rows} rows)"
+    )
 
 
 def check_words(tokenizer: Any, template: str, questions: Sequence[str]) -> None:
@@ -252,9 +249,7 @@ def _code(tokenizer: Any, texts: list[str]) -> Any:
             core.post_processor = processor
 
 
-def _suffix_length(
-    text: str, content: str, tail: str, offsets: Sequence[tuple[int, int]], name: str
-) -> int:
+def _suffix_length(text: str, content: str, tail: str, offsets: Sequence[tuple[int, int]]) -> int:
     """Tokens that start at or after the end of the user's turn (a straddling one is question).
 
     Args:
@@ -263,20 +258,12 @@ def _suffix_length(
     end = len(text) - len(tail)
     if text.endswith(tail) and text[:end].rstrip().endswith(content.strip()):
         return sum(1 for first, _ in offsets if first >= end)
-    for wanted in (content, content.strip()):  # templates strip their content
-        start = text.rfind(wanted)
-        if start >= 0:
-            return sum(1 for first, _ in offsets if first >= start + len(wanted))
-    raise DataError(f"prompt '{name}': the rendered prompt does not contain its question")
+    wanted = content if content in text else content.strip()  # templates strip their content
+    end = text.rfind(wanted) + len(wanted)
+    return sum(1 for first, _ in offsets if first >= end)
 
 
 def _agreement(one: Sequence[int], other: Sequence[int]) -> int:
     """How many tokens two sequences have in common at their start."""
     shorter = min(len(one), len(other))
     return next((i for i in range(shorter) if one[i] != other[i]), shorter)
-
-
-def template_hash(tokenizer: Any) -> str:
-    """Short hash of the chat template, stored beside scores and accuracies."""
-    template = tokenizer.chat_template or ""
-    return hashlib.sha256(str(template).encode()).hexdigest()[:12]

@@ -45,7 +45,7 @@ def answer(
             sampling,
             generator,
             ends=ends,
-            pad=pad_token(tokenizer),
+            pad=pad_token(model, tokenizer),
         )
         for i, ids in enumerate(got):
             row, sample = divmod(i, settings.samples)

@@ -59,7 +59,7 @@ class TransformersEngine:
 
     def __init__(self, model: Any, tokenizer: Any, batch: int) -> None:
         self.model, self.batch = model, batch
-        self.ends, self.pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+        self.ends, self.pad = end_tokens(model, tokenizer), pad_token(model, tokenizer)
         self.version = f"transformers {transformers.__version__}"
 
     def answers(

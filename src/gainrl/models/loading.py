@@ -145,26 +145,56 @@ def context_length(model: Any) -> int | None:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
+def embedding_rows(config: Any) -> int | None:
+    """How many tokens a model knows, if its configuration says so; a tokenizer may know more."""
+    return getattr(config.get_text_config(), "vocab_size", None)
+
+
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token id that ends a response: the model's and the tokenizer's."""
-    named = model.generation_config.eos_token_id
-    several = named if isinstance(named, list) else [named]
-    ends = {token for token in (*several, tokenizer.eos_token_id) if token is not None}
-    if not ends:
-        raise ModelError(f"{tokenizer.name_or_path}: the model has no end token")
-    return frozenset(ends)
+    """Every token id that ends a response: the model's and the tokenizer's.
+
+    Raises:
+        ModelError: there is none that the model could give.
+    """
+    return _ends(model.generation_config, tokenizer, embedding_rows(model.config))
 
 
 def folder_ends(folder: str | Path, tokenizer: Any) -> frozenset[int]:
     """As `end_tokens`, of a model that is not loaded."""
+    config = _load(AutoConfig, folder)
     try:
-        named = GenerationConfig.from_pretrained(str(folder)).eos_token_id
+        named = GenerationConfig.from_pretrained(str(folder))
     except OSError:  # the folder has no generation_config.json
-        named = None
-    several = named if isinstance(named, list) else [named]
-    return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)
+        named = GenerationConfig.from_model_config(config)
+    return _ends(named, tokenizer, embedding_rows(config))
 
 
-def pad_token(tokenizer: Any) -> int:
-    """A token id to fill batches with; masks hide it, so the end token will do."""
-    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+def _ends(named: Any, tokenizer: Any, rows: int | None) -> frozenset[int]:
+    given = named.eos_token_id
+    several = [*(given if isinstance(given, list) else [given]), tokenizer.eos_token_id]
+    ends = frozenset(token for token in several if _known(token, rows))
+    if not ends:
+        named_ones = sorted({token for token in several if token is not None})
+        beyond = f" below {rows}, the rows of its embedding (named: {named_ones})"
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the model has no end token{beyond if named_ones else ''}; "
+            "name one in generation_config.json (eos_token_id)"
+        )
+    return ends
+
+
+def _known(token: int | None, rows: int | None) -> bool:
+    return token is not None and (rows is None or 0 <= token < rows)
+
+
+def end_token(model: Any, tokenizer: Any) -> int:
+    """The token id to teach as the end of a response: the tokenizer's if it has one."""
+    ends, own = end_tokens(model, tokenizer), tokenizer.eos_token_id
+    return own if own in ends else min(ends)
+
+
+def pad_token(model: Any, tokenizer: Any) -> int:
+    """A token id to fill batches with; masks hide it, so an end token will do."""
+    pad = tokenizer.pad_token_id
+    known = _known(pad, embedding_rows(model.config))
+    return pad if known else end_token(model, tokenizer)

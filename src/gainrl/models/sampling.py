@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gainrl.errors import ModelError
 from gainrl.models.stepping import Cached, Whole, start
 
 
@@ -48,12 +49,19 @@ def generate(
 
     Returns:
         P * samples responses, those of one prompt next to each other.
+
+    Raises:
+        ModelError: the model's logits are NaN or infinite.
     """
     rows = start(model, prompts, pad)
     if samples > 1:
         rows.repeat(samples)
-    with rows.fast():
-        return _decode(rows, sampling, draws, ends)
+    try:
+        with rows.fast():
+            return _decode(rows, sampling, draws, ends)
+    except FloatingPointError as error:
+        name = getattr(model, "name_or_path", "") or "the model"
+        raise ModelError(f"{name}: {error}") from error
 
 
 def _decode(
@@ -85,8 +93,17 @@ def _decode(
 def choose(
     logits: torch.Tensor, sampling: Sampling, draws: torch.Generator | torch.Tensor
 ) -> torch.Tensor:
-    """Draw one token a row from (B, V) logits, by a generator or by (B,) numbers in [0, 1)."""
+    """Draw one token a row from (B, V) logits, by a generator or by (B,) numbers in [0, 1).
+
+    Raises:
+        FloatingPointError: a row's largest logit is no finite number.
+    """
     logits = logits.float()
+    if not logits.amax(-1).isfinite().all():  # amax hands NaN on
+        raise FloatingPointError(
+            "its logits are NaN or infinite: weights of it are so, or too large for its dtype, or "
+            "its training has diverged"
+        )
     if sampling.temperature == 0:
         return logits.argmax(-1)
     probabilities = torch.softmax(logits / sampling.temperature, -1)

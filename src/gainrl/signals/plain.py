@@ -133,8 +133,8 @@ def objection(
     """
     if any(one.isnan().any() for one in expected):
         raise ModelError(
-            f"model type '{model.config.model_type}': its forward pass gives NaN: are its weights "
-            "whole, and is its dtype wide enough?"
+            f"{model.name_or_path or model.config.model_type}: its forward pass gives NaN: are its "
+            "weights whole, and is its dtype wide enough?"
         )
     precision = precision_of(model)
     try:

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from transformers import AutoConfig
 
 from gainrl import planning
 from gainrl.data import registry
-from gainrl.data.prompts import Prompts, encode, template_hash
+from gainrl.data.prompts import Prompts
+from gainrl.data.templates import template_hash
 from gainrl.errors import ConfigError, DataError
 from gainrl.evaluation.engines import Engine, Request, TransformersEngine
 from gainrl.evaluation.estimators import by_problem
@@ -39,7 +40,14 @@ from gainrl.records import (
     write_table,
     write_text,
 )
-from gainrl.stages.common import Context, commit, grader_for, verl_python, versions
+from gainrl.stages.common import (
+    Context,
+    commit,
+    grader_for,
+    renderer_for,
+    verl_python,
+    versions,
+)
 from gainrl.stages.prepare import weights_digest
 
 SAID_SECONDS = 10.0
@@ -71,23 +79,21 @@ def prepare(context: Context, test: Test) -> Work:
         ConfigError: the model's context leaves no room for an answer.
     """
     preset, folder = context.preset, test.weights(context.layout)
-    tokenizer, spec = load_tokenizer(folder), preset.datasets[test.benchmark]
+    tokenizer, config = load_tokenizer(folder), AutoConfig.from_pretrained(folder)
     path = context.layout.split(test.benchmark, "eval")
     table = read_table(path, PROMPTS)
     if table.empty:
         raise DataError(f"{path}: no held-out prompts to test on")
     training = preset.training_for(test.benchmark, test.model)
-    prompts = encode(
-        tokenizer,
-        list(table["id"]),
-        list(table["question"]),
-        template=spec.prompt,
-        system=spec.system,
-        segments=False,
+    renderer = replace(
+        renderer_for(preset, tokenizer, test.model, test.benchmark, config),
+        max_length=None,
+        context=None,
     )
+    prompts = renderer.encode(list(table["id"]), list(table["question"]), segments=False)
     sampled = preset.sampled(test.protocol, test.benchmark)
     limit = sampled.max_response or training.max_response
-    window = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
+    window = config.get_text_config().max_position_embeddings
     room = window - int(prompts.lengths.max())
     if room < 1:
         raise ConfigError(
@@ -99,7 +105,7 @@ def prepare(context: Context, test: Test) -> Work:
         "slice": planning.digest(test_slice(preset, test)),
         "weights": weights_digest(folder),
         "data": planning.file_digest(path),
-        "template": template_hash(tokenizer),
+        "template": template_hash(tokenizer, renderer.arguments),
         "max_tokens": sampling.max_tokens,
     }
     return Work(test, folder, tokenizer, table, prompts, sampling, sampled.samples, head)

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,8 +18,9 @@ import gainrl
 from gainrl import planning
 from gainrl.config import Preset
 from gainrl.data import registry
-from gainrl.data.prompts import Prompts, check_words, encode
-from gainrl.errors import ConfigError, DataError
+from gainrl.data.prompts import Prompts, Renderer, check_known, check_words
+from gainrl.data.templates import check_template
+from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.grading.graders import Grader, Reward, find
 from gainrl.planning import Layout
 from gainrl.tracking import TrackedRun
@@ -168,20 +169,57 @@ def render_prompts(
         network: its context is a limit, less `room` tokens for the response.
         template: in place of the data set's `prompt`.
     """
-    from gainrl.models.loading import context_length  # tables and tracking need no torch
+    preset = context.preset
+    renderer = renderer_for(preset, tokenizer, model, dataset, network.config, room=room)
+    if template is not None:
+        renderer = replace(renderer, template=template)
+    return renderer.encode(list(frame["id"]), list(frame["question"]), segments)
 
-    spec = context.preset.datasets[dataset]
-    window = context_length(network)
-    return encode(
+
+def renderer_for(
+    preset: Preset, tokenizer: Any, model: str, dataset: str, config: Any, *, room: int = 0
+) -> Renderer:
+    """How a data set's questions are put to a model; the model's chat template is tried first.
+
+    Args:
+        config: transformers' configuration of the model, whose context is a limit, less `room`
+            tokens for the response.
+
+    Raises:
+        ModelError: with the chat template the model would not see the questions as they are.
+    """
+    spec, sizes = preset.datasets[dataset], config.get_text_config()
+    rows = getattr(sizes, "vocab_size", None)
+    check_rendering(preset, tokenizer, model, dataset, rows)
+    return Renderer(
         tokenizer,
-        list(frame["id"]),
-        list(frame["question"]),
-        template=spec.prompt if template is None else template,
-        system=spec.system,
-        max_length=context.preset.training_for(dataset, model).max_prompt,
-        context=prompt_room(window, room),
-        segments=segments,
+        spec.prompt,
+        spec.system,
+        preset.training_for(dataset, model).max_prompt,
+        prompt_room(getattr(sizes, "max_position_embeddings", None), room),
+        arguments=preset.models[model].template_arguments,
+        rows=rows,
     )
+
+
+def check_rendering(
+    preset: Preset, tokenizer: Any, model: str, dataset: str, rows: int | None
+) -> None:
+    """Refuse a chat template that does not fit a data set: one line for every stage.
+
+    Args:
+        rows: of the model's embedding.
+
+    Raises:
+        ModelError: naming the model and the data set, with the template's own error.
+    """
+    spec, arguments = preset.datasets[dataset], preset.models[model].template_arguments
+    try:
+        text = check_template(tokenizer, spec.prompt, spec.system, arguments)
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        check_known(tokenizer, tokens, rows, "the chat template")
+    except (ModelError, DataError) as error:
+        raise ModelError(f"model '{model}', data set '{dataset}': {error}") from error
 
 
 def render_templates(

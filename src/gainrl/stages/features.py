@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from gainrl import planning
-from gainrl.data.prompts import template_hash
+from gainrl.data.templates import template_hash
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.models.resources import scoring_dtype, token_budget
 from gainrl.records import FEATURES, read_json, write_table
@@ -38,7 +38,7 @@ def measure_features(context: Context, model: str, dataset: str) -> None:
     frame.insert(0, "id", prompts.ids)
     metadata = {
         "model": read_json(folder / "gainrl.json")["weights"],
-        "template": template_hash(tokenizer),
+        "template": template_hash(tokenizer, context.preset.models[model].template_arguments),
         "dtype": dtype,
         "variance": shares.tolist(),
         "seconds": seconds,

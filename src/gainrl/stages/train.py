@@ -121,7 +121,7 @@ class LocalRun(TrainingRun):
         if ppo is None:
             self.trainer = LocalTrainer(*given, renderings=rendered)
         else:
-            pad = pad_token(self.tokenizer)
+            pad = pad_token(self.network, self.tokenizer)
             critic = Critic(self.network, self.settings, ppo, key.seed, pad)
             self.trainer = PPOTrainer(*given, renderings=rendered, critic=critic)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import AutoConfig
 
 from gainrl import curricula
 from gainrl.data import registry
-from gainrl.data.prompts import TODAY, Prompts, Renderer, encode
+from gainrl.data.prompts import Prompts, Renderer
 from gainrl.errors import BackendError, CheckpointError, ConfigError, DataError
 from gainrl.evaluation.samples import prompt_hash
 from gainrl.models.loading import folder_ends, load_tokenizer
@@ -26,7 +27,7 @@ from gainrl.records import (
     write_table,
     write_text,
 )
-from gainrl.stages.common import prompt_room, verl_python
+from gainrl.stages.common import renderer_for, verl_python
 from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training.verl import launch, settings
@@ -133,12 +134,10 @@ class VerlRun(TrainingRun):
         key, layout, preset = self.key, self.context.layout, self.context.preset
         folder = layout.model(key.model).absolute()
         tokenizer = load_tokenizer(folder)
-        config = AutoConfig.from_pretrained(folder).get_text_config()
-        window = getattr(config, "max_position_embeddings", None)
-        room = prompt_room(window, self.settings.max_response)
+        config = AutoConfig.from_pretrained(folder)
         benchmarks = list(self.slice["benchmarks"])
         place = settings.place_of(self.folder, folder, benchmarks)
-        prompts = self._write_train(place.train, tokenizer, room)
+        prompts = self._write_train(place.train, tokenizer, config)
         scoring = preset.scoring_for(key.method)
         launch.write_segments(
             self._input("segments.npz"),
@@ -149,7 +148,7 @@ class VerlRun(TrainingRun):
         )
         self.prompts: dict[str, str] = {}
         for name, target in zip(benchmarks, place.tests, strict=True):
-            self._write_test(name, target, tokenizer, room)
+            self._write_test(name, target, tokenizer, config)
         setting = self.setting()
         policy = self.method.curriculum
         curricula.build(policy.name, policy.parameters, setting)  # an error here, not in verl
@@ -161,10 +160,10 @@ class VerlRun(TrainingRun):
             preset.ppo_for(key.method),
             key.seed,
             export=self.settings.keep_model or bool(self.slice["snapshots"]),
+            arguments=settings.template_arguments(
+                tokenizer.chat_template, preset.models[key.model].template_arguments
+            ),
         )
-        if "date_string" in tokenizer.chat_template:
-            date = TODAY.strftime("%d %b %Y")
-            overrides.append(f'+data.apply_chat_template_kwargs.date_string="{date}"')
         return {
             "folder": str(self.folder.absolute()),
             "overrides": overrides,
@@ -192,19 +191,20 @@ class VerlRun(TrainingRun):
             },
         }
 
-    def _write_train(self, target: Path, tokenizer: Any, room: int | None) -> Prompts:
+    def _renderer(self, dataset: str, tokenizer: Any, config: Any) -> Renderer:
+        room = self.settings.max_response
+        return replace(
+            renderer_for(
+                self.context.preset, tokenizer, self.key.model, dataset, config, room=room
+            ),
+            max_length=self.settings.max_prompt,
+        )
+
+    def _write_train(self, target: Path, tokenizer: Any, config: Any) -> Prompts:
         key, spec = self.key, self.context.preset.datasets[self.key.dataset]
         table = self.data.table
         ids, questions = list(table["id"]), list(table["question"])
-        prompts = encode(
-            tokenizer,
-            ids,
-            questions,
-            template=spec.prompt,
-            system=spec.system,
-            max_length=self.settings.max_prompt,
-            context=room,
-        )
+        prompts = self._renderer(key.dataset, tokenizer, config).encode(ids, questions)
         golds = list(table["answer"])
         grader = self._grader(key.dataset)
         launch.write_prompts(
@@ -218,15 +218,14 @@ class VerlRun(TrainingRun):
         sandbox = preset.sandbox.model_dump(mode="json")
         return {"name": name, "sandbox": sandbox}
 
-    def _write_test(self, name: str, target: Path, tokenizer: Any, room: int | None) -> None:
+    def _write_test(self, name: str, target: Path, tokenizer: Any, config: Any) -> None:
         spec = self.context.preset.datasets[name]
         path = self.context.layout.split(name, "eval")
         table = read_table(path, PROMPTS)
         if table.empty:
             raise DataError(f"{path}: no held-out prompts to test on")
         ids, questions = list(table["id"]), list(table["question"])
-        renderer = Renderer(tokenizer, spec.prompt, spec.system, self.settings.max_prompt, room)
-        tokens, _ = renderer.tokens(ids, questions, segments=False)
+        tokens, _ = self._renderer(name, tokenizer, config).tokens(ids, questions, segments=False)
         self.prompts.update(zip(ids, map(prompt_hash, tokens), strict=True))
         golds = list(table["answer"])
         grader = self._grader(name)

@@ -117,17 +117,21 @@ def _batches(
 
 
 def corpus(
-    tokenizer: Any, prompts: Prompts, solutions: Sequence[str], loss_on: str
+    tokenizer: Any,
+    prompts: Prompts,
+    solutions: Sequence[str],
+    loss_on: str,
+    end: int | None = None,
 ) -> list[Branch]:
-    """Questions with their worked solutions, ended by the tokenizer's end token.
+    """Questions with their worked solutions, ended by the token `end` or the tokenizer's own.
 
     The prompts' shared prefix is the trunk and is left out. With loss_on 'completion' only the
     solution is predicted, with 'all' the question too.
     """
     coded = tokenizer([text.strip() for text in solutions], add_special_tokens=False)["input_ids"]
-    branches = []
+    branches, last = [], tokenizer.eos_token_id if end is None else end
     for number, (prompt, completion) in enumerate(zip(prompts.tokens, coded, strict=True)):
         question = prompt[prompts.n_prefix :]
         first = len(question) if loss_on == "completion" else 0
-        branches.append(Branch(number, [*question, *completion, tokenizer.eos_token_id], first))
+        branches.append(Branch(number, [*question, *completion, last], first))
     return branches

@@ -48,7 +48,7 @@ def gradient_norms(
     place = next(model.parameters()).device
     generator = torch.Generator(device=place).manual_seed(seed)
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
-    ends, pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+    ends, pad = end_tokens(model, tokenizer), pad_token(model, tokenizer)
     longest = max(map(len, prompts.tokens)) + settings.max_response
     row_tokens = row_tokens_for(model, settings.row_tokens, prompts.tokens, longest, pad)
     settings = settings.model_copy(update={"row_tokens": row_tokens})

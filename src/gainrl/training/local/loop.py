@@ -73,7 +73,7 @@ class LocalTrainer:
         self.device = next(model.parameters()).device
         self.step_number = 0
         self.choosing = self.answering = 0.0
-        self.ends, self.pad = end_tokens(model, tokenizer), pad_token(tokenizer)
+        self.ends, self.pad = end_tokens(model, tokenizer), pad_token(model, tokenizer)
         everything = [row for each in renderings or [prompts] for row in each.tokens]
         longest = max(map(len, everything)) + settings.max_response
         self.row_tokens = row_tokens_for(model, settings.row_tokens, everything, longest, self.pad)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.data.prompts import Prompts, conversation
+from gainrl.data.prompts import Prompts
+from gainrl.data.templates import conversation
 from gainrl.errors import BackendError
 from gainrl.processes import (
     MARK,

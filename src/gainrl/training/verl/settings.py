@@ -6,7 +6,7 @@ docs/verl.md has the same mapping as a table, with the paper's flags (appendix E
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from gainrl.config import Training
 from gainrl.config_evaluation import Evaluation
 from gainrl.config_ppo import PPO
 from gainrl.config_verl import Verl
+from gainrl.data.templates import TODAY
 
 PLUGIN = "gainrl.training.verl.engine"
 REWARD = Path(__file__).with_name("reward.py")
@@ -48,12 +49,14 @@ def overrides(
     ppo: PPO | None,
     seed: int,
     export: bool = True,
+    arguments: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Hydra overrides of verl's ppo_trainer for a run.
 
     Args:
         ppo: for PPO (GAE with a critic of the policy's size); None for GRPO.
         export: checkpoints hold the weights as a Hugging Face folder too.
+        arguments: of the chat template.
 
     Returns:
         'key=value' strings, sorted by key; `verl.keys` win over what the preset says otherwise.
@@ -141,8 +144,21 @@ def overrides(
             "critic.optim.betas": list(training.betas),
             "critic.optim.clip_grad": training.max_grad_norm,
         }
+    for name, value in (arguments or {}).items():
+        values[f"+data.apply_chat_template_kwargs.{name}"] = value
     values |= verl.keys
     return [f"{key}={_text(value)}" for key, value in sorted(values.items())]
+
+
+def template_arguments(template: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What verl has to render prompts with, so that it does as we do: the date too, if printed.
+
+    Args:
+        template: the tokenizer's chat template.
+        arguments: the model's own.
+    """
+    dated = {"date_string": TODAY.strftime("%d %b %Y")} if "date_string" in str(template) else {}
+    return {**dated, **arguments}
 
 
 def _text(value: Any) -> str:
