@@ -159,6 +159,9 @@ class _Writer:
         if call and (name[0] in _CALLED or call["inner"].strip().isdigit()):  # I(0) is no product
             self.place = call.end()
             name += "of" + canonical(call["inner"])
+        self._named(name)
+
+    def _named(self, name: str) -> None:
         if len(name) == 1 and name.islower():
             self._value(f"{name} ")
         else:
@@ -214,7 +217,7 @@ class _Writer:
             self._refuse(text)
         for place, letter in enumerate(text):
             if place < len(text) - 1:
-                self._value(f"{letter} ")
+                self._named(letter)
             else:
                 self._symbol(letter)
         return None

@@ -31,10 +31,11 @@ _PHRASE = re.compile(
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _DISPLAY = re.compile(r"\s*(?:\\\[(.*?)\\\]|\$\$(.*?)\$\$|```\w*\n(.*?)```)", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<!\.)\.(?=\s|\*|$)")
+_BULLET = re.compile(r"^(?:[-+]\s+|\d+[.)]\s+)")
 _SPECIAL = re.compile(r"<\|[\w-]{2,40}\|>|</?s>|<(?:eos|end_of_turn)>")
-_GLUED_AHEAD = re.compile(r"(?:(?<![\w)}])-|\d)$")
+_GLUED_AHEAD = re.compile(r"(?:(?<![\w)}])-|\d)\Z")
 _GLUED_BEHIND = re.compile(
-    r"[\s$]*(?:(?:\\text\{\s*)?(?:hundred|thousand|million|billion|trillion|dozen)\b|\^|/|\\(?:cdot|times)"
+    r"[\s$]*(?:(?:\\text\{\s*)?(?:hundred|thousand|million|billion|trillion|dozen)\b|\^|\\(?:cdot|times)"
     r"(?![a-z]))(?:[^\s$.,]|\s(?=\\|\d|\^))*"
 )
 _STRIPPED = " \t\r\n*_:`>"
@@ -165,8 +166,13 @@ def _behind(text: str, place: int) -> str:
     if display is None:
         line, _, rest = text[place:].partition("\n")
         if line.strip(_STRIPPED):
-            return _SENTENCE_END.split(line, maxsplit=1)[0].strip(_STRIPPED).rstrip("!")
-        place = len(text) - len(rest.lstrip(_STRIPPED))
+            return (
+                _SENTENCE_END.split(line, maxsplit=1)[0]
+                .partition("</")[0]
+                .strip(_STRIPPED)
+                .rstrip("!")
+            )
+        place = len(text) - len(_BULLET.sub("", rest.lstrip(_STRIPPED)))
         display = _DISPLAY.match(text, place)
     if display is not None:
         return next(filter(None, display.groups()), "").strip(_STRIPPED)

@@ -30,7 +30,8 @@ _SHIFTED = {"<super>": "^", "<sub>": "_"}
 _WORD_STYLE = r"\\(?:text(?:bf|rm|it|normal|up|sf|tt|sc)?|m?box|mathrm|mathit|mathsf|mathtt|rm)"
 _WORDS = re.compile(rf"{_WORD_STYLE}\s*\{{((?:[^{{}}\\]|\\[^a-zA-Z])*)\}}")
 _BOLD = re.compile(
-    r"\\(?:textcolor\{\w+\}|mathbf|boldsymbol|bm|pmb|mathnormal|emph|underline)\s*\{([^{}]*)\}"
+    r"\\(?:textcolor\{\w+\}|mathbf|boldsymbol|bm|pmb|mathnormal|emph|underline)\s*"
+    r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 )
 _AND = re.compile(r"\b(and|or)\b")
 _BLANK_GROUPS = r"(?<![\d.])\d{1,3}(?:(?:\\,|\s)\d{3})+(?![\d/]|(?:\\,|\s)+\d)"

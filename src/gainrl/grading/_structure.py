@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gainrl.grading._expressions import NotRead
@@ -27,6 +27,7 @@ DEEPEST = 12
 
 _SPELT_SETS = dict.fromkeys(("all real numbers", "all reals", "real numbers"), "\\mathbb{R}")
 _AND = re.compile(r"\s*(?:\\text\{[\s,]*(?:and|or)\s*\}|,?\s(?:and|or)\s)")
+_OR = re.compile(r"\\text\{[\s,]*or\s*\}|\sor\s")
 _MATRIX = re.compile(r"\\begin\{matrix\}(?P<cells>.*)\\end\{matrix\}", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<open>\\begin\{\w+\}|\\\{|[(\[{])|(?P<close>\\end\{\w+\}|\\\}|[)\]}])"
@@ -44,7 +45,15 @@ _NAME = re.compile(
     r"|\(\s*[A-Za-z](?:_\w)?\s*(?:,\s*[A-Za-z](?:_\w)?\s*)*\)"
 )
 _SET = re.compile(r"[(\[{]|\\(?:\{|mathbb|emptyset)")
-_NOT_A_NAME = frozenset(("not", "no", "wrong", "incorrect", "false", "never"))
+_NO_NAME = re.compile(
+    r"\b(?:not|no|wrong|incorrect|false|never|one|two|three|four|five|six|seven|eight|nine|ten|zero"
+    r"|except|but|or|and)\b|\\(?:pi|infty|emptyset)(?![a-z])|^i$",
+    re.IGNORECASE,
+)
+_PHRASE = re.compile(
+    r"(?:the|of|total|final|surface|average|maximum|minimum|max|min|correct|answer|value|area|volume"
+    r"|perimeter|length|number|sum|cost|price|probability|distance|speed|time|angle|mean|median|\s)+"
+)
 _MEMBER = re.compile(r"(.+?)\\in(?![a-zA-Z])(.+)", re.DOTALL)
 ORDER = re.compile(r"(<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
@@ -90,8 +99,11 @@ def parse(text: str, lists: bool = False) -> Answer:
         plain = re.sub(r"(?<=\d),(?=\d)", ", ", plain)
     plain = _SPELT_SETS.get(re.sub(r"\\text\{([^{}]*)\}", r"\1", plain).casefold(), plain)
     tidy = _AND.sub(", ", plain)
-    tidy = re.sub(r",\s*,", ",", tidy).strip(" ,")
-    return Answer(letter, _item(tidy, DEEPEST) if tidy else None, condition)
+    tidy = re.sub(r",\s*,", ",", tidy).strip() if tidy != plain else plain
+    item = _item(tidy, DEEPEST) if tidy else None
+    if item is not None and item.kind == "list" and _OR.search(plain):
+        item = replace(item, kind="set")  # alternatives are no tuple
+    return Answer(letter, item, condition)
 
 
 def unread(item: Item, gold: bool = False) -> str | None:
@@ -165,6 +177,8 @@ def _same_groups(answer: Item, gold: Item, same: Same, sets: bool) -> bool | Non
         return same(answer, gold) if result is False and sets else result
     if sets:
         return same(answer, gold)
+    if not all(unordered):
+        answer, gold = _by_name(answer), _by_name(gold)
     # A list without brackets may stand for a tuple, but only in the tuple's order.
     kinds = {item.kind for item in (answer, gold)} - {"list", "set"}
     if len(answer.parts) != len(gold.parts) or (len(kinds) > 1 and not _only_tuples(answer, gold)):
@@ -172,6 +186,17 @@ def _same_groups(answer: Item, gold: Item, same: Same, sets: bool) -> bool | Non
     if any(unordered) and (kinds != {"()"} or "set" in (answer.kind, gold.kind)):
         return False
     return _all(same_structure(a, g, same) for a, g in zip(answer.parts, gold.parts, strict=True))
+
+
+def _by_name(item: Item) -> Item:
+    """'y=2, x=1' as (1, 2); values of one name are no coordinates."""
+    names = [part.name for part in item.parts]
+    if item.kind != "list" or None in names:
+        return item
+    parts = sorted(item.parts, key=lambda part: part.name or "")
+    return replace(
+        item, parts=tuple(parts), kind="list" if len(set(names)) == len(names) else "set"
+    )
 
 
 def _only_tuples(*items: Item) -> bool:
@@ -232,11 +257,11 @@ def _interval(text: str, depth: int) -> Item | None:
         return None
     middle = sides[2] if len(sides) == 5 else None
     if len(sides) == 3:
-        sides = [*sides, "", ""] if _NAME.fullmatch(sides[2]) else ["", "", *sides]
+        sides = [*sides, "", ""] if _is_name(sides[2]) else ["", "", *sides]
         middle = sides[2]
     low, first, _, second, high = sides
     upward = {sign in ("<", "\\le") for sign in (first, second) if sign}
-    if middle is None or not _NAME.fullmatch(middle) or len(upward) != 1:
+    if middle is None or not _is_name(middle) or len(upward) != 1:
         return None
     if not upward.pop():
         low, first, second, high = high, _FLIPPED.get(second, ""), _FLIPPED.get(first, ""), low
@@ -267,18 +292,20 @@ def _bracketed(text: str, depth: int) -> Item:
         if len(pieces) > 1 and all(map(str.strip, pieces)):
             parts = tuple(_item(piece, depth - 1) for piece in pieces)
             return Item(text, text, None, kind, parts)
-    if text.count("\\pm") == 1:
+    if len(re.findall(r"\\pm(?![a-z])", text)) == 1:
         before, _, after = text.partition("\\pm")
         signs = ("+" if before.strip(" ({[") else "", "-"), ("-", "+")
         both = [f"{before}{sign}{after.replace(chr(92) + 'mp', other)}"
                 for sign, other in zip(*signs, strict=True)]  # fmt: skip
-        return _group(text, text, None, "list", both, depth)
+        return _group(text, text, None, "set", both, depth)
     return Item(text, text)
 
 
 def _group(
     text: str, value: str, name: str | None, kind: str, pieces: list[str], depth: int
 ) -> Item:
+    if not all(piece.strip() for piece in pieces) and len(pieces) > 1:
+        return Item(text, text)  # '5,,6' has a part that is not there
     parts = tuple(_item(piece, depth - 1) for piece in pieces if piece.strip())
     if kind in UNORDERED:  # a list within a list is one list
         parts = tuple(
@@ -291,19 +318,27 @@ def _group(
     return Item(text, value, name, kind, parts)
 
 
+def _is_name(text: str) -> bool:
+    """Whether what stands beside '=' only says what the value is of."""
+    if _NAME.fullmatch(text) is None or _NO_NAME.search(text):
+        return False
+    words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text).casefold().strip()
+    return " " not in words or "\\" in words or "(" in words or bool(_PHRASE.fullmatch(words))
+
+
 def _split_name(text: str) -> tuple[str | None, str]:
     """'x=5' and '5=x' are ('x', '5'), 'x=2+3=5' is ('x', '2+3=5'); 'x+y=5' has no name."""
     pieces = [piece.strip() for piece in _split(text, "=")]
     if len(pieces) > 1 and all(pieces):
-        if _NAME.fullmatch(pieces[0]) and not _NOT_A_NAME & set(re.findall("[a-z]+", pieces[0])):
+        if _is_name(pieces[0]):
             return pieces[0], " = ".join(pieces[1:])
-        if len(pieces) == 2 and _NAME.fullmatch(pieces[1]) and not ORDER.search(text):
+        if len(pieces) == 2 and _is_name(pieces[1]) and not ORDER.search(text):
             return pieces[1], pieces[0]
     pieces = [piece.strip() for piece in _split(text, "\\approx")]
-    if len(pieces) == 2 and _NAME.fullmatch(pieces[0]):
+    if len(pieces) == 2 and _is_name(pieces[0]):
         return pieces[0], pieces[1]
     member = _MEMBER.fullmatch(text)
-    if member and _NAME.fullmatch(member[1].strip()) and _SET.match(member[2].strip()):
+    if member and _is_name(member[1].strip()) and _SET.match(member[2].strip()):
         return member[1].strip(), member[2].strip()
     return None, text
 

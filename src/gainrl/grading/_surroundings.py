@@ -30,8 +30,10 @@ _LABELS = (
     re.compile(rf"\(?{_L}\)?[.:)]?(?P<rest>)"),
 )
 _OTHER_LABEL = re.compile(
-    r"\(\s*(?:\\text\{\s*)?[A-J](?:\s*\})?\s*\)|(?<![A-Za-z\\])[A-J](?:[).:](?!\d)|\}|$)"
-    r"|\b(?:wrong|incorrect|false|maybe|possibly)\b"
+    r"[(\[]\s*(?:\\text\{\s*)?[A-J](?:\s*\})?\s*[)\]]|(?<![A-Za-z\\])[A-J][).:](?!\d)"
+    r"|^(?!both|neither).*\b(?:or|nor)\b[\s(\\{a-z]*[A-J]\b|^(?:\\text\{)?[A-J]\}?\.?$"
+    r"|,\s*[A-J]\s+\d|^(?:or|not?|nope|never|isn't|is not|unlikely|wrong|is wrong|incorrect"
+    r"|maybe|possibly)\b|\bmaybe\b"
 )
 _ENDS = re.compile(r"[\d})]$|\\text\{[^{}]*\}$")
 
@@ -58,7 +60,7 @@ def split_label(text: str) -> tuple[str | None, str]:
 # --- qualifiers ----------------------------------------------------------------------------------
 
 _VARIABLES = r"(?:\\?[A-Za-z]\w*(?:_\{?\w+\}?)?)(?:\s*,\s*\\?[A-Za-z](?:_\{?\w+\}?)?)*"
-_SIDE = r"(?:(?!\b(?:and|or|else|otherwise)\b)[^,;])+"
+_SIDE = r"(?:(?!\b(?:and|or|else|otherwise|but|not|wrong)\b)[^,;])+"
 _CONDITION = rf"{_VARIABLES}\s*(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])|\b(?:is|are)\b){_SIDE}"
 _NOUNS = (
     r"(?:an?|the|any|some|real|rational|complex|arbitrary|positive|negative|natural|nonnegative"
@@ -70,11 +72,11 @@ _QUALIFIER = re.compile(
     r"|as (?:required|desired|claimed|needed|expected|wanted)"
     rf"|\(?(?:\\forall|for all|for any|for every)\s*{_CONDITION}\)?|\(?\\forall\s*{_VARIABLES}\)?"
     rf"|\(?[a-z]\s*(?:<|>|\\(?:le|ge|ne)(?![a-z]))\s*-?[\w.\\]+\)?"
-    rf"|\(?(?:for|where|with)?\s*(?:all|any|every|each|some)\s+(?:{_NOUNS}\s+)*"
+    rf"|\(?(?:for|where|with)\s+(?:all|any|every|each|some)\s+(?:{_NOUNS}\s+)*"
     rf"(?:{_VARIABLES}|{_NOUNS})\s*(?:(?:=|<|>|\\(?:le|ge|ne|in)(?![a-z])){_SIDE})?\)?"
     rf"|\(?(?:for|at|when|where|with|if|whenever|given|provided(?: that)?)\s+{_CONDITION}\)?"
-    rf"|\(?{_VARIABLES}\s*\\in(?![a-z]){_SIDE}\)?"
-    rf"|\(?(?:{_VARIABLES}\s+)?(?:is|are|for|where|an?)?\s*(?:{_NOUNS}\b\s*)+(?:{_VARIABLES})?\)?"
+    rf"|\(?{_VARIABLES}\s*\\in(?![a-z])\s*(?:\\mathbb|\\\{{|[(\[{{]|[A-Z]\b){_SIDE}?\)?"
+    rf"|\(?(?:{_VARIABLES}\s+(?:is|are)|for|where)\s+(?:{_NOUNS}\b\s*)+(?:{_VARIABLES})?\)?"
     rf"|(?:because|since|which)\b(?!.*\b(?:or|not|wrong|could|may|maybe|might)\b).+",
     re.DOTALL | re.IGNORECASE,
 )
@@ -88,7 +90,7 @@ _PREFIX = re.compile(
     r"(?:\\text\{)?\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*:?|exactly|only|about"
     r"|approximately"
     r"|approx\.?|nearly|roughly|around|therefore|thus|so|simply"
-    r"|indeed|clearly|just|equal to|given by)\s*(?:\}|(?=[\s\d\\$(-]))\s*:?|="
+    r"|indeed|clearly|just|equal to|given by)\s*(?:\}|(?=[\s\d\\$(,-]))\s*[:,]?|="
     r"|\\approx(?![a-z])|\\implies"
     r"|\\Rightarrow(?![a-z])|\\therefore(?![a-z])",
     re.IGNORECASE,

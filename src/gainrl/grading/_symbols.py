@@ -29,7 +29,7 @@ DIGITS = 30
 """Values without an exact form are computed to this many digits ..."""
 RELATIVE = 1e-12
 """... and are the same up to this, relative to the gold one; decimal fractions up to ROUNDED."""
-ROUNDED = 1e-6
+ROUNDED = 1e-9
 POINTS = 4
 """Expressions are compared at this many points before they are simplified."""
 PARENT_SECONDS = 5

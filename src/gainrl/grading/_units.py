@@ -40,12 +40,16 @@ eleventh twelfth hundredth thousandth one two three four five six seven eight ni
 twelve hundred thousand million billion trillion dozen pair score gross time plus
 minus squared cubed power root factorial double triple twice percentage more less
 fewer other other whole square cube rest not none only exactly about infinity
-negative mod modulo base cos sin log""")
+negative mod modulo base cos sin log
+nothing wrong perhaps equal sometime always fail has exclude sine cosine tangent reciprocal
+infinitie inverse radical error lie googol lot multiple sixe minuse pluse unles because maybe etc""")
 _TOKEN = re.compile(
     r"[\s()]*(?:(?P<join>/|\*|\\cdot(?![a-zA-Z])|-)|(?P<circ>\^\\circ)\s*(?P<scale>[CFK](?![A-Za-z]))?|(?P<word>\\?[A-Za-z]+(?:\.[A-Za-z]\.)?"
     r"|\\[$%]|[€£¥°]|[₹¢]|'{1,2})|(?P<power>\^\s*\{?\s*(?P<n>-?\d)\s*\}?|[23](?!\d))"
     r")"
 )
+_COUNTED = _names("""way solution apple book student ball box value integer number root triangle boy
+girl friend page egg card coin car dog cat digit letter term child piece cookie ticket game""")
 _ADJECTIVES = _names("""different distinct possible positive negative red blue green yellow black
 white small large big full extra additional new old fresh such fluid fl light""")
 _JOINS = {"per": -1, "a": -1, "an": -1, "each": -1, "every": -1, "/": -1, "of": 1}
@@ -78,7 +82,7 @@ def unit(text: str, single: bool = False) -> str | None:
     plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).replace("\\mu ", "u").strip(" ()[]")
     plain = re.sub(r"(?<=[a-z])\.(?=\s|$)", "", plain)
     powers: dict[str, int] = {}
-    place, sign, before, last, joined = 0, 1, 1, "", single
+    place, sign, before, last, joined = 0, 1, 1, "", False
     while place < len(plain):
         match = _TOKEN.match(plain, place)
         if match is None or match.end() == place:
@@ -96,7 +100,7 @@ def unit(text: str, single: bool = False) -> str | None:
         elif word in _BEFORE and plain[place:].strip():
             before = _BEFORE[word]
         else:
-            name = match["scale"] or _name(word or "degree", joined)
+            name = match["scale"] or _name(word or "degree", joined, single)
             if name is None:
                 return None
             last, _, under = name.partition("/")
@@ -104,10 +108,12 @@ def unit(text: str, single: bool = False) -> str | None:
             if under:
                 powers[under] = powers.get(under, 0) - sign
             before, joined = 1, False
+    if len(powers) > 3 or any(abs(power) > 4 for power in powers.values()):
+        return None
     return " ".join(sorted(n if p == 1 else f"{n}^{p}" for n, p in powers.items())) or None
 
 
-def _name(word: str, joined: bool) -> str | None:
+def _name(word: str, joined: bool, single: bool) -> str | None:
     """The canonical name of a unit or noun; behind a joining word any noun is one."""
     for one in (
         word,
@@ -129,6 +135,6 @@ def _name(word: str, joined: bool) -> str | None:
     ):
         return None
     plural = lower != stem and not lower.endswith(("ss", "us", "is")) and len(word) > 3
-    if word.lower() == word and (plural or joined):
+    if word.lower() == word and (plural or joined or (single and word in _COUNTED)):
         return stem
     return None
