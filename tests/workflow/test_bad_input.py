@@ -164,21 +164,28 @@ def local_model(folder: Path, template: str | None) -> dict[str, Any]:
     return {"models": {"nano": {"source": "local", "path": str(folder)}}}
 
 
+def test_a_chat_template_without_a_prefix_cannot_be_scored_with(ready):
+    changes = local_model(ready.folder / "given", "{{ messages[-1]['content'] }} <|assistant|>")
+    shutil.rmtree(ready.home / "models")
+    ready.succeed("model", *NANO, **changes)
+    message = ready.gainrl("score", *NANO, *CHAIN, **changes).message
+    assert "the prompts share no prefix" in message
+    assert not (ready.home / "signals").exists()
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{{ messages[-1]['content'] }} <|assistant|>", "the prompts share no prefix"),
-        ("{% for m in messages %}<|user|>{% endfor %}", "does not contain its question"),
+        ("{% for m in messages %}<|user|>{% endfor %}", "does not pass on the question"),
         (None, "the tokenizer has no chat template"),
     ],
-    ids=["prefix", "question", "none"],
+    ids=["question", "none"],
 )
 def test_a_chat_template_that_cannot_be_used(ready, template, message):
     changes = local_model(ready.folder / "given", template)
     shutil.rmtree(ready.home / "models")
-    ready.succeed("model", *NANO, **changes)
-    assert message in ready.gainrl("score", *NANO, *CHAIN, **changes).message
-    assert not (ready.home / "signals").exists()
+    assert message in ready.gainrl("model", *NANO, **changes).message
+    assert not (ready.home / "models" / "nano").exists()
 
 
 # --- models and records --------------------------------------------------------------------------
