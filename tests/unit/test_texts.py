@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from gainrl.data.prompts import Prompts
+from gainrl.errors import GradingError
+from gainrl.evaluation.samples import Answer, Benchmark, graded
+from gainrl.grading.grade import Grade
 from gainrl.models.nano import build_tokenizer
 from gainrl.models.texts import texts_of
 
@@ -65,3 +70,18 @@ def test_spaces_of_a_byte_level_tokenizer_are_as_written() -> None:
     tokenizer = byte_level()
     ids = [tokenizer.encode(body) for body in [*BODIES, f"{SPACE}a"]]
     assert texts_of(tokenizer, ids) == [*BODIES, f"{SPACE}a"]
+
+
+def test_a_lost_grade_is_refused() -> None:
+    tokenizer = byte_level()
+    prompts = Prompts(["a"], [[1]], 0, np.zeros(1, dtype=np.int64))
+    answers = [Answer(0, sample, [5], True) for sample in range(2)]
+
+    class Loses:
+        version = "loses one"
+
+        def __call__(self, responses, golds):
+            return [Grade(True, "1", "same text") for _ in responses[1:]]
+
+    with pytest.raises(GradingError, match="d: 2 answers, 1 grades"):
+        graded(Benchmark("d", prompts, ["1"], Loses()), answers, tokenizer)
