@@ -182,6 +182,30 @@ def test_streams(program: str, reason: str, any_isolation) -> None:
     assert (got.correct, got.reason) == (reason == "passed", reason)
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        "open('/dev/stdin').read()",
+        "open(file='/dev/fd/0', mode='r').read()",
+        "open(b'/dev/stdin', 'rb').read().decode()",
+        "pathlib.Path('/dev/stdin').read_text()",
+        "os.read(os.open(path='/proc/self/fd/0', flags=os.O_RDONLY), 99).decode()",
+        "''.join(fileinput.input('/dev/stdin'))",
+    ],
+)
+def test_standard_streams_have_their_paths(read: str, any_isolation) -> None:
+    program = f"import fileinput, os, pathlib\na, b = {read}.split()\n"
+    program += "with open('/dev/stdout', 'w') as out:\n    print(int(a) + int(b), file=out)\n"
+    program += "open('/dev/stderr', 'w').write(open('/dev/null').read())\n"
+    assert grade_program(program, ECHO, SHORT, any_isolation).reason == "passed"
+
+
+def test_the_path_of_input_gives_a_function_nothing(any_isolation) -> None:
+    function = FunctionTests("", "f", "assert f() == ''")
+    program = "def f(): return open('/dev/stdin').read()"
+    assert grade_program(program, function, SHORT, any_isolation).reason == "passed"
+
+
 def test_runs_of_one_program_share_nothing(any_isolation) -> None:
     program = "import os\nprint(os.path.exists('x'))\nopen('x', 'w').close()"
     pairs = StreamTests((("", "False"), ("", "False")))
@@ -221,7 +245,7 @@ def test_responses(any_isolation) -> None:
         ("```\na\n```\n```bash\nb\n```", "a\n"),
         ("```py\na\n```\n```Python\nb\n```", "b\n"),
         ("```python\na\n```\n```python\ncut off", "a\n"),
-        ("  ```python title=x\n  a\n  ```", "  a\n"),
+        ("  ```python title=x\n  a\n  ```", "a\n"),
         ("```python\n\n```", None),
         ("a = 1", None),
         ("", None),
@@ -230,17 +254,17 @@ def test_responses(any_isolation) -> None:
         ("def f(x): return x", "def f(x): return x"),
         ("def f(x):\n    return x\n\nassert f(1) == 1\n", "def f(x):\n    return x\n\n"),
         (" One space is how prose begins", None),
-        ("Define it:\n\ndef f(x):\n    return x", None),
+        ("Define it:\n\ndef f(x):\n    return x", "def f(x):\n    return x"),
         ("Indented:\n\n    return x", None),
         ("return x", None),
-        ("    return x\n```", None),
-        ("    return x\n```bash\nls\n```", None),
+        ("    return x\n```", "    return x\n"),
+        ("    return x\n```bash\nls\n```", "    return x\n"),
         ("```python\ndef f(x): return x", None),
         ("\n" * 10**5 + " ", None),
     ],
 )
 def test_extract(response: str, expected: str | None) -> None:
-    assert extract(response) == expected
+    assert extract(response, "f") == expected
 
 
 def test_responses_of_base_models(any_isolation) -> None:

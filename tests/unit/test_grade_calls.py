@@ -111,6 +111,36 @@ def test_results_are_compared(ours: str, expected: str, same: bool) -> None:
     assert got.reason == ("passed" if same else "failed")
 
 
+# --- what stands ahead of a program -------------------------------------------------------------
+
+FUTURE = "from __future__ import annotations\n"
+
+
+@pytest.mark.parametrize(
+    "ahead", [FUTURE, f'"""Doc."""\n{FUTURE}', f"# note\n\n{FUTURE}import os\n"]
+)
+def test_future_imports(ahead: str, any_isolation) -> None:
+    program = f"{ahead}def f(x: Unknown):\n    return x\n"
+    for tests in (
+        CallTests("import math\nfrom typing import *\n", "f", (("[1]", "1"),)),
+        FunctionTests('import math\ndef f(x):\n    """Same."""\n', "f", "assert f(1) == 1"),
+        FunctionTests(f"{FUTURE}import math\n", "f", "assert f(1) == 1"),
+    ):
+        assert grade_program(program, tests, LIMITS, any_isolation).reason == "passed"
+    stream = StreamTests((("", "1"),))
+    assert grade_program(f"{program}print(f(1))", stream, LIMITS, any_isolation).reason == "passed"
+
+
+def test_our_own_future_imports_are_not_the_programs(any_isolation) -> None:
+    program = "def f(x: Unknown):\n    return x\n"
+    calls, stream = CallTests("", "f", (("[1]", "1"),)), StreamTests((("", "1"),))
+    assert grade_program(program, calls, LIMITS, any_isolation).reason == "exception"
+    assert grade_program(f"{program}print(1)", stream, LIMITS, any_isolation).reason == "exception"
+    asks = FunctionTests(f"{FUTURE}def f(x: Unknown):\n", "f", "assert f(1) == 1")
+    assert grade_program("    return x", asks, LIMITS, any_isolation).reason == "passed"
+    assert grade_program(program, asks, LIMITS, any_isolation).reason == "passed"  # the prompt's
+
+
 # --- many at once --------------------------------------------------------------------------------
 
 
@@ -149,7 +179,7 @@ def test_many_with_tests_that_are_none() -> None:
 
 def test_the_version_names_what_verdicts_depend_on() -> None:
     assert version("limits") == {
-        "grader": "1",
+        "grader": "2",
         "isolation": "limits",
         "python": platform.python_version(),
     }

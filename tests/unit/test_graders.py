@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from gainrl.config_evaluation import Sandbox
@@ -50,6 +53,29 @@ def test_equal_programs_run_once_and_are_remembered_for_the_next_call(isolated, 
     assert ran == [[RIGHT, WRONG], []]
     assert [grade.correct for grade in first] == [True, True, False]
     assert [grade.correct for grade in second] == [False, True]
+
+
+def test_one_grader_serves_many_threads(monkeypatch):
+    wanted = [RIGHT, WRONG, "no program"]
+    monkeypatch.setattr(sandbox, "unavailable", lambda kind: None)
+    monkeypatch.setattr(
+        code, "grade_many", lambda responses, *_: [code.Grade(r == RIGHT, r, "") for r in responses]
+    )
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    grader = CodeGrader()
+
+    def many(seed: int) -> int:
+        for number in range(400):
+            asked = [wanted[(seed + number + k) % 3] for k in range(1 + number % 3)]
+            assert [got.extracted for got in grader(asked, [ADD] * len(asked))] == asked
+        return 400
+
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            assert sum(pool.map(many, range(16))) == 16 * 400
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_the_limits_are_the_presets(isolated):

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from gainrl.config_evaluation import Evaluation
+from gainrl.errors import GradingError
 from gainrl.evaluation.samples import Answer, Benchmark, graded
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
@@ -27,6 +28,9 @@ def answer(
 
     Returns:
         A sample table (gainrl.records.SAMPLES).
+
+    Raises:
+        GradingError: an answer or a grade is missing.
     """
     place = next(model.parameters()).device
     generator = torch.Generator(device=place).manual_seed(settings.seed)
@@ -47,6 +51,11 @@ def answer(
             ends=ends,
             pad=pad_token(model, tokenizer),
         )
+        if len(got) != len(rows) * settings.samples:
+            raise GradingError(
+                f"{benchmark.name}: {len(rows) * settings.samples} answers were asked for, "
+                f"{len(got)} came"
+            )
         for i, ids in enumerate(got):
             row, sample = divmod(i, settings.samples)
             answers.append(Answer(int(rows[row]), sample, ids, ids[-1] in ends))

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from gainrl.data.prompts import Prompts
+from gainrl.errors import GradingError
 from gainrl.grading.graders import Grader
+from gainrl.models.texts import texts_of
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,15 @@ def graded(benchmark: Benchmark, answers: Iterable[Answer], tokenizer: Any) -> p
 
     Returns:
         A sample table (gainrl.records.SAMPLES), by problem and sample.
+
+    Raises:
+        GradingError: the grader gave fewer grades than there are answers, or more.
     """
     ordered = sorted(answers, key=lambda answer: (answer.row, answer.sample))
-    texts = tokenizer.batch_decode([each.tokens for each in ordered], skip_special_tokens=True)
+    texts = texts_of(tokenizer, [each.tokens for each in ordered])
     grades = benchmark.grader(texts, [benchmark.answers[each.row] for each in ordered])
+    if len(grades) != len(ordered):
+        raise GradingError(f"{benchmark.name}: {len(ordered)} answers, {len(grades)} grades")
     prompts = [prompt_hash(row) for row in benchmark.prompts.tokens]
     records = [
         {

@@ -23,6 +23,11 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+STREAMS = {
+    path: number
+    for number, name in enumerate(("stdin", "stdout", "stderr"))
+    for path in (f"/dev/{name}", f"/dev/fd/{number}", f"/proc/self/fd/{number}")
+}
 DESCRIPTORS = 64
 ROOTS = ("/mnt", "/srv", "/media", "/opt", "/tmp")
 """The first of these that holds none of the visible paths is where the new root is put together."""
@@ -239,6 +244,19 @@ def prepare(file):
     return job["before"], job["source"]
 
 
+def takes_streams(function, number_of):
+    """A function that opens a path, but for the paths of standard streams, which need a /proc."""
+
+    def opened(file, *rest, **named):
+        if isinstance(file, (str, bytes, os.PathLike)):
+            number = STREAMS.get(os.fsdecode(file))
+            if number is not None:
+                return number_of(os.dup(number), *rest, **named)
+        return function(file, *rest, **named)
+
+    return opened
+
+
 def start(before, source):
     """Run a program as `python program.py` would, behind code of ours if there is any.
 
@@ -246,9 +264,13 @@ def start(before, source):
     """
     import _sitebuiltins
     import builtins
+    import io
     import types
 
     builtins.exit = builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D")  # -S left them out
+    builtins.open = io.open = takes_streams(io.open, io.open)
+    low = takes_streams(os.open, lambda number, *_, **__: number)
+    os.open = lambda path, *rest, **named: low(path, *rest, **named)
     sys.argv[:] = ["program.py"]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     if before is not None:

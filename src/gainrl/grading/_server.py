@@ -1,9 +1,9 @@
 """The side of the program under test: defines its function, then calls it on request.
 
 Put behind `_wire.py` and before a call of `serve`, and run in a sandbox of its own. The first
-message has the source and the function's name, every further one the arguments of a call. Nothing
-here is trusted: the source can replace all of it, and gains nothing but to choose the plain values
-that it sends.
+message has the parts of the source and the function's name, every further one the arguments of a
+call. Nothing here is trusted: the source can replace all of it, and gains nothing but to choose the
+plain values that it sends.
 """
 
 import os
@@ -11,6 +11,10 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # at run time `_wire.py` stands above
     from gainrl.grading._wire import pack, receive, send, unpack
+
+
+FUTURE = 0x1000000
+"""What `from __future__ import annotations` sets; all other ones have long been the default."""
 
 
 def serve():
@@ -23,7 +27,11 @@ def serve():
     job = receive(calls)
     space = {"__name__": "program"}
     try:
-        exec(compile(job["source"], "program.py", "exec"), space)
+        flags = 0  # a `__future__` of the prompt holds for the program, too
+        for text in job["source"]:
+            made = compile(text, "program.py", "exec", flags)
+            flags |= made.co_flags & FUTURE
+            exec(made, space)
         function = find(space, job["entry_point"])
     except Exception as error:  # noqa: BLE001 - whatever the program raises
         send(replies, ["broken", type(error).__name__])

@@ -38,6 +38,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from gainrl.grading._blocks import defines
+from gainrl.grading._extraction import extract
 from gainrl.grading.grade import Grade
 from gainrl.grading.program_tests import (
     CallTests,
@@ -53,25 +55,8 @@ from gainrl.grading.sandbox import DEFAULT, Isolation, Limits, choose, run, star
 __all__ = ["CallTests", "FunctionTests", "StreamTests", "Tests", "decode", "encode", "extract"]
 __all__ += ["grade", "grade_many", "grade_program", "same_output", "subset", "version"]
 
-_VERSION = "1"  # of the rules of grading: a new one for whatever can change a verdict
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
-_BARE = re.compile(r"(?:[ \t]*\n)*((?: {2,}|\t|def )[^\n]*(?:\n(?:[ \t][^\n]*)?)*)")
-_PYTHON = {"", "py", "python", "python3"}
+_VERSION = "2"  # of the rules of grading: a new one for whatever can change a verdict
 _DECIMAL = re.compile(r"[-+]?\d{1,40}(?:\.\d{0,40})?")
-
-
-def extract(response: str) -> str | None:
-    """The last complete code block that is marked as Python or not marked, or None.
-
-    A response without any fence is taken as base models write it: it goes on inside a function (its
-    first line is indented) or begins one. It ends before the next line that is not indented, which
-    is where HumanEval's usual stop words stand.
-    """
-    if "```" not in response:
-        bare = _BARE.match(response)
-        return bare[1] if bare else None
-    blocks = [text for label, text in _FENCE.findall(response) if label.lower() in _PYTHON]
-    return blocks[-1] if blocks and blocks[-1].strip() else None
 
 
 def grade(
@@ -95,7 +80,7 @@ def grade(
     Raises:
         GradingError: no sandbox can be set up here.
     """
-    code = extract(response)
+    code = extract(response, _entry_point(tests))
     if code is None:
         return Grade(False, None, "no code")
     return grade_program(code, tests, limits, isolation)
@@ -140,7 +125,11 @@ def grade_many(
         GradingError: no sandbox can be set up here.
     """
     isolation = isolation or choose()
-    programs = [extract(response) for response in responses]
+    entry_points = {text: _entry_point(decode(text)) for text in set(tests)}
+    programs = [
+        extract(response, entry_points[text])
+        for response, text in zip(responses, tests, strict=True)
+    ]
     jobs = dict.fromkeys(
         (code, text) for code, text in zip(programs, tests, strict=True) if code is not None
     )
@@ -149,6 +138,10 @@ def grade_many(
         graded: dict[Any, Grade] = dict(zip(jobs, done, strict=True))
     missing = Grade(False, None, "no code")
     return [graded.get(job, missing) for job in zip(programs, tests, strict=True)]
+
+
+def _entry_point(tests: Tests) -> str | None:
+    return None if isinstance(tests, StreamTests) else tests.entry_point
 
 
 def version(isolation: Isolation | None = None) -> dict[str, str]:
@@ -207,14 +200,16 @@ def _same_word(ours: str, expected: str) -> bool:
 # --- functions -----------------------------------------------------------------------------------
 
 
-def build(code: str, tests: FunctionTests | CallTests) -> str:
-    """The whole program: the code alone continues the prompt, or comes after it as its own."""
+def build(code: str, tests: FunctionTests | CallTests) -> list[str]:
+    """The program as texts that run one after another, each with its own `__future__` imports.
+
+    The code alone continues the prompt, or comes after it as its own.
+    """
     if isinstance(tests, CallTests):
-        return f"{tests.prompt}\n{code}"
-    defines = re.search(rf"^(?:async )?def {re.escape(tests.entry_point)}\b", code, re.MULTILINE)
-    if defines is None:
-        return tests.prompt + code
-    return f"{_complete(tests.prompt)}\n{code}"
+        return [tests.prompt, code]
+    if defines(code, tests.entry_point):
+        return [_complete(tests.prompt), code]
+    return [tests.prompt + code]
 
 
 def _complete(prompt: str) -> str:
@@ -232,7 +227,7 @@ def _complete(prompt: str) -> str:
 def _side(name: str) -> CodeType:
     """One side of the exchange, compiled, behind what both sides need."""
     wire, rest = (Path(__file__).with_name(file).read_text() for file in ("_wire.py", name))
-    return compile(f"{wire}\n{rest}", name, "exec")
+    return compile(f"{wire}\n{rest}", name, "exec", dont_inherit=True)
 
 
 def _function(

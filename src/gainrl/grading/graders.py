@@ -75,7 +75,8 @@ class CodeGrader:
             DataError: a gold is no tests.
         """
         pairs = list(zip(responses, golds, strict=True))
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in self.known]
+        known = self.known  # another thread may replace it
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
         settings = self.settings
         graded = code.grade_many(
             [response for response, _ in new],
@@ -91,7 +92,7 @@ class CodeGrader:
             settings.workers,
         )
         found = dict(zip(new, graded, strict=True))
-        result = [found.get(pair) or self.known[pair] for pair in pairs]
+        result = [found.get(pair) or known[pair] for pair in pairs]
         self.known = dict(zip(pairs, result, strict=True))
         return result
 

@@ -286,8 +286,11 @@ def _job(
 
 @lru_cache
 def _inside() -> bytes:
-    """`_inside.py`, compiled: the interpreter that reads it is of our version."""
-    return marshal.dumps(compile(INSIDE.read_text(), INSIDE.name, "exec"))
+    """`_inside.py`, compiled: the interpreter that reads it is of our version.
+
+    Nothing is inherited: what it compiles would have our `__future__` imports, too.
+    """
+    return marshal.dumps(compile(INSIDE.read_text(), INSIDE.name, "exec", dont_inherit=True))
 
 
 def _interpreter() -> list[str]:

@@ -13,6 +13,7 @@ from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
+from gainrl.models.texts import texts_of
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.objective import group_advantages, policy_loss
 from gainrl.training.packing import (
@@ -55,7 +56,7 @@ def gradient_norms(
     found = []
     for name, tokens, gold in zip(prompts.ids, prompts.tokens, answers, strict=True):
         responses = generate(model, [tokens], rollouts, sampling, generator, ends=ends, pad=pad)
-        texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
+        texts = texts_of(tokenizer, responses)
         rewards = torch.tensor([reward(texts, [gold] * len(texts))])
         advantages = group_advantages(rewards)[0]
         norm = 0.0

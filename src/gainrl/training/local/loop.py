@@ -19,6 +19,7 @@ from gainrl.grading.graders import Reward
 from gainrl.grading.maths import marks_once
 from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
+from gainrl.models.texts import texts_of
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps
@@ -141,7 +142,7 @@ class LocalTrainer:
                 ends=self.ends,
                 pad=self.pad,
             )
-        texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
+        texts = texts_of(self.tokenizer, responses)
         rewards = self.reward(texts, [self.answers[row] for row in rows for _ in range(rollouts)])
         self.answering += time.perf_counter() - began
         return responses, list(rewards)
@@ -149,7 +150,7 @@ class LocalTrainer:
     def _bonus(self, responses: list[list[int]]) -> list[float]:
         """What the format of responses adds to their rewards."""
         began = time.perf_counter()
-        texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
+        texts = texts_of(self.tokenizer, responses)
         found = [self.settings.format_weight * marks_once(text) for text in texts]
         self.answering += time.perf_counter() - began
         return found
