@@ -196,3 +196,16 @@ def test_damaged_weights_are_refused(tmp_path, name, content):
     (given / name).write_bytes(content)
     with pytest.raises(ModelError, match="given"):
         check_model(given)
+
+
+def test_a_mask_of_older_versions_may_be_infinite(tmp_path):
+    folder = save(tmp_path / "given")
+    mask = {"model.layers.0.attn.masked_bias": torch.tensor(float("-inf"))}
+    check_model(rewrite(folder, lambda weights: weights | mask))
+
+
+def test_an_adapter_in_the_same_file_is_refused(tmp_path):
+    adapter = {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.zeros(4, 32)}
+    folder = rewrite(save(tmp_path / "given"), lambda weights: weights | adapter)
+    with pytest.raises(ModelError, match=r"lora_A\.weight' of an adapter would be left out"):
+        check_model(folder)

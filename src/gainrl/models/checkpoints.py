@@ -121,6 +121,12 @@ def check_names(folder: Path, model: Any, info: Mapping[str, Any]) -> list[str]:
     if shapes:
         told = [f"{name} {got} for {due}" for name, got, due in shapes]
         raise ModelError(f"{folder}: not of config.json's shape: {_listed(told)}; mend config.json")
+    adapters = [name for name in unexpected if ".lora_" in name]
+    if adapters:
+        raise ModelError(
+            f"{folder}: {_listed(adapters)} of an adapter would be left out: merge it into its "
+            "base with peft's merge_and_unload and name the folder that save_pretrained writes"
+        )
     more = [name for name in unexpected if _inside(name, model)]
     if more:
         raise ModelError(
@@ -165,6 +171,8 @@ def check_finite(folder: Path, by: str = "") -> None:
     """
     for path in weight_files(folder):
         for name, tensor in _tensors(path):
+            if _MASKS.search(name):
+                continue  # in half precision a mask is -inf
             if tensor.dtype.itemsize == 1 and name.endswith("weight"):
                 raise ModelError(
                     f"{path}: the weight '{name}' is quantised ({str(tensor.dtype)[6:]}): name an "

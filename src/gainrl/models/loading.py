@@ -137,6 +137,8 @@ def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "automatic conversion of the weights" in reason:  # into one tensor; it names none
             reason = "of a layer's experts some weights are missing or of another shape"
+        if reason.startswith("Padding_idx"):
+            reason = "config.json: pad_token_id lies beyond the embedding's rows (vocab_size)"
         raise ModelError(f"{folder}: cannot load the model: {reason}") from error
 
 
