@@ -32,8 +32,8 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
-"""A server that is gone is noticed within 80 s, within 15 s if its port is closed; MLflow's own
-values take from 4 to 20 minutes, in which a run stands still."""
+"""A server whose port is closed is noticed in 15 s, one that takes connections and never answers in
+75; with MLflow's own values a run would stand still for 4 to 20 minutes."""
 GONE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 """What MLflow says where a store does not answer; all else is said of one thing that it refuses."""
 

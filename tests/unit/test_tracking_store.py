@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -286,3 +288,49 @@ def test_an_older_store_is_whole_after_the_upgrade_that_the_error_names(tmp_path
     index = set_up(tmp_path)
     assert client_of(index).get_run("abc")
     assert isinstance(opened(index), TrackedRun)
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+# Forked, so that MLflow is imported once, and released together.
+WRITERS = """
+import multiprocessing, sys
+from pathlib import Path
+import mlflow.store.tracking.sqlalchemy_store
+from gainrl.tracking import TrackedRun
+
+index = Path(sys.argv[1])
+context = multiprocessing.get_context("fork")
+gate = context.Barrier(12)
+
+
+def write(number):
+    gate.wait()
+    run = TrackedRun(
+        index, index.parent / f"note{number}.json", experiment="gainrl/small/table1",
+        name=f"seed{number}", parent="nano/chain/gain", config_hash="abc", tags={},
+        params={"seed": number},
+    )
+    for step in range(1, 11):
+        run.metrics([{"step": step, **{f"m{n}": float(step) for n in range(10)}, "accuracy": 0.5}])
+    run.finish()
+
+
+writers = [context.Process(target=write, args=(number,)) for number in range(12)]
+for writer in writers:
+    writer.start()
+for writer in writers:
+    writer.join()
+sys.exit(sum(writer.exitcode != 0 for writer in writers))
+"""
+
+
+def test_twelve_processes_write_at_once(tmp_path, used):
+    shutil.copy(used, tmp_path)
+    index = set_up(tmp_path)
+    command = [sys.executable, "-c", WRITERS, str(index)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{done.returncode} writers failed: {done.stderr}"
+    notes = [(str(n), index.parent / f"note{n}.json", 10) for n in range(12)]
+    assert missing(read_json(index)["uri"], notes) == []
+    assert len({read_json(note)["run_id"] for _, note, _ in notes}) == 12
