@@ -9,10 +9,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from sqlalchemy import Engine, event
 from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, set_up
 
@@ -84,8 +86,8 @@ def refused(folder: Path) -> str:
 # --- killed --------------------------------------------------------------------------------------
 
 
-def killed_at(folder: Path, statement: int) -> None:
-    """Set up, and die before the given statement of SQL."""
+def killed_at(statement: int, work, *arguments) -> None:
+    """Do the work, and die before the given statement of SQL."""
     count = 0
 
     @event.listens_for(Engine, "before_cursor_execute")
@@ -95,7 +97,12 @@ def killed_at(folder: Path, statement: int) -> None:
         if count == statement:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    set_up(folder)
+    work(*arguments)
+
+
+def in_place(folder: Path) -> None:
+    """Have MLflow make the store where it is, as a server does."""
+    MlflowClient(tracking_uri=store_uri(None, folder)).search_experiments()
 
 
 def run_in_fork(target, *arguments) -> int | None:
@@ -108,12 +115,36 @@ def run_in_fork(target, *arguments) -> int | None:
 def test_whoever_is_killed_while_the_store_is_made_leaves_no_half_of_it(tmp_path, bare):
     """Within the first tables, early, midway and late in the migrations, one after another."""
     for statement in (3, 40, 150, 300, 420):
-        assert run_in_fork(killed_at, tmp_path, statement) == -signal.SIGKILL, statement
+        assert run_in_fork(killed_at, statement, set_up, tmp_path) == -signal.SIGKILL, statement
         assert not (tmp_path / "mlflow.db").exists()
         assert ".mlflow.db.partial" in left(tmp_path)
     index = set_up(tmp_path)
     assert left(tmp_path) == {"mlflow.db"}
     assert tables(tmp_path / "mlflow.db") == tables(bare)
+    opened(index).finish()
+
+
+@pytest.mark.parametrize("statement", [5, 60, 260])
+def test_a_store_whose_making_in_place_was_killed_is_made_anew(tmp_path, bare, statement):
+    assert run_in_fork(killed_at, statement, in_place, tmp_path) == -signal.SIGKILL
+    with pytest.raises(TrackingError, match="half-made"):
+        tracking_store.need_whole(store_uri(None, tmp_path))
+    index = set_up(tmp_path)
+    assert tables(tmp_path / "mlflow.db") == tables(bare)
+    opened(index).finish()
+
+
+def test_a_store_that_another_program_is_making_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking_store, "QUIET_SECONDS", 3.0)
+    path = tmp_path / "mlflow.db"
+    other = multiprocessing.get_context("fork").Process(target=in_place, args=(tmp_path,))
+    other.start()
+    while other.is_alive() and not (path.exists() and path.stat().st_size):
+        time.sleep(0.01)
+    begun = path.stat().st_ino
+    index = set_up(tmp_path)
+    other.join(120)
+    assert (other.exitcode, path.stat().st_ino) == (0, begun)
     opened(index).finish()
 
 
