@@ -39,7 +39,7 @@ class Server:
 
     def start(self) -> None:
         store = f"sqlite:///{self.folder / 'server.db'}"
-        command = ["timeout", "--foreground", "300", sys.executable, "-m", "mlflow", "server"]
+        command = ["timeout", "300", sys.executable, "-m", "mlflow", "server"]
         command += ["--backend-store-uri", store, "--host", "127.0.0.1", "--workers", "1"]
         with open(self.folder / "server.log", "ab") as log:
             self.process = subprocess.Popen(
