@@ -1,4 +1,4 @@
-"""MLflow, and nothing else imports it.
+"""MLflow, and nothing else but `tracking_store` imports it.
 
 One experiment a table, a parent run for each (model, data, method), a child for each seed. A single
 process creates the store and the parents (`initialise`) before anything writes, because a fresh
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from gainrl import tracking_store
 from gainrl.errors import TrackingError
 from gainrl.models.imports import uncollected
 from gainrl.records import read_json, write_json
@@ -27,6 +28,14 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 KEY = "gainrl.key"
 COMPLETE = "gainrl.complete"
 CHUNK = 900  # a batch takes 1,000 metrics at most
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+}
+"""A server whose port is closed is noticed in 15 s, one that takes connections and never answers in
+75; with MLflow's own values a run would stand still for 4 to 20 minutes."""
+GONE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+"""What MLflow says where a store does not answer; all else is said of one thing that it refuses."""
 
 
 def store_uri(configured: str | None, root: Path) -> str:
@@ -47,15 +56,24 @@ def pages(uri: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
-def _client(uri: str) -> Any:
+def _import_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else usage is reported to MLflow
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("mlflow.store.db.utils", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we say in one line what they raise
     with uncollected():
-        from mlflow import MlflowClient
+        import mlflow  # noqa: F401
 
-        return MlflowClient(tracking_uri=uri)
+
+def _client(uri: str) -> Any:
+    _import_mlflow()
+    tracking_store.need_whole(uri)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -63,6 +81,14 @@ def _failures() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError  # MLflow lets those of a store's making through
 
     return (MlflowException, SQLAlchemyError, OSError)
+
+
+def _failed(uri: str, reason: str) -> str:
+    """What went wrong with a store, without a user and password in its URI."""
+    parts = urlsplit(uri)
+    user = parts.netloc.rpartition("@")[0]
+    line = f"tracking store {uri}: {reason}"
+    return line.replace(f"{user}@", "") if user else line
 
 
 def initialise(
@@ -81,15 +107,17 @@ def initialise(
     Raises:
         TrackingError: the store cannot be reached or created.
     """
+    _import_mlflow()
     try:
-        client = _client(uri)
-        ids = {name: _experiment(client, uri, root, name) for name in experiments}
-        runs = {
-            key: _parent(client, ids[experiment], key, tags)
-            for key, (experiment, tags) in parents.items()
-        }
+        with tracking_store.made(uri):
+            client = _client(uri)
+            ids = {name: _experiment(client, uri, root, name) for name in experiments}
+            runs = {
+                key: _parent(client, ids[experiment], key, tags)
+                for key, (experiment, tags) in parents.items()
+            }
     except _failures() as error:
-        raise TrackingError(f"tracking store {uri}: {_first_line(error)}") from error
+        raise TrackingError(_failed(uri, _first_line(error))) from error
     write_json(path, {"uri": uri, "experiments": ids, "parents": runs})
 
 
@@ -120,7 +148,8 @@ class TrackedRun:
     """One MLflow run, resumed if its note in `folder` says so.
 
     The first failure to write is logged at once and raised by `finish`, so that a run is never
-    silently untracked, and never lost to a hiccup of the store either: rerun, and it continues.
+    silently untracked, and never lost to a hiccup of the store either: rerun, and it continues. A
+    store that does not answer is not asked again; one that refuses a thing is given the others.
     """
 
     def __init__(
@@ -134,8 +163,13 @@ class TrackedRun:
         config_hash: str,
         tags: Mapping[str, str],
         params: Mapping[str, Any],
+        resumes: bool = False,
     ) -> None:
         """Open the run; `index` is the file that `initialise` wrote, `note` keeps the run's id.
+
+        Args:
+            resumes: the work goes on where it was left, so its record does too, complete or not;
+                else a complete record is kept as it is, and a new one made.
 
         Raises:
             TrackingError: the store cannot be reached, or is not the one of `index`.
@@ -151,10 +185,12 @@ class TrackedRun:
                 "file to set it up there"
             )
         self.failure: str | None = None
+        self._lost: dict[str, None] = {}
+        self._gone = False
         self._seen: dict[str, set[int]] = {}
         try:
             self.client = _client(self.uri)
-            self.run_id, self.resumed = self._open(note, config_hash)
+            self.run_id, self.resumed = self._open(note, config_hash, resumes)
             if self.run_id is None:
                 linked = {"mlflow.parentRunId": known["parents"][parent]} if parent else {}
                 created = self.client.create_run(
@@ -163,17 +199,17 @@ class TrackedRun:
                     tags={**tags, **linked, COMPLETE: "no", "gainrl.config_hash": config_hash},
                 )
                 self.run_id = created.info.run_id
-                self._params(params)
                 write_json(note, {"run_id": self.run_id, "config_hash": config_hash})
         except KeyError as error:
             raise TrackingError(
                 f"{index}: knows no {error}; delete this file to renew it"
             ) from error
         except _failures() as error:
-            raise TrackingError(f"tracking store {self.uri}: {_first_line(error)}") from error
+            raise TrackingError(_failed(self.uri, _first_line(error))) from error
+        self._params(params)
 
-    def _open(self, note: Path, config_hash: str) -> tuple[str | None, bool]:
-        """The id to go on with, if the noted run is of this configuration and unfinished."""
+    def _open(self, note: Path, config_hash: str, resumes: bool) -> tuple[str | None, bool]:
+        """The id to go on with, if the noted run is of this configuration and to be gone on."""
         if not note.exists():
             return None, False
         noted = read_json(note)
@@ -187,7 +223,8 @@ class TrackedRun:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None, False  # the store was replaced: record the run anew
-        if run.data.tags.get(COMPLETE) == "yes" or run.info.lifecycle_stage == "deleted":
+        complete = run.data.tags.get(COMPLETE) == "yes" and not resumes
+        if complete or run.info.lifecycle_stage == "deleted":
             return None, False
         self.client.set_terminated(noted["run_id"], status="RUNNING")
         return noted["run_id"], True
@@ -198,8 +235,12 @@ class TrackedRun:
         entries = [
             Param(legal_name(key), str(value)[:6000]) for key, value in sorted(params.items())
         ]
-        for start in range(0, len(entries), 100):
-            self.client.log_batch(self.run_id, params=entries[start : start + 100])
+
+        def write() -> None:
+            for start in range(0, len(entries), 100):
+                self.client.log_batch(self.run_id, params=entries[start : start + 100])
+
+        self._guard("params", write)
 
     def metrics(self, rows: Sequence[Mapping[str, Any]], prefix: str = "") -> None:
         """Log rows with a 'step'; points that the store already has are left alone."""
@@ -221,7 +262,7 @@ class TrackedRun:
                 for point in part:
                     self._seen[point.key].add(point.step)
 
-        self._guard(write)
+        self._guard(f"metrics {prefix}".rstrip(), write)
 
     def _steps(self, key: str) -> set[int]:
         if key not in self._seen:
@@ -237,37 +278,47 @@ class TrackedRun:
             name, digest, "local", f'{{"uri": "{path}"}}', profile=f'{{"rows": {rows}}}'
         )
         tag = InputTag("mlflow.data.context", "training")
-        self._guard(lambda: self.client.log_inputs(self.run_id, [DatasetInput(entry, [tag])]))
+        self._guard(
+            f"data set {name}",
+            lambda: self.client.log_inputs(self.run_id, [DatasetInput(entry, [tag])]),
+        )
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file with the run."""
-        self._guard(lambda: self.client.log_artifact(self.run_id, str(path), folder))
+        self._guard(path.name, lambda: self.client.log_artifact(self.run_id, str(path), folder))
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag (values that vary by attempt belong here, not into params)."""
-        self._guard(lambda: self.client.set_tag(self.run_id, legal_name(key), value))
+        self._guard(f"tag {key}", lambda: self.client.set_tag(self.run_id, legal_name(key), value))
 
-    def _guard(self, write: Any) -> None:
-        if self.failure:
-            return
+    def _guard(self, what: str, write: Callable[[], object]) -> None:
+        """Write, and note that `what` is lost if that fails."""
         try:
-            write()
+            if not self._gone:
+                write()
+                return
         except _failures() as error:
-            self.failure = _first_line(error)
-            log.error("tracking failed: %s; the run goes on and will fail at its end", self.failure)
+            self._gone = _unanswered(error)
+            if self.failure is None:
+                self.failure = _first_line(error)
+                log.error(
+                    "%s; the run goes on and will fail at its end",
+                    _failed(self.uri, f"{what} not recorded: {self.failure}"),
+                )
+        self._lost[what] = None
 
     def finish(self) -> None:
-        """Mark the run complete.
+        """Mark the run complete: last of all, so that one that is killed here is gone on with.
 
         Raises:
             TrackingError: anything was not recorded.
         """
-        self.tag(COMPLETE, "yes")
-        self._guard(lambda: self.client.set_terminated(self.run_id))
-        if self.failure:
-            raise TrackingError(
-                f"tracking store {self.uri}: {self.failure}; rerun to record the rest"
-            )
+        self._guard("its end", lambda: self.client.set_terminated(self.run_id))
+        if self.failure is None:
+            self.tag(COMPLETE, "yes")
+        if self.failure is not None:
+            lost = f"not recorded: {', '.join(self._lost)} ({self.failure})"
+            raise TrackingError(_failed(self.uri, f"{lost}; rerun to record the rest"))
 
 
 def missing(uri: str, notes: Iterable[tuple[str, Path, int | None]]) -> list[str]:
@@ -305,7 +356,16 @@ def missing(uri: str, notes: Iterable[tuple[str, Path, int | None]]) -> list[str
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _unanswered(error: Exception) -> bool:
+    """Whether the store is gone, rather than one thing refused or a file not there."""
+    if isinstance(error, OSError):
+        return error.filename is None  # of a connection
+    return getattr(error, "error_code", None) in GONE
 
 
 def _now() -> int:

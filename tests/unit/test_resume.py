@@ -97,6 +97,13 @@ def arm(moment):
         checkpoint.os.replace = never
     elif kind == "exporting":  # all steps are done, the trained model is written half
         train.LocalRun._export = lambda run, target: (target.mkdir(), die())
+    elif kind == "recorded":  # MLflow has it all, and only done.json is missing
+        from gainrl.stages import runs
+
+        written = runs.write_json
+        runs.write_json = lambda path, value: (
+            die() if Path(path).name == "done.json" else written(path, value)
+        )
     else:
         raise ValueError(moment)
 
@@ -233,10 +240,13 @@ def test_a_run_killed_again_and_again_ends_like_the_uninterrupted_one(
     runner, new_root, uninterrupted, monkeypatch
 ):
     """Before the first checkpoint, while one is written, between two, and at the very end."""
-    for moment in ("line 1", "renaming 2", "line 3", "writing 4", "exporting"):
+    notes = set()
+    for moment in ("line 1", "renaming 2", "line 3", "writing 4", "exporting", "recorded"):
         assert runner(new_root, *TRAIN, moment=moment) == -signal.SIGKILL, runner.said
         assert not (new_root / RUN / "done.json").exists()
+        notes.add((new_root / RUN / "tracking.json").read_bytes())
     assert runner(new_root, *TRAIN) == 0, runner.said
+    assert notes == {(new_root / RUN / "tracking.json").read_bytes()}  # one MLflow run
     assert_same_results(new_root, uninterrupted)
     assert_tracked_once(new_root, monkeypatch)
 

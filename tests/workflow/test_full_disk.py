@@ -50,7 +50,15 @@ def test_a_full_disk_while_making_the_tracking_store(small_disk):
     message = small_disk.gainrl("tracking", "init").message
     assert message.startswith("tracking store sqlite:///")
     assert "disk is full" in message
-    assert not (small_disk.home / "tracking.json").exists()
+    assert not [path for path in small_disk.root.rglob("*") if path.is_file()]
+
+
+def test_a_tracking_store_in_a_folder_that_cannot_be_written(small_disk):
+    mount = ["mount", "-o", "remount,ro", str(small_disk.root)]
+    subprocess.run(mount, capture_output=True, check=True)
+    message = small_disk.gainrl("tracking", "init").message
+    store, lock = small_disk.root / "mlflow.db", small_disk.root / ".mlflow.db.lock"
+    assert message == f"tracking store sqlite:///{store}: {lock}: Read-only file system"
 
 
 def test_a_full_disk_while_keeping_the_trained_model(ready, monkeypatch):

@@ -62,8 +62,9 @@ class Context:
         experiment: str = PREPARATION,
         parent: str | None = None,
         tags: Mapping[str, str] | None = None,
+        resumes: bool = False,
     ) -> TrackedRun:
-        """Open the MLflow run of a stage."""
+        """Open the MLflow run of a stage; `resumes` as for `TrackedRun`."""
         return TrackedRun(
             self.tracking_index,
             note,
@@ -72,6 +73,7 @@ class Context:
             parent=parent,
             config_hash=planning.digest(slice_),
             params=flatten(slice_),
+            resumes=resumes,
             tags={
                 "gainrl.stage": stage,
                 "gainrl.preset": self.preset.preset,

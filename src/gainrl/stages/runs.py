@@ -54,14 +54,14 @@ class TrainingRun:
         """Train, test, record."""
         raise NotImplementedError
 
-    def _open(self) -> None:
+    def _open(self, resumes: bool) -> None:
         """Make the folder, open the MLflow run, say what the run is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "done.json").unlink(missing_ok=True)
-        self.tracked = self._track()
+        self.tracked = self._track(resumes)
         self._write_run()
 
-    def _track(self) -> TrackedRun:
+    def _track(self, resumes: bool) -> TrackedRun:
         key, preset = self.key, self.context.preset
         homes = planning.experiments_of(preset, key.model, key.dataset, key.method)
         tracked = self.context.track(
@@ -78,6 +78,7 @@ class TrainingRun:
                 "gainrl.seed": str(key.seed),
                 "gainrl.experiments": ",".join(homes),
             },
+            resumes=resumes,
         )
         path = self.context.layout.split(key.dataset, "train")
         tracked.dataset(

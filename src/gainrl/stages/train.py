@@ -69,7 +69,7 @@ class LocalRun(TrainingRun):
         torch.set_num_threads(self.context.preset.threads)
         keep_freed_memory()
         state = checkpoint.load_latest(self.checkpoints, self.config_hash)
-        self._open()
+        self._open(resumes=state is not None)
         self._build()
         if state is None:
             for path in (self.steps, self.timing, self.tests):

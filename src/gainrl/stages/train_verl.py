@@ -53,7 +53,7 @@ class VerlRun(TrainingRun):
         resumed = self._newest()
         self._check_jumps(resumed)
         job = self._prepare(resumed)
-        self._open()
+        self._open(resumes=resumed > 0)
         if resumed == 0:
             for path in (self.steps, self.timing, self.tests):
                 path.unlink(missing_ok=True)
