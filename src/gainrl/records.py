@@ -77,11 +77,19 @@ DIFFICULTY = Schema(
 SAMPLES = Schema(
     "sample table",
     {"id": "str", "sample": "int", "response": "str", "correct": "int", "tokens": "int"},
-    {"extracted": "str", "reason": "str", "prompt": "str", "truncated": "int", "token_ids": "ints"},
+    {
+        "extracted": "str",
+        "reason": "str",
+        "rule": "str",
+        "prompt": "str",
+        "truncated": "int",
+        "token_ids": "ints",
+    },
     unique=None,
 )
-"""One row a generated answer. tokens: response length; extracted: what was graded, and `reason` why
-it is right or wrong; prompt: hash of the prompt's token ids; truncated: 1 if it met the limit."""
+"""One row a generated answer. tokens: response length; extracted: what was graded, found by `rule`
+('box', 'phrase', ...), and `reason` why it is right or wrong; prompt: hash of the prompt's token
+ids; truncated: 1 if it met the limit."""
 
 
 FEATURES = Schema(

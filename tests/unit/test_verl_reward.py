@@ -37,6 +37,7 @@ def test_answers(tmp_path):
         "prompt": "d/0",
         "extracted": "7",
         "reason": "same text",
+        "rule": "box",
     }
     wrong = score(row, "so what")
     assert (wrong["score"], wrong["extracted"], wrong["reason"]) == (0.0, "", "no answer")

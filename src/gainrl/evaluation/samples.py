@@ -71,6 +71,7 @@ def graded(benchmark: Benchmark, answers: Iterable[Answer], tokenizer: Any) -> p
             "extracted": grade.extracted,
             "correct": int(grade.correct),
             "reason": grade.reason,
+            "rule": grade.rule,
         }
         for each, text, grade in zip(ordered, texts, grades, strict=True)
     ]

@@ -36,13 +36,13 @@ child children|man men|woman women|foot|fish|sheep|deer|mouse mice|arcminute '|a
 tooth teeth|light-year|atm|psi|rpm|dB
 am a.m.|pm p.m.|angstrom|celsius|fahrenheit|teaspoon tsp|tablespoon tbsp|hp|amu|mpg|credit"""
 _NUMBER_WORDS = _names("""half halves third quarter fourth fifth sixth seventh eighth ninth tenth
-eleventh twelfth hundredth thousandth one two three four five six seven eight nine ten eleven
-twelve hundred thousand million billion trillion dozen pair score gross time plus
-minus squared cubed power root factorial double triple twice percentage more less
-fewer other other whole square cube rest not none only exactly about infinity
-negative mod modulo base cos sin log
-nothing wrong perhaps equal sometime always fail has exclude sine cosine tangent reciprocal
-infinitie inverse radical error lie googol lot multiple sixe minuse pluse unles because maybe etc""")
+eleventh twelfth hundredth thousandth one two three four five six seven eight nine ten eleven twelve
+hundred thousand million billion trillion dozen pair score gross time plus minus squared
+cubed power root factorial double triple twice percentage more less fewer other whole
+square cube rest not none only exactly about infinity negative mod modulo base cos sin log
+nothing wrong perhaps equal sometime always fail has exclude sine cosine tangent
+reciprocal infinitie inverse radical error lie googol lot multiple sixe minuse pluse unles
+because maybe etc""")
 _TOKEN = re.compile(
     r"[\s()]*(?:(?P<join>/|\*|\\cdot(?![a-zA-Z])|-)|(?P<circ>\^\\circ)\s*(?P<scale>[CFK](?![A-Za-z]))?|(?P<word>\\?[A-Za-z]+(?:\.[A-Za-z]\.)?"
     r"|\\[$%]|[€£¥°]|[₹¢]|'{1,2})|(?P<power>\^\s*\{?\s*(?P<n>-?\d)\s*\}?|[23](?!\d))"

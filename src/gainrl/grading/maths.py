@@ -263,7 +263,8 @@ _KEPT = 1 << 16
 
 def _by_symbols(jobs: list[Job], count: int) -> dict[Job, Verdict]:
     """Compare each pair in one of up to `count` workers, unless it has been compared before."""
-    known = {job: _known[job] for job in jobs if job in _known}
+    found_before = {job: _known.get(job) for job in jobs}  # read once: other threads write too
+    known = {job: verdict for job, verdict in found_before.items() if verdict is not None}
     new = [job for job in jobs if job not in known]
     team = _workers.workers(max(1, min(count, len(new)))) if new else []
     if len(team) < 2:

@@ -104,4 +104,4 @@ def _answers(path: Path, rows: pd.DataFrame) -> None:
         cut = ", cut off" if row.get("truncated") == 1 else ""
         print(f"\n[{row['sample']}] {verdict}{reason}, {row['tokens']} tokens{cut}")
         print(row["response"])
-        print(f"extracted: {row.get('extracted')!r}")
+        print(f"extracted: {row.get('extracted')!r}, by the rule {row.get('rule')!r}")

@@ -20,7 +20,7 @@ def compute_score(
     """
     (found,) = _grader(extra_info["grader"])([solution_str], [ground_truth])
     right = float(found.correct)
-    shown = {"extracted": found.extracted or "", "reason": found.reason}
+    shown = {"extracted": found.extracted or "", "reason": found.reason, "rule": found.rule or ""}
     return {"score": right, "acc": right, "prompt": str(extra_info["id"]), **shown}
 
 

@@ -255,14 +255,15 @@ class CurriculumTrainer(PPOTrainerSync):
         seen: Counter[tuple[str, str]] = Counter()
         answers = []
         columns = (data_sources, infos["prompt"], self._responses, infos["acc"], self._lengths)
-        shown = zip(infos["extracted"], infos["reason"], strict=True)
-        for (name, prompt, text, correct, tokens), (extracted, reason) in zip(
+        shown = zip(infos["extracted"], infos["reason"], infos["rule"], strict=True)
+        for (name, prompt, text, correct, tokens), (extracted, reason, rule) in zip(
             zip(*columns, strict=True), shown, strict=True
         ):
             answer = {"benchmark": name, "id": prompt, "sample": seen[name, prompt]}
             seen[name, prompt] += 1
             answer |= {"response": text, "correct": int(correct), "tokens": tokens}
-            answers.append({**answer, "extracted": extracted or None, "reason": reason})
+            found = {"extracted": extracted or None, "reason": reason, "rule": rule or None}
+            answers.append({**answer, **found})
         text = "".join(json.dumps(answer) + "\n" for answer in answers)
         write_text(self.folder / "verl" / "answers.jsonl", text)
         frame = pd.DataFrame(answers)
