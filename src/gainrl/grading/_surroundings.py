@@ -31,7 +31,7 @@ _LABELS = (
 )
 _OTHER_LABEL = re.compile(
     r"[(\[]\s*(?:\\text\{\s*)?[A-J](?:\s*\})?\s*[)\]]|(?<![A-Za-z\\])[A-J][).:](?!\d)"
-    r"|^(?!both|neither).*\b(?:or|nor)\b[\s(\\{a-z]*[A-J]\b|^(?:\\text\{)?[A-J]\}?\.?$"
+    r"|^(?!both|neither).*\b(?:or|nor)\b[\s(\\{}a-z]*[A-J]\b|^(?:\\text\{)?[A-J]\}?\.?$"
     r"|,\s*[A-J]\s+\d|^(?:or|not?|nope|never|isn't|is not|unlikely|wrong|is wrong|incorrect"
     r"|maybe|possibly)\b|\bmaybe\b"
 )
