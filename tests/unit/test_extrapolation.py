@@ -267,4 +267,4 @@ def test_memory_holds_a_few_tensors_and_not_the_models(tmp_path):
     written = (tmp_path / "out" / "model.safetensors").stat().st_size
     assert written > 4 * COUNT * LENGTH
     assert math.isfinite(grown)
-    assert grown < 60, "MB"
+    assert grown < 100, "MB"  # a busy machine keeps more arenas; one model is 200

@@ -19,7 +19,7 @@ _THOUGHT = re.compile(
 _BOX = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 _FRAME = re.compile(r"\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(
-    r"\\boxed\s*(?P<value>[-+]?[\d.]+(?:[,/]?\d+)*|\\[a-zA-Z]+(?:\{[^{}]*\})*\d*|[A-Za-z](?![A-Za-z]))"
+    r"\\boxed\s*(?P<value>[-+]?(?:\d+(?:[.,/]\d+)*|\.\d+)|\\[a-zA-Z]+(?:\{[^{}]*\})*\d*|[A-Za-z](?![A-Za-z]))"
 )
 _BETWEEN = re.compile(r"[\s$*]*(?:,|;|&|(?:,\s*)?(?:and|or)\b)[\s$*]*", re.IGNORECASE)
 _PHRASE = re.compile(
