@@ -132,9 +132,9 @@ def objection(
         ModelError: the plain pass gives no numbers.
     """
     if any(one.isnan().any() for one in expected):
+        named = model.name_or_path or f"model type '{model.config.model_type}'"
         raise ModelError(
-            f"{model.name_or_path or model.config.model_type}: its forward pass gives NaN: are its "
-            "weights whole, and is its dtype wide enough?"
+            f"{named}: its forward pass gives NaN: are its weights whole, and is its dtype wide enough?"
         )
     precision = precision_of(model)
     try:
