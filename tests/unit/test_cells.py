@@ -225,7 +225,7 @@ def test_the_text_of_tests_is_left_alone(tmp_path) -> None:
             "line 2: not valid JSON: Extra data; one re",
         ),
         ("r.jsonl", b"{}\n" + b"[" * 99999, "line 2: cannot read this JSON: maximum recursion"),
-        # Python's limit of digits is off where programs are graded: then it is a number and no record.
+        # Where programs are graded Python's limit of digits is off: a number, and no record.
         ("r.jsonl", b"\n" + b"9" * 5000, "line 2"),
         (
             "r.jsonl",

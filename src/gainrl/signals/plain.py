@@ -134,7 +134,8 @@ def objection(
     if any(one.isnan().any() for one in expected):
         named = model.name_or_path or f"model type '{model.config.model_type}'"
         raise ModelError(
-            f"{named}: its forward pass gives NaN: are its weights whole, and is its dtype wide enough?"
+            f"{named}: its forward pass gives NaN: are its weights whole, "
+            "and is its dtype wide enough?"
         )
     precision = precision_of(model)
     try:
