@@ -35,8 +35,8 @@ _BULLET = re.compile(r"^(?:[-+]\s+|\d+[.)]\s+)")
 _SPECIAL = re.compile(r"<\|[\w-]{2,40}\|>|</?s>|<(?:eos|end_of_turn)>")
 _GLUED_AHEAD = re.compile(r"(?:(?<![\w)}])-|\d)\Z")
 _GLUED_BEHIND = re.compile(
-    r"[\s$]*(?:(?:\\text\{\s*)?(?:hundred|thousand|million|billion|trillion|dozen)\b|\^|\\(?:cdot|times)"
-    r"(?![a-z]))(?:[^\s$.,]|\s(?=\\|\d|\^))*"
+    r"[ $]*(?:(?:\\text\{\s*)?(?:hundred|thousand|million|billion|trillion|dozen)\b|\^"
+    r"|\\(?:cdot|times)(?![a-z]))(?:[^\s$.,]| (?=\\(?!end)|\d|\^))*"
 )
 _STRIPPED = " \t\r\n*_:`>"
 

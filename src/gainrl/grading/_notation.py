@@ -103,14 +103,21 @@ _REWRITES = tuple(
 )  # fmt: skip
 
 
+_TYPED = ("1 000", "1{,}000", "<=", "=<", ">=", "!=", "...", "5%", "x**2", ":=", "==", "3x10^2")
+_TYPED += ("0.(3)", "{-}", "({}", "a  b", "~", "\\,")
+_TYPED_REWRITES = tuple(one for one in _REWRITES if any(map(one[0].search, _TYPED)))
+"""Those that find something in a text without commands: most answers are such."""
+
+
 @lru_cache(maxsize=8192)
 def uniform(text: str) -> str:
     """The text in one notation."""
     if not text.isascii():
         text = _ascii(text)
     text = _without_dollars(_unwrapped(text.strip()))
-    text = _without_fonts(text)
-    for pattern, form in _REWRITES:
+    commands = "\\" in text
+    text = _without_fonts(text) if commands else text
+    for pattern, form in _REWRITES if commands else _TYPED_REWRITES:
         text = pattern.sub(form, text)
     return _unwrapped(text)
 
