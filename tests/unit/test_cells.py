@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -225,8 +226,7 @@ def test_the_text_of_tests_is_left_alone(tmp_path) -> None:
             "line 2: not valid JSON: Extra data; one re",
         ),
         ("r.jsonl", b"{}\n" + b"[" * 99999, "line 2: cannot read this JSON: maximum recursion"),
-        # Where programs are graded Python's limit of digits is off: a number, and no record.
-        ("r.jsonl", b"\n" + b"9" * 5000, "line 2"),
+        ("r.jsonl", b"\n" + b"9" * 5000, "line 2: cannot read this JSON: Exceeds the limit"),
         (
             "r.jsonl",
             b'{"a": 1, "a": 2}',
@@ -241,7 +241,12 @@ def test_the_text_of_tests_is_left_alone(tmp_path) -> None:
 def test_a_file_of_another_kind(tmp_path, file, content, reason) -> None:
     path = tmp_path / file
     path.write_bytes(content)
-    assert message(path).startswith(reason)
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(4300)  # Python's own: the sandbox's protocol lifts it when imported
+    try:
+        assert message(path).startswith(reason)
+    finally:
+        sys.set_int_max_str_digits(digits)
 
 
 def test_lines_of_windows_and_keys_that_agree(tmp_path) -> None:
