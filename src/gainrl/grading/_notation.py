@@ -103,8 +103,10 @@ _REWRITES = tuple(
 )  # fmt: skip
 
 
-_TYPED = ("1 000", "1{,}000", "<=", "=<", ">=", "!=", "...", "5%", "x**2", ":=", "==", "3x10^2")
-_TYPED += ("0.(3)", "{-}", "({}", "a  b", "~", "\\,")
+_TYPED = (
+    *("1 000", "1{,}000", "<=", "=<", ">=", "!=", "...", "5%", "x**2", ":=", "==", "3x10^2"),
+    *("0.(3)", "{-}", "({}", "a  b", "~", "\\,"),
+)
 _TYPED_REWRITES = tuple(one for one in _REWRITES if any(map(one[0].search, _TYPED)))
 """Those that find something in a text without commands: most answers are such."""
 
