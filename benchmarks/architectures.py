@@ -31,8 +31,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from gainrl.config import Training
-from gainrl.config_models import Warmup, WarmupPhase
+from gainrl.config.models import Warmup, WarmupPhase
+from gainrl.config.preset import Training
 from gainrl.curricula import Setting
 from gainrl.curricula import build as curriculum
 from gainrl.data.prompts import Chunk, Prompts

@@ -18,7 +18,7 @@ from statistics import median
 
 import numpy as np
 
-from gainrl.config_simulation import Learner
+from gainrl.config.simulation import Learner
 from gainrl.curricula import REGISTRY, Setting, build
 from gainrl.curricula.base import in_draws
 from gainrl.simulation.learner import ParametricLearner

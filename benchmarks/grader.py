@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 from perturbations import equal_form, perturb
 
-from gainrl.config_data import Registered
+from gainrl.config.data import Registered
 from gainrl.data import registry
 from gainrl.data.sources import load_splits
 from gainrl.grading import graders, maths

@@ -26,14 +26,14 @@ import torch
 from scipy.stats import spearmanr
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from gainrl.config_data import Registered
-from gainrl.config_models import PackagedGguf
+from gainrl.config.data import Registered
+from gainrl.config.models import PackagedGguf
 from gainrl.data.prompts import Prompts, encode
 from gainrl.data.sources import load_splits
 from gainrl.models import fetch
 from gainrl.models.loading import device, load_model, load_tokenizer
 from gainrl.models.resources import token_budget
-from gainrl.planning import data_dir
+from gainrl.plan import data_dir
 from gainrl.signals.angle import from_states, unit
 from gainrl.signals.prefill import batches, score
 

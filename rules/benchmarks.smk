@@ -26,7 +26,7 @@ rule benchmark:
         gpu=1 if preset.testing.shards == 1 else 0,
     params:
         preset=PRESET,
-        slice=lambda w: planning_benchmarks.test_slice(preset, test_of(w)),
+        slice=lambda w: benchmark_plan.test_slice(preset, test_of(w)),
         collect="--collect" if preset.testing.shards > 1 else "",
     shell:
         "gainrl benchmark --preset {params.preset} --subject {wildcards.subject}"
@@ -50,7 +50,7 @@ rule benchmark_shard:
         gpu=1,
     params:
         preset=PRESET,
-        slice=lambda w: planning_benchmarks.test_slice(preset, test_of(w)),
+        slice=lambda w: benchmark_plan.test_slice(preset, test_of(w)),
     shell:
         "gainrl benchmark --preset {params.preset} --subject {wildcards.subject}"
         " --benchmark {wildcards.benchmark} --protocol {wildcards.protocol}"
@@ -62,7 +62,7 @@ rule benchmarks_table:
     input:
         scores=[
             str(test.folder(layout) / "score.json")
-            for test in planning_benchmarks.start_tests(preset)
+            for test in benchmark_plan.start_tests(preset)
         ],
     output:
         csv=report(

@@ -20,7 +20,7 @@ rule claims:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=planning_claims.slice_of(preset),
+        slice=claims_plan.slice_of(preset),
         scope=lambda w: "first" if w.first else "all",
     shell:
         "gainrl claims --preset {params.preset} --scope {params.scope} --out {output.csv}"

@@ -2,7 +2,7 @@
 
 # The resolved preset; written when a run starts (tracking.smk), and no rule's input.
 PRESET = str(layout.home / "preset.json")
-KEY = planning.RunKey("{model}", "{dataset}", "{method}", "{seed}")
+KEY = plan.RunKey("{model}", "{dataset}", "{method}", "{seed}")
 # Used with --sdm conda only. A file and not a name: Snakemake asks conda for what a named
 # environment holds, even where conda is not used.
 ENVIRONMENT = "../envs/local.yaml"
@@ -12,7 +12,7 @@ def results_of(names):
     """Tables and figures of some experiments."""
     drawn = [figure for figure, experiment in figures.items() if experiment in names]
     tables = [f"results/{name}.csv" for name in names]
-    selecting = [name for name in drawn if planning.selecting(preset, figures[name])]
+    selecting = [name for name in drawn if plan.selecting(preset, figures[name])]
     compared = [name for name in drawn if preset.experiments[figures[name]].speed]
     drawn += [f"{name}_selection" for name in selecting] + [f"{name}_speed" for name in compared]
     return tables + [f"results/figures/{figure}.png" for figure in drawn]
@@ -22,7 +22,7 @@ def selections(experiment):
     """Orders and scores that the selections of an experiment draw from."""
     chosen, found = preset.experiments[experiment], []
     for model, dataset in chosen.places:
-        orders = {preset.methods[m].order_key for m in planning.selecting(preset, experiment)}
+        orders = {preset.methods[m].order_key for m in plan.selecting(preset, experiment)}
         found.append(layout.signals(model, dataset) / "scores.parquet")
         found += [layout.order(model, dataset, order) for order in sorted(orders)]
     return [str(path) for path in found]
@@ -30,7 +30,7 @@ def selections(experiment):
 
 def warmup_tables(wildcards):
     """Prompt tables that a model's warm-up reads."""
-    used = planning.model_slice(preset, wildcards.model)["warmup_data"]
+    used = plan.model_slice(preset, wildcards.model)["warmup_data"]
     return [str(layout.split(name, "warmup")) for name in used]
 
 
@@ -41,7 +41,7 @@ def walked(wildcards):
     found = [layout.order(*where, method.order_key)] if method.order_key else []
     if method.difficulty == "measured":
         found.append(layout.signals(*where) / "difficulty.parquet")
-    tables = planning.feature_tables(method)
+    tables = plan.feature_tables(method)
     found += [layout.signals(*where) / f"{table}.parquet" for table in tables]
     return [str(path) for path in found]
 
@@ -67,7 +67,7 @@ def verl_environment(wildcards):
 def test_of(wildcards):
     """The test that a job's wildcards name."""
     names = (wildcards.benchmark, wildcards.protocol, wildcards.engine)
-    return planning_benchmarks.parse(preset, wildcards.subject, *names)
+    return benchmark_plan.parse(preset, wildcards.subject, *names)
 
 
 def test_inputs(wildcards):
@@ -91,23 +91,23 @@ def environment_of_verl():
 
 def tested(experiment):
     """Scores of an experiment's final models under its protocols."""
-    tests = planning_benchmarks.final_tests(preset, [experiment])
+    tests = benchmark_plan.final_tests(preset, [experiment])
     return [str(test.folder(layout) / "score.json") for test in tests]
 
 
 def prepared(experiment):
     """Scores and difficulties that an experiment's methods needed; the table says what they cost."""
-    return [str(path) for path in planning_tables.prepared(preset, layout, experiment)]
+    return [str(path) for path in table_plan.prepared(preset, layout, experiment)]
 
 
 def benchmarks_of(wildcards):
     """The benchmarks that a run's checkpoints are tested on."""
-    return planning.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
+    return plan.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
 
 
 def pairs_of(part):
     """Models and data sets that a part of the studies looks at."""
-    studies = planning.need_studies(preset, part)
+    studies = plan.need_studies(preset, part)
     models = studies.answers.models if part == "answers" else studies.models
     return [(model, dataset) for model in models for dataset in studies.datasets]
 
@@ -122,9 +122,9 @@ def signal_inputs(wildcards):
 
 def study_inputs(wildcards):
     """What a figure about the signal is drawn from."""
-    part = planning.STUDY_FIGURES[wildcards.study]
+    part = plan.STUDY_FIGURES[wildcards.study]
     if part == "dynamics":
-        runs = planning.probed(preset)
+        runs = plan.probed(preset)
         return [str(layout.probe(key)) for key in runs]
     stored = "maps" if wildcards.study == "figure3" else part
     return [str(layout.study(*pair, stored)) for pair in pairs_of(part)]
@@ -132,15 +132,15 @@ def study_inputs(wildcards):
 
 def claim_inputs(everything):
     """What verdicts rest on: runs, and where a claim is about prompts, the signal and probes."""
-    wanted = planning_claims.wanted(preset, everything)
+    wanted = claims_plan.wanted(preset, everything)
     measures = {claim.measure for claim in wanted.values()}
-    keys = planning_claims.runs_of(preset, wanted.values())
+    keys = claims_plan.runs_of(preset, wanted.values())
     found = [str(layout.run(key) / "done.json") for key in keys]
     if "correlation" in measures:
         found += signal_table()
     if "learnt_first" in measures:
-        found += [str(layout.probe(key)) for key in planning.probed(preset)]
-    if planning_claims.needs_traces(wanted.values()):
+        found += [str(layout.probe(key)) for key in plan.probed(preset)]
+    if claims_plan.needs_traces(wanted.values()):
         found += traces("linearity.json")
     if "overhead" in measures:
         pairs = dict.fromkeys((key.model, key.dataset) for key in keys)
@@ -150,7 +150,7 @@ def claim_inputs(everything):
 
 def claim_tables(everything):
     """The table of verdicts, if there is one."""
-    name = planning_claims.table(preset, everything)
+    name = claims_plan.table(preset, everything)
     return [f"results/{name}"] if name else []
 
 
@@ -161,22 +161,22 @@ def signal_table():
 
 def studied():
     """Figures about the signal that the preset asks for."""
-    return [f"results/figures/{name}.png" for name in planning.study_figures(preset)]
+    return [f"results/figures/{name}.png" for name in plan.study_figures(preset)]
 
 
 def traces(name):
     """A file of every run of the section `linearity`."""
-    return [str(layout.linearity(key, name)) for key in planning.traced(preset)]
+    return [str(layout.linearity(key, name)) for key in plan.traced(preset)]
 
 
 def traced_figures():
     """Figures of the section `linearity`, if there is one."""
-    return [f"results/figures/{name}.png" for name in planning_linearity.figures(preset)]
+    return [f"results/figures/{name}.png" for name in linearity_plan.figures(preset)]
 
 
 def traced_results():
     """Its table and its figures."""
-    table = [f"results/{planning_linearity.TABLE}"] if preset.linearity else []
+    table = [f"results/{linearity_plan.TABLE}"] if preset.linearity else []
     return table + traced_figures()
 
 
@@ -191,11 +191,11 @@ def reported(everything):
     results = results_of(experiments if everything else experiments[:1]) + signal_table()
     if preset.benchmarks and (everything or not experiments):
         results.append("results/benchmarks.csv")
-    results += [f"results/{name}" for name in planning_simulation.tables(preset, everything)]
+    results += [f"results/{name}" for name in simulation_plan.tables(preset, everything)]
     results = claim_tables(everything) + results
     return results + studied() + traced_results() if everything else results
 
 
 def finished(experiment):
     """done.json of every run of an experiment."""
-    return [str(layout.run(key) / "done.json") for key in planning.runs(preset, [experiment])]
+    return [str(layout.run(key) / "done.json") for key in plan.runs(preset, [experiment])]

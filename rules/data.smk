@@ -12,6 +12,6 @@ rule data:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.dataset_slice(preset, w.dataset),
+        slice=lambda w: plan.dataset_slice(preset, w.dataset),
     shell:
         "gainrl data --preset {params.preset} --dataset {wildcards.dataset} > {log} 2>&1"

@@ -18,7 +18,7 @@ rule evaluate:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.evaluation_slice(preset, w.model, w.benchmark),
+        slice=lambda w: plan.evaluation_slice(preset, w.model, w.benchmark),
     shell:
         "gainrl evaluate --preset {params.preset} --model {wildcards.model}"
         " --benchmark {wildcards.benchmark} > {log} 2>&1"

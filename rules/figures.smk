@@ -25,7 +25,7 @@ rule figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=lambda w: planning.table_slice(preset, figures[w.figure]),
+        slice=lambda w: plan.table_slice(preset, figures[w.figure]),
     shell:
         "gainrl figures --preset {params.preset} --experiment {params.experiment}"
         " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
@@ -51,7 +51,7 @@ rule speed_figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=lambda w: planning.table_slice(preset, figures[w.figure]),
+        slice=lambda w: plan.table_slice(preset, figures[w.figure]),
     shell:
         "gainrl speed --preset {params.preset} --experiment {params.experiment}"
         " --out {output.png} > {log} 2>&1"
@@ -77,7 +77,7 @@ rule selection_figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=lambda w: planning.table_slice(preset, figures[w.figure]),
+        slice=lambda w: plan.table_slice(preset, figures[w.figure]),
     shell:
         "gainrl selection --preset {params.preset} --experiment {params.experiment}"
         " --out {output.png} > {log} 2>&1"
@@ -97,7 +97,7 @@ rule report:
     params:
         preset=PRESET,
         scope=lambda w: "all" if w.scope else "first",
-        slice=lambda w: planning.digest(preset.model_dump(mode="json")),
+        slice=lambda w: plan.digest(preset.model_dump(mode="json")),
     shell:
         "gainrl report --preset {params.preset} --scope {params.scope} --out {output}"
         " > {log} 2>&1"

@@ -22,7 +22,7 @@ if preset.linearity:
             gpu=1,
         params:
             preset=PRESET,
-            slice=lambda w: planning_linearity.trace_slice(preset, w.model, w.dataset, w.method),
+            slice=lambda w: linearity_plan.trace_slice(preset, w.model, w.dataset, w.method),
         shell:
             "gainrl linearity --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
@@ -34,7 +34,7 @@ if preset.linearity:
             traces("linearity.json"),
         output:
             csv=report(
-                f"results/{planning_linearity.TABLE}",
+                f"results/{linearity_plan.TABLE}",
                 caption="../workflow/report/linearity.rst",
                 category="Tables",
                 labels={"experiment": "linearity"},
@@ -48,7 +48,7 @@ if preset.linearity:
             ENVIRONMENT
         params:
             preset=PRESET,
-            slice=lambda w: planning_linearity.results_slice(preset),
+            slice=lambda w: linearity_plan.results_slice(preset),
         shell:
             "gainrl linearity-table --preset {params.preset} --out {output.csv} > {log} 2>&1"
 
@@ -71,7 +71,7 @@ if preset.linearity:
             ENVIRONMENT
         params:
             preset=PRESET,
-            slice=lambda w: planning_linearity.results_slice(preset),
+            slice=lambda w: linearity_plan.results_slice(preset),
         shell:
             "gainrl linearity-figure {wildcards.linear} --preset {params.preset}"
             " --out {output.png} > {log} 2>&1"

@@ -17,6 +17,6 @@ rule build_model:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.model_slice(preset, w.model),
+        slice=lambda w: plan.model_slice(preset, w.model),
     shell:
         "gainrl model --preset {params.preset} --model {wildcards.model} > {log} 2>&1"

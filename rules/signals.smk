@@ -21,7 +21,7 @@ if preset.scoring.shards == 1:
             mem_mb=8000,
         params:
             preset=PRESET,
-            slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
+            slice=lambda w: plan.score_slice(preset, w.model, w.dataset),
         shell:
             "gainrl score --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} > {log} 2>&1"
@@ -45,7 +45,7 @@ else:
             mem_mb=8000,
         params:
             preset=PRESET,
-            slice=lambda w: planning.score_slice(preset, w.model, w.dataset),
+            slice=lambda w: plan.score_slice(preset, w.model, w.dataset),
         shell:
             "gainrl score --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} --shard {wildcards.shard} > {log} 2>&1"
@@ -89,7 +89,7 @@ rule difficulty:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.difficulty_slice(preset, w.model, w.dataset),
+        slice=lambda w: plan.difficulty_slice(preset, w.model, w.dataset),
     shell:
         "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
@@ -112,7 +112,7 @@ rule features:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.features_slice(preset, w.model, w.dataset),
+        slice=lambda w: plan.features_slice(preset, w.model, w.dataset),
     shell:
         "gainrl features --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"

@@ -4,7 +4,7 @@
 
 rule simulation:
     input:
-        recorded=planning_simulation.recorded(preset),
+        recorded=simulation_plan.recorded(preset),
     output:
         csv=report(
             "results/simulation.csv",
@@ -30,7 +30,7 @@ rule simulation:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=planning_simulation.slice_of(preset),
+        slice=simulation_plan.slice_of(preset),
     shell:
         "gainrl simulate --preset {params.preset} --out {output.csv} --figure {output.png}"
         " > {log} 2>&1"
@@ -39,9 +39,9 @@ rule simulation:
 rule predictions:
     input:
         runs=[
-            str(layout.run(key) / "done.json") for key in planning_simulation.checked_runs(preset)
+            str(layout.run(key) / "done.json") for key in simulation_plan.checked_runs(preset)
         ],
-        recorded=planning_simulation.recorded(preset, checked=True),
+        recorded=simulation_plan.recorded(preset, checked=True),
     output:
         csv=report(
             "results/predictions.csv",
@@ -60,6 +60,6 @@ rule predictions:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=planning_simulation.slice_of(preset, checked=True),
+        slice=simulation_plan.slice_of(preset, checked=True),
     shell:
         "gainrl predictions --preset {params.preset} --out {output.csv} > {log} 2>&1"

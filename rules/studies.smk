@@ -19,7 +19,7 @@ rule study_layers:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.layers_slice(preset, w.model, w.dataset),
+        slice=lambda w: plan.layers_slice(preset, w.model, w.dataset),
     shell:
         "gainrl layers --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
@@ -40,7 +40,7 @@ rule study_answers:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.answers_slice(preset, w.model, w.dataset),
+        slice=lambda w: plan.answers_slice(preset, w.model, w.dataset),
     shell:
         "gainrl answers --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
@@ -61,7 +61,7 @@ rule study_gradients:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.gradients_slice(preset, w.model, w.dataset),
+        slice=lambda w: plan.gradients_slice(preset, w.model, w.dataset),
     shell:
         "gainrl gradients --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} > {log} 2>&1"
@@ -82,7 +82,7 @@ rule probe:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: planning.probe_slice(preset, w.model, w.dataset),
+        slice=lambda w: plan.probe_slice(preset, w.model, w.dataset),
     shell:
         "gainrl probe --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"

@@ -21,7 +21,7 @@ rule table:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=lambda w: planning.table_slice(preset, w.experiment),
+        slice=lambda w: plan.table_slice(preset, w.experiment),
     shell:
         "gainrl table --preset {params.preset} --experiment {wildcards.experiment}"
         " --out {output.csv} > {log} 2>&1"

@@ -30,7 +30,7 @@ rule train:
         nodes=lambda w: preset.verl.nodes if on_verl(w) else 1,
     params:
         preset=PRESET,
-        slice=lambda w: planning.run_slice(preset, w.model, w.dataset, w.method),
+        slice=lambda w: plan.run_slice(preset, w.model, w.dataset, w.method),
         seeds=lambda w: SEEDS if preset.seeds_together else [w.seed],
     shell:
         "gainrl train --preset {params.preset} --model {wildcards.model}"

@@ -44,7 +44,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def table():
     """Twelve training prompts of the task chain."""
-    from gainrl.config_data import Generated
+    from gainrl.config.data import Generated
     from gainrl.data.generate import generate_splits
 
     spec = Generated(source="generate", task="chain", train=12, eval=1)

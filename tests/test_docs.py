@@ -11,11 +11,11 @@ import yaml
 from outcomes import outcome
 from presets import changed
 
-from gainrl import curricula, planning
+from gainrl import curricula, plan
 from gainrl.curricula import Setting
 from gainrl.data import registry
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def test_the_ablations_of_predicted_are_methods_of_a_preset():
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     data = changed("methods", to=yaml.safe_load(block)["methods"])
     data["experiments"] = {"table1": {**data["experiments"]["table1"], "methods": ["grpo", "full"]}}
-    methods = planning.load(data).methods
+    methods = plan.load(data).methods
     several = [
-        name for name in methods if getattr(planning.policy_of(methods[name]), "several_draws", 0)
+        name for name in methods if getattr(plan.policy_of(methods[name]), "several_draws", 0)
     ]
     assert several == ["full", "no-features", "length", "all", "adaptive", "oracle"]
     parameters = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
-    policy = planning.policy_of(methods["full"])
+    policy = plan.policy_of(methods["full"])
     for names, values in parameters:
         for name, value in zip(names.split(","), values.split(","), strict=True):
             default = getattr(policy, name.strip(" `"))

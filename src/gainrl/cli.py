@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gainrl
-from gainrl import planning, planning_linearity
+from gainrl import plan
 from gainrl.errors import UserError
+from gainrl.linearity import plan as linearity_plan
 from gainrl.models.imports import uncollected
 
 
@@ -64,10 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     add("linearity", "how straight a run moved", "model", "dataset", "method", "seed")
     add("linearity-table", "the table of how straight runs move", "out")
     drawn = add("linearity-figure", "a figure of how straight runs move", "out")
-    drawn.add_argument("figure", choices=list(planning_linearity.FIGURES))
+    drawn.add_argument("figure", choices=list(linearity_plan.FIGURES))
     add("signal", "the table of what C goes with", "out")
     study = add("study", "a figure about the signal", "out")
-    study.add_argument("figure", choices=list(planning.STUDY_FIGURES))
+    study.add_argument("figure", choices=list(plan.STUDY_FIGURES))
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
     add("selection", "a figure of the prompts that selections take", "experiment", "out")
@@ -76,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--scope", choices=["first", "all"], default="first", help="experiments; default: first"
     )
-    plan = add("plan", "estimate GPU-hours; write job scripts and verl command lines", "out")
-    plan.add_argument("--profile", type=Path, default=Path("slurm"), help="default: slurm")
+    cost = add("plan", "estimate GPU-hours; write job scripts and verl command lines", "out")
+    cost.add_argument("--profile", type=Path, default=Path("slurm"), help="default: slurm")
     test = add(
         "benchmark",
         "test a model under a protocol",
@@ -128,15 +129,15 @@ def _run(arguments: argparse.Namespace) -> None:
         a = extrapolate_checkpoint(*models, tuple(arguments.steps), out, arguments.dtype)
         print(f"{out}: a = {a:g}")
         return
-    preset = planning.load(arguments.preset)
+    preset = plan.load(arguments.preset)
     if arguments.command == "check":
-        for key in planning.runs(preset):
+        for key in plan.runs(preset):
             print(f"{key.parent}/seed{key.seed}")
         return
     from gainrl.stages.common import Context
 
     context = Context(preset, arguments.root)
-    planning.check_names(preset, vars(arguments))
+    plan.check_names(preset, vars(arguments))
     if arguments.command in ("data", "model"):
         from gainrl.stages import prepare
 
@@ -159,7 +160,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
         features.measure_features(context, arguments.model, arguments.dataset)
     elif arguments.command in ("difficulty", "order"):
-        from gainrl.stages import signals
+        from gainrl.stages import orders as signals
 
         where = (context, arguments.model, arguments.dataset)
         if arguments.command == "difficulty":
@@ -171,7 +172,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
         evaluate.evaluate_start(context, arguments.model, arguments.benchmark)
     elif arguments.command == "benchmark":
-        from gainrl.planning_benchmarks import parse
+        from gainrl.plan.benchmarks import parse
         from gainrl.stages import benchmark
 
         names = (arguments.benchmark, arguments.protocol, arguments.engine)
@@ -181,7 +182,7 @@ def _run(arguments: argparse.Namespace) -> None:
         if arguments.shard is None:
             benchmark.collect(context, test)
     elif arguments.command == "benchmarks":
-        from gainrl.stages import results
+        from gainrl.tables import make as results
 
         results.make_benchmarks(context, arguments.out)
     elif arguments.command == "train":
@@ -189,58 +190,56 @@ def _run(arguments: argparse.Namespace) -> None:
             from gainrl.stages.train import train
 
         named = (arguments.model, arguments.dataset, arguments.method)
-        train(context, [planning.RunKey(*named, seed) for seed in arguments.seed])
+        train(context, [plan.RunKey(*named, seed) for seed in arguments.seed])
     elif arguments.command in (*_STUDIES, "probe"):
-        from gainrl.stages import studies
+        from gainrl.study import measure as studies
 
         if arguments.command == "probe":
-            key = planning.RunKey(
-                arguments.model, arguments.dataset, arguments.method, arguments.seed
-            )
+            key = plan.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
             studies.probe_run(context, key)
         else:
             stage = getattr(studies, f"study_{arguments.command}")
             stage(context, arguments.model, arguments.dataset)
     elif arguments.command == "linearity":
-        from gainrl.stages import linearity
+        from gainrl.linearity import trace as linearity
 
-        key = planning.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
+        key = plan.RunKey(arguments.model, arguments.dataset, arguments.method, arguments.seed)
         linearity.trace_run(context, key)
     elif arguments.command in ("linearity-table", "linearity-figure"):
-        from gainrl.stages import linearity_results
+        from gainrl.linearity import make as linearity_results
 
         if arguments.command == "linearity-table":
             linearity_results.make_linearity_table(context, arguments.out)
         else:
             linearity_results.make_linearity_figure(context, arguments.figure, arguments.out)
     elif arguments.command == "report":
-        from gainrl.stages.report import make_report
+        from gainrl.report.make import make_report
 
         make_report(context, arguments.out, everything=arguments.scope == "all")
     elif arguments.command == "plan":
-        from gainrl.stages import plan
+        from gainrl.cost import make as cost
 
-        plan.make_plan(context, arguments.preset, arguments.out, arguments.profile)
+        cost.make_plan(context, arguments.preset, arguments.out, arguments.profile)
     elif arguments.command == "claims":
-        from gainrl.stages import claims
+        from gainrl.claims import make as claims
 
         claims.make_claims(context, arguments.out, arguments.scope == "all")
     elif arguments.command in ("simulate", "predictions"):
-        from gainrl.stages import simulate
+        from gainrl.simulation import make as simulate
 
         if arguments.command == "simulate":
             simulate.make_simulation(context, arguments.out, arguments.figure)
         else:
             simulate.make_predictions(context, arguments.out)
     elif arguments.command in ("signal", "study"):
-        from gainrl.stages import study_results
+        from gainrl.study import make as study_results
 
         if arguments.command == "signal":
             study_results.make_signal_table(context, arguments.out)
         else:
             study_results.make_study_figure(context, arguments.figure, arguments.out)
     else:
-        from gainrl.stages import results
+        from gainrl.tables import make as results
 
         if arguments.command == "table":
             results.make_table(context, arguments.experiment, arguments.out)

@@ -10,15 +10,16 @@ import pytest
 from presets import changed, error_of
 from run_folders import write_run
 
-from gainrl import planning, planning_claims
-from gainrl.analysis import claims as rules
-from gainrl.analysis.claims import Part, claim_table, verdict, write_claims
-from gainrl.analysis.runs import collect, grouped
-from gainrl.analysis.statistics import Interval
-from gainrl.config import Statistics
-from gainrl.config_claims import Claim
+from gainrl import plan
+from gainrl.claims import plan as claims_plan
+from gainrl.claims import verdicts as rules
+from gainrl.claims.make import compared, make_claims
+from gainrl.claims.verdicts import Part, claim_table, verdict, write_claims
+from gainrl.config.claims import Claim
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
-from gainrl.stages.claims import compared, make_claims
+from gainrl.results.runs import collect, grouped
+from gainrl.results.statistics import Interval
 from gainrl.stages.common import Context
 
 CONFIG = Statistics(resamples=500, smoothing=1)
@@ -264,13 +265,13 @@ def test_claims_that_cannot_be_decided_are_refused(claim, message):
 
 def test_a_claim_needs_its_methods_and_the_baseline():
     data = changed("claims", to={"steps": {**STEPS, "threshold": 2}})
-    preset = planning.load(data)
-    keys = planning_claims.runs_of(preset, preset.claims.values())
+    preset = plan.load(data)
+    keys = claims_plan.runs_of(preset, preset.claims.values())
     assert {key.method for key in keys} == {"grpo", "gain"}
     assert len(keys) == 8
-    assert list(planning_claims.wanted(preset, everything=False)) == ["steps"]
+    assert list(claims_plan.wanted(preset, everything=False)) == ["steps"]
     data["claims"]["steps"] |= {"experiment": "table2", "methods": ["adarft"]}
-    assert not planning_claims.wanted(planning.load(data), everything=False)
+    assert not claims_plan.wanted(plan.load(data), everything=False)
 
 
 def test_a_method_is_held_against_each_that_a_claim_names(tmp_path):
@@ -284,8 +285,8 @@ def test_a_method_is_held_against_each_that_a_claim_names(tmp_path):
     data["experiments"] = {
         "table1": {"models": ["tiny"], "datasets": ["chain"], "methods": ["grpo", "ppo", "gain"]}
     }
-    preset = planning.load(data)
-    keys = planning_claims.runs_of(preset, preset.claims.values())
+    preset = plan.load(data)
+    keys = claims_plan.runs_of(preset, preset.claims.values())
     assert {key.method for key in keys} == {"grpo", "ppo", "gain"}
     parts = compared(Context(preset, tmp_path), preset.claims["steps"])
     assert [part.quantity for part in parts] == [
@@ -297,7 +298,7 @@ def test_a_method_is_held_against_each_that_a_claim_names(tmp_path):
 
 def test_the_stage_names_what_is_missing(tmp_path):
     data = changed("claims", to={"steps": {**STEPS, "threshold": 2}})
-    context = Context(planning.load(data), tmp_path)
+    context = Context(plan.load(data), tmp_path)
     with pytest.raises(DataError, match="the run is not finished"):
         make_claims(context, tmp_path / "claims.csv", everything=True)
     assert not (tmp_path / "claims.csv").exists()

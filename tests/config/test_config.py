@@ -11,22 +11,22 @@ import pytest
 import yaml
 from presets import BASE, PRESETS, REPOSITORY, changed, error_of
 
-from gainrl import planning
-from gainrl.config import load_preset
+from gainrl import plan
+from gainrl.config.preset import load_preset
 
 
 def test_the_base_of_these_tests_is_a_valid_preset():
-    assert planning.load(BASE).preset == "small"
+    assert plan.load(BASE).preset == "small"
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
 def test_every_preset_of_the_repository_loads_and_names_work(path):
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
-    preset = planning.load(path)
-    assert planning.runs(preset) or preset.benchmarks or preset.simulation
+    preset = plan.load(path)
+    assert plan.runs(preset) or preset.benchmarks or preset.simulation
     # What Snakemake writes at the start of a run and the stages read is the same preset again.
-    assert planning.load(preset.model_dump(mode="json")) == preset
+    assert plan.load(preset.model_dump(mode="json")) == preset
 
 
 def test_presets_have_names_of_their_own():
@@ -36,7 +36,7 @@ def test_presets_have_names_of_their_own():
 
 def test_loading_a_preset_imports_neither_torch_nor_mlflow():
     code = (
-        "import sys; from gainrl import planning; planning.load(sys.argv[1]); "
+        "import sys; from gainrl import plan; plan.load(sys.argv[1]); "
         "print([name for name in ('torch', 'transformers', 'mlflow') if name in sys.modules])"
     )
     path = REPOSITORY / "experiments" / "tiny.yaml"
@@ -244,13 +244,13 @@ def test_a_nano_model_taught_to_program_needs_the_words_for_it():
     message = error_of(preset)
     assert "models.nano.vocabulary: 'arithmetic' lacks words of data set 'chain'" in message
     preset["models"]["nano"]["vocabulary"] = "code"
-    assert planning.load(preset)
+    assert plan.load(preset)
 
 
 def test_two_keys_of_one_override_are_checked_together():
     # mini_batch 3 does not divide the 8 prompts of the section, but it does divide the override's.
     data = changed("overrides", "chain", "training", to={"mini_batch": 3, "prompts": 6})
-    assert planning.load(data).training_for("chain", "nano").mini_batch == 3
+    assert plan.load(data).training_for("chain", "nano").mini_batch == 3
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -296,9 +296,9 @@ def test_a_file_that_holds_no_mapping(tmp_path, text):
 def test_yaml_json_and_a_mapping_give_the_same_preset(tmp_path):
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(BASE))
     (tmp_path / "a.json").write_text(json.dumps(BASE))
-    expected = planning.load(BASE)
-    assert planning.load(tmp_path / "a.yaml") == expected
-    assert planning.load(tmp_path / "a.json") == expected
+    expected = plan.load(BASE)
+    assert plan.load(tmp_path / "a.yaml") == expected
+    assert plan.load(tmp_path / "a.json") == expected
 
 
 def test_an_error_in_a_file_names_the_file(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from presets import BASE, changed, error_of
 
-from gainrl import planning
-from gainrl.config_files import extended, read_mapping
+from gainrl import plan
+from gainrl.config.files import extended, read_mapping
 from gainrl.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def test_a_whole_preset_extends_another(tmp_path):
     path = tmp_path / "own.yaml"
     own = {"extends": base, "preset": "own", "training": {"steps": 6}}
     write(path, {**own, "experiments": {"table2": None}})
-    preset = planning.load(path)
+    preset = plan.load(path)
     assert (preset.preset, preset.training.steps, preset.training.prompts) == ("own", 6, 8)
     assert list(preset.experiments) == ["table1"]
 
@@ -62,7 +62,7 @@ def test_inherited_experiments_without_models_are_left_out_with_their_claims(tmp
     base = write(tmp_path / "base.yaml", {"experiments": templates, "claims": claims})
     here = {"models": ["nano"], "datasets": ["chain"]}
     own = {**BASE, "extends": base, "experiments": {"table1": here}}
-    preset = planning.load(own)
+    preset = plan.load(own)
     assert list(preset.experiments) == list(preset.claims) == ["table1"]
     own["experiments"]["table2"] = {"figure": "curves"}
     assert "experiments.table2.models: Field required" in error_of(own)
@@ -71,11 +71,11 @@ def test_inherited_experiments_without_models_are_left_out_with_their_claims(tmp
 def test_a_policys_parameters_hold_for_every_method_that_says_nothing_else():
     data = changed("curricula", to={"gain": {"step": 0.1, "alpha": 3.0}})
     data["methods"]["other"] = {"curriculum": "gain", "order": "length"}
-    preset = planning.load(data)
+    preset = plan.load(data)
     assert preset.methods["gain"].curriculum.parameters == {"step": 0.1, "alpha": 1.5}
     assert preset.methods["other"].curriculum.parameters == {"step": 0.1, "alpha": 3.0}
     assert preset.methods["grpo"].curriculum.parameters == {}
-    again = planning.load(json.loads(preset.model_dump_json()))
+    again = plan.load(json.loads(preset.model_dump_json()))
     assert again == preset
 
 

@@ -4,7 +4,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from gainrl.analysis.cost import (
+from gainrl.config.cost import Assumptions
+from gainrl.cost.estimate import (
     RunCost,
     Shape,
     Work,
@@ -14,7 +15,6 @@ from gainrl.analysis.cost import (
     run_cost,
     step_cost,
 )
-from gainrl.config_cost import Assumptions
 from gainrl.errors import ConfigError
 
 # Small enough to work by hand: 6 sequences of 10 + 10 tokens on 2 GPUs of 1e12 FLOP/s, 1e9 bytes/s.

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from gainrl import cli, planning
-from gainrl.config import Preset
-from gainrl.config_data import Files, Generated, Hub, Registered
-from gainrl.config_files import extended
+from gainrl import cli, plan
+from gainrl.config.data import Files, Generated, Hub, Registered
+from gainrl.config.files import extended
+from gainrl.config.preset import Preset
+from gainrl.cost.make import plan_rows
 from gainrl.data.registry import known_rows
 from gainrl.errors import ConfigError
-from gainrl.stages.plan import plan_rows
 from gainrl.training.slurm import read_site
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def small(**sections):
     return data
 
 
-def plan(folder, data, *arguments):
+def planned(folder, data, *arguments):
     """Run the command in a folder; returns its exit code."""
     (folder / "preset.yaml").write_text(yaml.safe_dump(data))
     given = ["--preset", "preset.yaml", "--out", "plan", "--profile", str(PROFILE)]
@@ -81,7 +81,7 @@ def options(script):
 
 
 def test_every_run_has_a_script_and_a_command_line(paper):
-    keys = planning.runs(planning.load(PAPER))
+    keys = plan.runs(plan.load(PAPER))
     expected = {f"{key.parent}/seed{key.seed}{end}" for key in keys for end in (".sh", ".verl.txt")}
     found = {str(path.relative_to(paper / "paper")) for path in (paper / "paper").rglob("seed*")}
     assert len(found) == 306
@@ -161,7 +161,7 @@ def test_the_bill_is_the_sum_of_its_runs(paper):
 
 
 def test_the_tests_of_a_run_are_its_benchmarks_problems():
-    work = plan_rows(planning.load(PAPER))[0].cost.work
+    work = plan_rows(plan.load(PAPER))[0].cost.work
     assert work.evaluation_samples == 1319 + 500 + 83 + 30 + 675 + 272
     assert (work.gpus, work.kl, work.critic, work.max_response) == (8, True, False, 3000)
 
@@ -170,7 +170,7 @@ def test_the_tests_of_a_run_are_its_benchmarks_problems():
 
 
 def cost_of(**sections):
-    return plan_rows(planning.load(small(**sections)))[0].cost
+    return plan_rows(plan.load(small(**sections)))[0].cost
 
 
 def test_assumptions_come_from_the_preset():
@@ -180,8 +180,8 @@ def test_assumptions_come_from_the_preset():
 
 def test_a_runs_gpus_are_those_of_its_nodes(here):
     data = small(verl={"nodes": 2, "gpus_per_node": 4})
-    assert plan_rows(planning.load(data))[0].cost.work.gpus == 8
-    assert plan(here, data) == 0
+    assert plan_rows(plan.load(data))[0].cost.work.gpus == 8
+    assert planned(here, data) == 0
     text = next((here / "plan").rglob("seed0.sh")).read_text()
     assert (options(text)["nodes"], options(text)["gpus-per-node"]) == ("2", "a100:4")
 
@@ -197,7 +197,7 @@ def test_notes_say_what_is_not_counted(here, capsys):
     data = small(datasets=hub)
     data["experiments"]["table1"]["benchmarks"] = ["aime24", "other"]
     data["training"]["max_response"] = 16384
-    assert plan(here, data) == 0
+    assert planned(here, data) == 0
     printed = capsys.readouterr().out
     assert "Counted as 0 tests, because their size is unknown: other." in printed
     assert "Measured difficulties of deepscaler are 322,520 answers" in printed
@@ -208,7 +208,7 @@ def test_notes_say_what_is_not_counted(here, capsys):
 def test_shorter_runs_without_difficulties_need_no_such_notes(here, capsys):
     data = small()
     data["experiments"]["table1"]["methods"] = ["grpo"]
-    assert plan(here, data) == 0
+    assert planned(here, data) == 0
     printed = capsys.readouterr().out
     for word in ("longer", "Measured difficulties", "Counted as 0"):
         assert word not in printed
@@ -236,7 +236,7 @@ def test_rows_of_a_data_set_that_nobody_has_read(spec, split, rows):
 
 def test_local_runs_get_a_script_and_no_estimate(here, capsys):
     data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
-    assert plan(here, data, "--root", "else where") == 0
+    assert planned(here, data, "--root", "else where") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("8 runs on the local backend")
     assert "Sum" not in printed
@@ -253,7 +253,7 @@ def test_a_preset_may_have_runs_of_both_kinds(here, capsys):
     data = small(models={"nano": {"source": "nano"}})
     data["experiments"]["table1"]["models"] = ["nano", "qwen2.5-math-1.5b"]
     data["overrides"] = {"nano": {"training": {"backend": "local"}}}
-    assert plan(here, data) == 0
+    assert planned(here, data) == 0
     printed = capsys.readouterr().out
     assert "| qwen2.5-math-1.5b/deepscaler/grpo " in printed.split("local backend")[0]
     assert "| nano/deepscaler/grpo " in printed.split("local backend")[1]
@@ -263,18 +263,18 @@ def test_a_preset_may_have_runs_of_both_kinds(here, capsys):
 
 
 def test_nothing_is_written_beside_the_plan(here):
-    assert plan(here, small()) == 0
+    assert planned(here, small()) == 0
     assert {path.name for path in here.iterdir()} == {"preset.yaml", "plan"}
     assert {path.name for path in (here / "plan").iterdir()} == {"paper", "paper.md", "paper.csv"}
 
 
 def test_scripts_of_runs_that_are_gone_are_removed_and_nothing_else_is(here):
-    assert plan(here, small()) == 0
+    assert planned(here, small()) == 0
     log = here / "plan/paper/qwen2.5-math-1.5b/deepscaler/adarft/seed1-7.log"
     log.write_text("kept")
     data = small(seeds=[0])
     data["experiments"]["table1"]["methods"] = ["grpo"]
-    assert plan(here, data) == 0
+    assert planned(here, data) == 0
     kept = {path.name for path in (here / "plan/paper").rglob("seed*")}
     assert kept == {"seed0.sh", "seed0.verl.txt", log.name}
 
@@ -284,9 +284,9 @@ def test_a_plan_of_the_same_preset_is_the_same(here):
         files = (path for path in (here / "plan").rglob("*") if path.is_file())
         return {path: path.read_bytes() for path in files}
 
-    assert plan(here, small()) == 0
+    assert planned(here, small()) == 0
     before = state()
-    assert plan(here, small()) == 0
+    assert planned(here, small()) == 0
     assert state() == before
 
 
@@ -296,14 +296,14 @@ def test_a_plan_of_the_same_preset_is_the_same(here):
 def test_a_model_that_cannot_be_sized_is_one_line_and_nothing_is_written(here, capsys):
     (here / "model").mkdir()
     data = small(models={"qwen2.5-math-1.5b": {"source": "local", "path": "model"}})
-    assert plan(here, data) == 2
+    assert planned(here, data) == 2
     assert capsys.readouterr().err == "gainrl: models.qwen2.5-math-1.5b: model has no config.json\n"
     assert not (here / "plan").exists()
 
 
 def test_only_models_that_are_trained_on_verl_are_sized():
     data = small(models={"spare": {"source": "local", "path": "nowhere"}})
-    assert len(plan_rows(planning.load(data))) == 2
+    assert len(plan_rows(plan.load(data))) == 2
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_profile_that_cannot_be_used(tmp_path, text, words):
 def test_the_profile_fills_in_partition_and_account(here):
     text = "site: {gpu_partition: big, account: 17, train_minutes: 9, train_cpus: 2, "
     (here / "config.yaml").write_text(text + "train_mem_mb: 3, gpu_model: null}")
-    assert plan(here, small(), "--profile", ".") == 0
+    assert planned(here, small(), "--profile", ".") == 0
     found = options(next((here / "plan").rglob("seed0.sh")).read_text())
     wanted = {"partition": "big", "account": "17", "gpus-per-node": "8", "time": "9"}
     assert {key: found[key] for key in wanted} == wanted
@@ -336,7 +336,7 @@ def test_the_profile_fills_in_partition_and_account(here):
 
 def test_the_cost_section_is_in_no_slice():
     def slices(data: dict) -> dict:
-        preset: Preset = planning.load(data)
-        return planning.run_slice(preset, "qwen2.5-math-1.5b", "deepscaler", "adarft")
+        preset: Preset = plan.load(data)
+        return plan.run_slice(preset, "qwen2.5-math-1.5b", "deepscaler", "adarft")
 
     assert slices(small()) == slices(small(cost={"peak_tflops": 989.0}))

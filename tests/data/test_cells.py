@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from source_tables import load
 
-from gainrl.config_data import Fields, Files, Hub
+from gainrl.config.data import Fields, Files, Hub
 from gainrl.data import answers
 from gainrl.data.cells import is_blank
 from gainrl.data.prompts import Renderer

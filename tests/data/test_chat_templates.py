@@ -6,12 +6,12 @@ import pytest
 from chat_models import PLAIN, bytes_tokenizer, context_of, save
 from presets import changed, error_of
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.data.prompts import Renderer
 from gainrl.data.templates import check_template, template_hash
 from gainrl.errors import DataError, ModelError
-from gainrl.planning import RunKey
-from gainrl.planning_benchmarks import Test, test_slice
+from gainrl.plan import RunKey
+from gainrl.plan.benchmarks import Test, test_slice
 from gainrl.records import write_json
 from gainrl.stages import benchmark
 from gainrl.stages.evaluate import evaluate_start
@@ -149,10 +149,10 @@ def test_results_depend_on_arguments_that_are_set_and_only_on_those(tmp_path):
         preset = context_of(tmp_path, tmp_path, model=keys).preset
         asked = (preset, "mine", "sums")
         return [
-            planning.model_slice(preset, "mine"),
-            *(make(*asked) for make in (planning.score_slice, planning.difficulty_slice)),
-            *(make(*asked) for make in (planning.features_slice, planning.evaluation_slice)),
-            planning.run_slice(*asked, "grpo"),
+            plan.model_slice(preset, "mine"),
+            *(make(*asked) for make in (plan.score_slice, plan.difficulty_slice)),
+            *(make(*asked) for make in (plan.features_slice, plan.evaluation_slice)),
+            plan.run_slice(*asked, "grpo"),
             test_slice(preset, test),
         ]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from presets import BASE, changed, error_of
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.curricula import Setting, build
 from gainrl.errors import DataError
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.records import PROMPTS, read_table, write_table
 from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
@@ -43,7 +43,7 @@ def own(tmp_path, values, **difficulty):
 
 def difficulties(tmp_path, datasets, trained="own"):
     """(N,) difficulties of a run, from files to the curriculum's scale."""
-    context = Context(planning.load(preset(datasets, trained)), tmp_path / "results")
+    context = Context(plan.load(preset(datasets, trained)), tmp_path / "results")
     prepare_data(context, trained)
     return training_data(context, RunKey("nano", trained, "hard", 0)).difficulty
 
@@ -79,7 +79,7 @@ def test_nothing_is_stretched(tmp_path, ends) -> None:
 )
 def test_a_value_outside_the_range_is_refused(tmp_path, value, difficulty, said) -> None:
     data = own(tmp_path, [1, value], **difficulty)
-    context = Context(planning.load(preset({"own": data})), tmp_path)
+    context = Context(plan.load(preset({"own": data})), tmp_path)
     with pytest.raises(DataError) as caught:
         prepare_data(context, "own")
     assert str(caught.value) == f"{tmp_path / 'rows.jsonl'}: line 2: 'solved' {said}"
@@ -96,7 +96,7 @@ def test_a_table_of_another_range_is_refused(tmp_path) -> None:
     path = tmp_path / "results/small/data/own/train.parquet"
     frame = read_table(path, PROMPTS)
     write_table(path, frame.assign(difficulty=[1.0, 7.0]), PROMPTS)
-    context = Context(planning.load(preset(datasets)), tmp_path / "results")
+    context = Context(plan.load(preset(datasets)), tmp_path / "results")
     with pytest.raises(DataError, match=r"of prompt 'own/train/0001' is 7, not in \[0, 1\]"):
         training_data(context, RunKey("nano", "own", "hard", 0))
 
@@ -125,8 +125,8 @@ def test_each_part_of_a_mix_has_its_own_scale(tmp_path) -> None:
 
 
 def test_the_registry_says_the_scale_of_its_levels() -> None:
-    loaded = planning.load(preset({"own": {"source": "registry", "name": "math"}}))
-    assert planning.difficulty_ranges(loaded, "own") == {"own": (1, 5)}
+    loaded = plan.load(preset({"own": {"source": "registry", "name": "math"}}))
+    assert plan.difficulty_ranges(loaded, "own") == {"own": (1, 5)}
 
 
 @pytest.mark.parametrize(

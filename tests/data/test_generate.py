@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from gainrl.config_data import Generated
+from gainrl.config.data import Generated
 from gainrl.data.generate import LARGEST, NAMES, TASKS, THINGS, generate_splits
 from gainrl.errors import ConfigError, DataError
 from gainrl.records import PROMPTS, check_table

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gainrl.config_data import Generated
+from gainrl.config.data import Generated
 from gainrl.data.generate import generate_splits
 from gainrl.data.generate_code import INPUTS, OPERATIONS, Step, code, program, values
 from gainrl.grading import sandbox

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gainrl.config_data import Registered
+from gainrl.config.data import Registered
 from gainrl.data.registry import find
 from gainrl.data.sources import load_splits
 from gainrl.grading._reading import Leaf, leaf

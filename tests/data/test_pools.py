@@ -5,8 +5,8 @@ import re
 import pytest
 from presets import BASE, changed, error_of
 
-from gainrl import planning
-from gainrl.config_data import Generated, Pool
+from gainrl import plan
+from gainrl.config.data import Generated, Pool
 from gainrl.data.generate import LARGEST, generate_splits
 from gainrl.data.pools import counts, generated_splits
 from gainrl.errors import ConfigError, DataError
@@ -96,7 +96,7 @@ def test_live_prompts_are_the_first_of_the_train_split_as_they_were(made):
 
 def test_a_data_set_without_a_pool_depends_on_what_it_did_before_there_were_pools():
     def slice_of(data):
-        return planning.dataset_slice(planning.load(data), "chain")
+        return plan.dataset_slice(plan.load(data), "chain")
 
     assert "pool" not in slice_of(BASE)
     pools = [changed("datasets", "chain", "pool", to={**DEAD, "large": x}) for x in (0.1, 0.2)]
@@ -174,7 +174,7 @@ def test_large_pools_can_be_drawn(task):
 def test_the_kind_is_written_and_a_mix_keeps_it(tmp_path):
     data = changed("datasets", "chain", "pool", to=DEAD)
     data["datasets"]["both"] = {"source": "mix", "parts": ["chain", "word"]}
-    context = Context(planning.load(data), tmp_path)
+    context = Context(plan.load(data), tmp_path)
     prepare_data(context, "both")
     kinds = read_table(context.layout.split("both", "train"), PROMPTS)["kind"]
     assert kinds[:32].value_counts()["large"] == 8

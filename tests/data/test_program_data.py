@@ -16,7 +16,7 @@ import pandas as pd
 import program_rows as rows
 import pytest
 
-from gainrl.config_data import Files, Registered
+from gainrl.config.data import Files, Registered
 from gainrl.data import answers, programs
 from gainrl.data.registry import find
 from gainrl.data.sources import load_splits

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from source_tables import load, write
 
-from gainrl.config_data import Files, Generated, Gym, Registered
+from gainrl.config.data import Files, Generated, Gym, Registered
 from gainrl.data import answers, sources
 from gainrl.data.registry import REGISTRY, find, grader_of
 from gainrl.data.registry_maths import MATHS

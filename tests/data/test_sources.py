@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_tables import load, write
 
-from gainrl.config_data import DifficultyColumn, Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config.data import DifficultyColumn, Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.sources import load_splits
 from gainrl.errors import ConfigError, DataError
 

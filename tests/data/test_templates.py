@@ -16,9 +16,9 @@ from trainers import (
     weights,
 )
 
-from gainrl import planning
-from gainrl.config_ppo import PPO
-from gainrl.config_training import OPTIONS
+from gainrl import plan
+from gainrl.config.ppo import PPO
+from gainrl.config.training import OPTIONS
 from gainrl.data.prompts import check_words, encode
 from gainrl.errors import DataError
 from gainrl.grading.maths import marks_once
@@ -204,7 +204,7 @@ def test_unknown_words_of_the_question_itself_are_not_the_templates_fault(tokeni
 def rendered(tokenizer, table):
     def found(templates, **training):
         data = changed("training", to={**BASE["training"], "max_response": 12, **training})
-        context = Context(planning.load(data), root=None)
+        context = Context(plan.load(data), root=None)
         asked = (context, tokenizer, "nano", "chain", table, network(tokenizer))
         return render_templates(*asked, templates, 12)
 
@@ -263,13 +263,13 @@ def test_programs_have_no_format_to_reward():
 def test_options_that_are_off_are_no_part_of_what_a_run_depends_on():
     """So that an upgrade does not train everything again."""
     place = ("nano", "chain", "gain")
-    before = planning.run_slice(planning.load(BASE), *place)
+    before = plan.run_slice(plan.load(BASE), *place)
     assert not set(OPTIONS) & {*before["training"], *before["method"]["training"]}
-    preset = planning.load(changed("training", "templates", to=list(TEMPLATES)))
-    assert planning.run_slice(preset, *place)["training"]["templates"] == list(TEMPLATES)
+    preset = plan.load(changed("training", "templates", to=list(TEMPLATES)))
+    assert plan.run_slice(preset, *place)["training"]["templates"] == list(TEMPLATES)
     own = changed("methods", "gain", "training", to={"format_weight": 0.2})
-    after = planning.run_slice(planning.load(own), *place)
+    after = plan.run_slice(plan.load(own), *place)
     assert after["training"]["format_weight"] == 0.2
-    assert planning.score_slice(preset, "nano", "chain") == planning.score_slice(
-        planning.load(BASE), "nano", "chain"
+    assert plan.score_slice(preset, "nano", "chain") == plan.score_slice(
+        plan.load(BASE), "nano", "chain"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
 from gainrl.evaluation.engines import Request, TransformersEngine
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.sampling import Sampling, choose

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gainrl.config_evaluation import Sandbox
+from gainrl.config.evaluation import Sandbox
 from gainrl.errors import GradingError
 from gainrl.grading import code, sandbox
 from gainrl.grading.code import FunctionTests, encode

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.stages.common import Context
 
 PLAIN = (
@@ -70,4 +70,4 @@ def context_of(root: Path, folder: Path, model: Any = None, **dataset: Any) -> C
         "methods": {"grpo": {"curriculum": "uniform"}},
         "experiments": {"t": {"models": ["mine"], "datasets": ["sums"], "methods": ["grpo"]}},
     }  # fmt: skip
-    return Context(planning.load(preset), root / "results")
+    return Context(plan.load(preset), root / "results")

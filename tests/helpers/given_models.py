@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.models.nano import build_tokenizer
 from gainrl.stages import prepare
 from gainrl.stages.common import Context
@@ -85,7 +85,7 @@ def context_for(source: Path, root: Path, /, **keys: Any) -> Context:
     changed = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     local = {} if "source" in keys else {"source": "local", "path": str(source)}
     changed["models"]["nano"] = {**local, **keys}
-    return Context(planning.load(changed), root)
+    return Context(plan.load(changed), root)
 
 
 def built(source: Path, root: Path, **keys: Any) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
 
 def error_of(data: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        planning.load(data)
+        plan.load(data)
     message = str(caught.value)
     assert "\n" not in message
     assert "pydantic" not in message

@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.image import imsave
-from run_folders import write_run
-from test_tables import GAIN, GRPO
+from run_folders import GAIN, GRPO, write_run
 
-from gainrl import planning
-from gainrl.analysis.runs import collect
-from gainrl.analysis.tables import table1, write_table
-from gainrl.config import Preset
+from gainrl import plan
+from gainrl.config.preset import Preset
 from gainrl.records import DIFFICULTY, SCORES
 from gainrl.records import write_table as write_parquet
+from gainrl.report.make import make_report
+from gainrl.results.runs import collect
 from gainrl.stages.common import Context
-from gainrl.stages.report import make_report
+from gainrl.tables.table import table1, write_table
 
 PRESET = yaml.safe_load(
     """
@@ -128,7 +127,7 @@ def write_results(root: Path, **changes: Any) -> None:
     for folder in folders:
         note = {"run_id": f"{folder.parent.name}{folder.name[-1]}0123456789", "config_hash": "h"}
         (folder / "tracking.json").write_text(json.dumps(note))
-    layout, statistics = planning.Layout("nano", root), planning.load(PRESET).statistics
+    layout, statistics = plan.Layout("nano", root), plan.load(PRESET).statistics
     for name, used in (("table1", folders), ("alone", folders[:2])):
         write_table(
             table1(collect(used), statistics, "grpo"), root / f"{name}.csv", f"{name}, preset nano"
@@ -164,6 +163,6 @@ def page(
     root: Path, preset: dict[str, Any] | Preset | None = None, everything: bool = True
 ) -> Page:
     """Make the report, and read it."""
-    chosen = preset if isinstance(preset, Preset) else planning.load(preset or PRESET)
+    chosen = preset if isinstance(preset, Preset) else plan.load(preset or PRESET)
     make_report(Context(chosen, root), root / "report.html", everything)
     return Page((root / "report.html").read_text(encoding="utf-8"))

@@ -4,6 +4,8 @@ import json
 
 TRAINING = {"steps": 4, "lr": 1e-4, "backend": "local", "prompts": 2, "rollouts": 8}
 TRAINING |= {"mini_batch": None, "kl": 0.0}
+GRPO = [[0.2, 0.3, 0.4], [0.2, 0.4, 0.6]]  # final mean 0.5; seed 0 ends below it
+GAIN = [[0.2, 0.5, 0.6], [0.2, 0.5, 0.9]]
 
 
 def write_lines(path, rows):

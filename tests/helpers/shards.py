@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from gainrl.config_extra import Extra
+from gainrl.config.extra import Extra
 from gainrl.training.extra import Jumps
 
 

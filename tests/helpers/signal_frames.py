@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from gainrl.analysis.signal_figures import (
+from gainrl.study.figures import (
     AngleMap,
     NeuronPanel,
     figure_answers,

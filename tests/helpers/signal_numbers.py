@@ -3,9 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from gainrl.analysis.signal_table import (
-    signal_table,
-)
+from gainrl.study.table import signal_table
 
 BOOTSTRAP = (400, 0.95)
 KEY = ("nano", "chain")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.stages.common import Context
 
 TINY = Path(__file__).parents[2] / "experiments" / "tiny.yaml"
@@ -17,7 +17,7 @@ def context_of(root, seed=0, **scoring):
     del changed["models"]["nano"]["warmup"]
     changed["models"]["nano"]["seed"] = seed
     changed["scoring"] = {"batch_tokens": 30, "also": ["released", "pre_norm"], **scoring}
-    return Context(planning.load(changed), root)
+    return Context(plan.load(changed), root)
 
 
 def signals(root):

@@ -8,10 +8,10 @@ import torch
 import yaml
 from signal_places import TINY
 
-from gainrl import planning
-from gainrl.config_models import Nano
+from gainrl import plan
+from gainrl.config.models import Nano
 from gainrl.models.nano import build_model, build_tokenizer
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
 
@@ -32,7 +32,7 @@ def context_of(root, **changes):
         "extrapolate": [{"from": 0, "to": 2, "target": 4}],
         **changes,
     }
-    return Context(planning.load(data), root)
+    return Context(plan.load(data), root)
 
 
 def key_of(seed):

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import torch
 
-from gainrl.config import Training
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
+from gainrl.config.preset import Training
 from gainrl.curricula import Setting, build
 from gainrl.models.nano import build_model
 from gainrl.training.local.critic import Critic

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from gainrl.config_simulation import Learner
+from gainrl.config.simulation import Learner
 from gainrl.curricula import Setting, build
 from gainrl.simulation.learner import ParametricLearner
 from gainrl.simulation.recorded import RecordedLearner

@@ -9,8 +9,11 @@ import pytest
 import torch
 from presets import changed, error_of
 
-from gainrl import planning, planning_linearity
-from gainrl.analysis.linearity import (
+from gainrl import plan
+from gainrl.config.linearity import Extrapolation
+from gainrl.errors import ConfigError
+from gainrl.linearity import plan as linearity_plan
+from gainrl.linearity.measures import (
     BINS,
     distinct,
     r_squared,
@@ -22,8 +25,6 @@ from gainrl.analysis.linearity import (
     walk_row,
     weight_r_squared,
 )
-from gainrl.config_linearity import Extrapolation
-from gainrl.errors import ConfigError
 from gainrl.models.weights import place_of
 
 STEPS = [0, 10, 20, 30]
@@ -209,21 +210,21 @@ def test_snapshots_of_the_traced_runs_are_kept_beside_those_of_the_probe():
     data = changed("linearity", to={**SECTION, "seeds": [1]})
     data["studies"] = {"models": ["nano"], "datasets": ["chain", "word"]}
     data["studies"]["dynamics"] = {"method": "grpo", "every": 2}
-    preset = planning.load(data)
-    assert planning.snapshots(preset, "nano", "chain", "grpo") == (1, 2, 3, 4)
-    assert planning.probe_steps(preset, "nano", "chain", "grpo") == (2,)
-    assert planning.snapshots(preset, "nano", "word", "grpo") == (2,)
-    assert planning.snapshots(preset, "nano", "chain", "gain") == ()
-    assert planning.traced(preset) == [planning.RunKey("nano", "chain", "grpo", 1)]
+    preset = plan.load(data)
+    assert plan.snapshots(preset, "nano", "chain", "grpo") == (1, 2, 3, 4)
+    assert plan.probe_steps(preset, "nano", "chain", "grpo") == (2,)
+    assert plan.snapshots(preset, "nano", "word", "grpo") == (2,)
+    assert plan.snapshots(preset, "nano", "chain", "gain") == ()
+    assert plan.traced(preset) == [plan.RunKey("nano", "chain", "grpo", 1)]
 
 
 def test_a_preset_is_the_same_after_it_was_written():
-    preset = planning.load(changed("linearity", to={**SECTION, "extrapolate": [LINE]}))
+    preset = plan.load(changed("linearity", to={**SECTION, "extrapolate": [LINE]}))
     written = preset.model_dump(mode="json")
     assert written["linearity"]["extrapolate"] == [LINE]
-    assert planning.load(written) == preset
-    assert [key.seed for key in planning.traced(preset)] == [0, 1]
-    assert planning_linearity.figures(preset) == list(planning_linearity.FIGURES)
+    assert plan.load(written) == preset
+    assert [key.seed for key in plan.traced(preset)] == [0, 1]
+    assert linearity_plan.figures(preset) == list(linearity_plan.FIGURES)
 
 
 def test_the_factor_is_the_ratio_of_the_ways():
@@ -268,11 +269,11 @@ def test_a_name_that_is_taken_is_refused():
 
 
 def test_a_preset_without_the_section_says_so():
-    preset = planning.load(changed("seeds", to=[0]))
-    assert planning.traced(preset) == []
-    assert planning_linearity.figures(preset) == []
+    preset = plan.load(changed("seeds", to=[0]))
+    assert plan.traced(preset) == []
+    assert linearity_plan.figures(preset) == []
     with pytest.raises(ConfigError, match="preset 'small' has no key 'linearity'"):
-        planning_linearity.need(preset)
+        linearity_plan.need(preset)
 
 
 # --- claims --------------------------------------------------------------------------------------

@@ -12,15 +12,15 @@ from signal_frames import assert_no_text_leaves, keys_of
 from traced_runs import STRAIGHT, ZIGZAG, context_of, key_of, lay_out
 
 from gainrl import cli
-from gainrl.analysis import claims as rules
-from gainrl.analysis.linearity_figures import figure_distance, figure_tokens, figure_weights
-from gainrl.analysis.linearity_table import COLUMNS, linearity_table, write_linearity
-from gainrl.config import Statistics
+from gainrl.claims import verdicts as rules
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, ModelError
+from gainrl.linearity.figures import figure_distance, figure_tokens, figure_weights
+from gainrl.linearity.make import read_traces
+from gainrl.linearity.table import COLUMNS, linearity_table, write_linearity
+from gainrl.linearity.trace import trace_run
 from gainrl.models.weights import Weights, distance, same_weights
 from gainrl.records import LINEARITY, read_json, read_table
-from gainrl.stages.linearity import trace_run
-from gainrl.stages.linearity_results import read_traces
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = Statistics(resamples=200)

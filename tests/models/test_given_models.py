@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from gainrl.errors import ModelError
 from gainrl.models.extrapolation import extrapolate_checkpoint
 from gainrl.models.loading import load_model
-from gainrl.stages import prepare, results
+from gainrl.stages import prepare
+from gainrl.tables import make as results
 
 WARMUP = {"phases": [{"datasets": ["chain"], "steps": 1, "batch": 2}]}
 

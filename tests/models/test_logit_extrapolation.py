@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
 from gainrl.errors import ModelError
 from gainrl.models.extrapolated import Extrapolated, extrapolated_weights
 from gainrl.models.nano import build_model
 from gainrl.models.sampling import Sampling, generate
-from gainrl.training.forced import (
-    divergences,
-    forced_log_probabilities,
-    packed_responses,
-)
+from gainrl.training.forced import divergences, forced_log_probabilities, packed_responses
 from gainrl.training.packing import target_logits
 
 PAD, VOCABULARY = 0, 60

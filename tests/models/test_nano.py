@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gainrl.config_data import Generated
-from gainrl.config_models import Nano
+from gainrl.config.data import Generated
+from gainrl.config.models import Nano
 from gainrl.data.generate import VOCABULARY, generate_splits
 from gainrl.data.prompts import encode
 from gainrl.models.nano import LESSONS, build_model, build_tokenizer

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chisquare
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
 from gainrl.errors import ModelError
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.sampling import Sampling, choose, generate

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from gainrl.config_models import HubModel, LocalModel, Nano, PackagedGguf
+from gainrl.config.models import HubModel, LocalModel, Nano, PackagedGguf
 from gainrl.errors import ModelError
 from gainrl.models import nano, shapes
 from gainrl.models.shapes import KNOWN, architecture
@@ -144,7 +144,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
 
 def test_known_models_need_neither_torch_nor_transformers():
     code = (
-        "import sys; from gainrl.config_models import HubModel; from gainrl.models import shapes; "
+        "import sys; from gainrl.config.models import HubModel; from gainrl.models import shapes; "
         "shapes.architecture(HubModel(source='hub', id=sys.argv[1]), 'm'); "
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )

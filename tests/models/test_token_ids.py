@@ -13,7 +13,7 @@ from gainrl.errors import DataError, ModelError
 from gainrl.models.loading import end_token, end_tokens, folder_ends, load_model, load_tokenizer
 from gainrl.models.loading import pad_token as pad_of
 from gainrl.models.sampling import Sampling, generate
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.stages.evaluate import load_benchmark
 from gainrl.stages.prepare import build_model, prepare_data
 from gainrl.stages.train import LocalRun

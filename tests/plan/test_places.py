@@ -3,9 +3,9 @@
 import pytest
 from presets import changed, error_of
 
-from gainrl import planning
-from gainrl.layout import Layout
-from gainrl.planning_tables import prepared
+from gainrl import plan
+from gainrl.plan import Layout
+from gainrl.tables.plan import prepared
 
 ONLY = {"nano": ["chain"], "other": ["word"]}
 
@@ -17,7 +17,7 @@ def preset(only):
 
 
 def places(only):
-    found = planning.runs(planning.load(preset(only)), ["table2"])
+    found = plan.runs(plan.load(preset(only)), ["table2"])
     return list(dict.fromkeys((key.model, key.dataset) for key in found))
 
 
@@ -34,14 +34,14 @@ def test_a_model_is_trained_on_its_own_data_sets_and_one_that_is_not_named_on_al
 def test_what_is_measured_before_and_where_runs_belong_follow(tmp_path):
     data = preset(ONLY)
     data["experiments"]["table1"]["models"] = ["other"]
-    loaded = planning.load(data)
+    loaded = plan.load(data)
     files = {str(path) for path in prepared(loaded, Layout("small", tmp_path), "table2")}
     assert {path.split("/")[-3:-1] and tuple(path.split("/")[-3:-1]) for path in files} == {
         ("nano", "chain"),
         ("other", "word"),
     }
-    assert planning.experiments_of(loaded, "nano", "chain", "grpo") == ["table2"]
-    assert planning.experiments_of(loaded, "nano", "word", "grpo") == []
+    assert plan.experiments_of(loaded, "nano", "chain", "grpo") == ["table2"]
+    assert plan.experiments_of(loaded, "nano", "word", "grpo") == []
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from presets import BASE, changed, error_of
 
-from gainrl import planning
-from gainrl.config_training import OPTIONS
+from gainrl import plan
+from gainrl.config.training import OPTIONS
 from gainrl.errors import ConfigError
 
 # --- overrides, runs, benchmarks -----------------------------------------------------------------
@@ -23,7 +23,7 @@ def test_overrides_by_model_and_by_data_set_the_data_set_wins():
             "chain": {"training": {"max_response": 70}, "evaluation": {"samples": 4}},
         },
     )
-    preset = planning.load(data)
+    preset = plan.load(data)
     both = preset.training_for("chain", "nano")
     assert (both.max_response, both.lr, both.steps) == (70, 0.01, 4)
     assert preset.training_for("word", "nano").max_response == 50
@@ -34,29 +34,29 @@ def test_overrides_by_model_and_by_data_set_the_data_set_wins():
 
 
 def test_each_run_is_named_once_in_the_presets_order():
-    preset = planning.load(BASE)
-    keys = planning.runs(preset)
+    preset = plan.load(BASE)
+    keys = plan.runs(preset)
     assert len(keys) == len(set(keys)) == 14
     assert [f"{key.parent}/{key.seed}" for key in keys[:3]] == [
         "nano/chain/grpo/0",
         "nano/chain/grpo/1",
         "nano/chain/gain/0",
     ]
-    assert len(planning.runs(preset, ["table1"])) == 8
-    assert len(planning.runs(preset, ["table2"])) == 8
+    assert len(plan.runs(preset, ["table1"])) == 8
+    assert len(plan.runs(preset, ["table2"])) == 8
 
 
 def test_benchmarks_are_all_that_a_runs_experiments_ask_for():
-    preset = planning.load(BASE)
-    assert planning.benchmarks_of(preset, "nano", "chain", "gain") == ["chain"]
-    assert planning.benchmarks_of(preset, "nano", "chain", "grpo") == ["chain", "word", "gsm"]
-    assert planning.benchmarks_of(preset, "other", "chain", "adarft") == ["word", "gsm"]
-    assert planning.experiments_of(preset, "nano", "chain", "grpo") == ["table1", "table2"]
+    preset = plan.load(BASE)
+    assert plan.benchmarks_of(preset, "nano", "chain", "gain") == ["chain"]
+    assert plan.benchmarks_of(preset, "nano", "chain", "grpo") == ["chain", "word", "gsm"]
+    assert plan.benchmarks_of(preset, "other", "chain", "adarft") == ["word", "gsm"]
+    assert plan.experiments_of(preset, "nano", "chain", "grpo") == ["table1", "table2"]
 
 
 def test_a_policy_that_draws_several_times_needs_the_local_backend():
     data = changed("methods", "grpo", to={"curriculum": {"name": "dapo", "limit": 3}})
-    planning.load(data)
+    plan.load(data)
     data["overrides"] = {"other": {"training": {"backend": "verl"}}}
     assert error_of(data) == (
         "methods.grpo: curriculum 'dapo' draws several times in a step; "
@@ -66,18 +66,18 @@ def test_a_policy_that_draws_several_times_needs_the_local_backend():
 
 def test_runs_on_verl_are_a_job_each():
     data = changed("overrides", to={"other": {"training": {"backend": "verl"}}})
-    planning.load(data)
+    plan.load(data)
     assert error_of({**data, "seeds_together": True}) == (
         "seeds_together: other/chain/grpo is trained on verl, where each seed is a job"
     )
 
 
 def test_no_two_files_share_a_path():
-    preset, layout = planning.load(BASE), planning.Layout("small", Path("out"))
-    paths = [layout.run(key) for key in planning.runs(preset)]
+    preset, layout = plan.load(BASE), plan.Layout("small", Path("out"))
+    paths = [layout.run(key) for key in plan.runs(preset)]
     paths += [layout.model(name) for name in preset.models]
     paths += [layout.split(d, s) for d in preset.datasets for s in ("train", "eval", "warmup")]
-    paths += [layout.order("nano", d, o) for d in preset.datasets for o in planning.ORDERS]
+    paths += [layout.order("nano", d, o) for d in preset.datasets for o in plan.ORDERS]
     paths += [layout.start(m, d) for m in preset.models for d in preset.datasets]
     assert len(set(paths)) == len(paths)
     assert all(path.is_relative_to("out/small") for path in paths)
@@ -89,25 +89,25 @@ GRPO, GAIN = ("nano", "chain", "grpo"), ("nano", "chain", "gain")
 
 
 def slices(data: dict[str, Any]) -> dict[str, str]:
-    preset = planning.load(data)
+    preset = plan.load(data)
     found = {
-        "data chain": planning.dataset_slice(preset, "chain"),
-        "data word": planning.dataset_slice(preset, "word"),
-        "model nano": planning.model_slice(preset, "nano"),
-        "model other": planning.model_slice(preset, "other"),
-        "score chain": planning.score_slice(preset, "nano", "chain"),
-        "score word": planning.score_slice(preset, "nano", "word"),
-        "difficulty chain": planning.difficulty_slice(preset, "nano", "chain"),
-        "evaluate chain": planning.evaluation_slice(preset, "nano", "chain"),
-        "evaluate word": planning.evaluation_slice(preset, "nano", "word"),
-        "run chain grpo": planning.run_slice(preset, *GRPO),
-        "run chain gain": planning.run_slice(preset, *GAIN),
-        "run word gain": planning.run_slice(preset, "nano", "word", "gain"),
-        "run other": planning.run_slice(preset, "other", "chain", "adarft"),
-        "table1": planning.table_slice(preset, "table1"),
-        "table2": planning.table_slice(preset, "table2"),
+        "data chain": plan.dataset_slice(preset, "chain"),
+        "data word": plan.dataset_slice(preset, "word"),
+        "model nano": plan.model_slice(preset, "nano"),
+        "model other": plan.model_slice(preset, "other"),
+        "score chain": plan.score_slice(preset, "nano", "chain"),
+        "score word": plan.score_slice(preset, "nano", "word"),
+        "difficulty chain": plan.difficulty_slice(preset, "nano", "chain"),
+        "evaluate chain": plan.evaluation_slice(preset, "nano", "chain"),
+        "evaluate word": plan.evaluation_slice(preset, "nano", "word"),
+        "run chain grpo": plan.run_slice(preset, *GRPO),
+        "run chain gain": plan.run_slice(preset, *GAIN),
+        "run word gain": plan.run_slice(preset, "nano", "word", "gain"),
+        "run other": plan.run_slice(preset, "other", "chain", "adarft"),
+        "table1": plan.table_slice(preset, "table1"),
+        "table2": plan.table_slice(preset, "table2"),
     }
-    return {name: planning.digest(value) for name, value in found.items()}
+    return {name: plan.digest(value) for name, value in found.items()}
 
 
 RUNS = {"run chain grpo", "run chain gain", "run word gain", "run other"}
@@ -155,8 +155,8 @@ def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_other(path, val
 
 
 def test_every_training_key_but_none_of_the_paths_reaches_a_runs_slice():
-    preset = planning.load(BASE)
-    found = set(planning.run_slice(preset, *GAIN)["training"])
+    preset = plan.load(BASE)
+    found = set(plan.run_slice(preset, *GAIN)["training"])
     assert found == set(type(preset.training).model_fields) - {*OPTIONS, "extra"}  # are off
 
 
@@ -175,18 +175,18 @@ def test_every_training_key_but_none_of_the_paths_reaches_a_runs_slice():
     ],
 )
 def test_a_name_that_the_preset_lacks(kind, wrong, near):
-    preset = planning.load(BASE)
-    planning.check_names(preset, {kind: near})
+    preset = plan.load(BASE)
+    plan.check_names(preset, {kind: near})
     with pytest.raises(ConfigError) as caught:
-        planning.check_names(preset, {kind: wrong})
+        plan.check_names(preset, {kind: wrong})
     assert str(caught.value) == f"preset 'small' has no {kind} '{wrong}'; did you mean '{near}'?"
 
 
 def test_the_data_folder_must_exist(monkeypatch, tmp_path):
-    monkeypatch.delenv(planning.DATA_DIR, raising=False)
-    assert planning.data_dir() is None
-    monkeypatch.setenv(planning.DATA_DIR, str(tmp_path))
-    assert planning.data_dir() == tmp_path
-    monkeypatch.setenv(planning.DATA_DIR, str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match=f"{planning.DATA_DIR}: no such folder: "):
-        planning.data_dir()
+    monkeypatch.delenv(plan.DATA_DIR, raising=False)
+    assert plan.data_dir() is None
+    monkeypatch.setenv(plan.DATA_DIR, str(tmp_path))
+    assert plan.data_dir() == tmp_path
+    monkeypatch.setenv(plan.DATA_DIR, str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=f"{plan.DATA_DIR}: no such folder: "):
+        plan.data_dir()

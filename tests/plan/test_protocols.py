@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from presets import BASE, changed, error_of
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.errors import ConfigError
-from gainrl.planning import Layout, RunKey
-from gainrl.planning_benchmarks import Test as ProtocolTest
-from gainrl.planning_benchmarks import final_tests, parse, start_tests, test_slice
+from gainrl.plan import Layout, RunKey
+from gainrl.plan.benchmarks import Test as ProtocolTest
+from gainrl.plan.benchmarks import final_tests, parse, start_tests, test_slice
 
 
 def with_protocols(**more):
@@ -23,7 +23,7 @@ def with_protocols(**more):
 
 @pytest.fixture
 def preset():
-    return planning.load(with_protocols())
+    return plan.load(with_protocols())
 
 
 # --- sampling ------------------------------------------------------------------------------------
@@ -42,14 +42,14 @@ def preset():
     ],
 )
 def test_built_in_protocols_go_by_the_name_in_the_registry(protocol, name, samples, temperature):
-    loaded = planning.load(changed("datasets", "mine", to={"source": "registry", "name": name}))
+    loaded = plan.load(changed("datasets", "mine", to={"source": "registry", "name": name}))
     sampled = loaded.sampled(protocol, "mine")
     assert (sampled.samples, sampled.temperature) == (samples, temperature)
 
 
 def test_a_preset_may_say_otherwise_for_one_benchmark():
     four = {"samples": 4, "temperature": 1.0, "benchmarks": {"gsm": {"samples": 2}}}
-    loaded = planning.load(changed("protocols", to={"four": four}))
+    loaded = plan.load(changed("protocols", to={"four": four}))
     assert loaded.sampled("four", "chain").samples == 4
     assert loaded.sampled("four", "gsm").samples == 2
     assert loaded.sampled("four", "gsm").temperature == 1.0
@@ -57,7 +57,7 @@ def test_a_preset_may_say_otherwise_for_one_benchmark():
 
 def test_a_preset_may_replace_a_built_in_protocol():
     mine = {"paper": {"max_response": 99}}
-    assert planning.load(changed("protocols", to=mine)).sampled("paper", "gsm").max_response == 99
+    assert plan.load(changed("protocols", to=mine)).sampled("paper", "gsm").max_response == 99
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_models_as_they_are(preset):
     assert start_tests(preset) == [ProtocolTest("nano", "gsm", "standard", "transformers")]
     both = with_protocols()
     both["benchmarks"]["engines"] = ["transformers", "vllm"]
-    assert [test.engine for test in start_tests(planning.load(both))] == ["transformers", "vllm"]
-    assert start_tests(planning.load(BASE)) == []
+    assert [test.engine for test in start_tests(plan.load(both))] == ["transformers", "vllm"]
+    assert start_tests(plan.load(BASE)) == []
 
 
 def test_what_is_trained_on_verl_is_tested_with_vllm():
     data = with_protocols()
     data["training"]["backend"] = "verl"
-    engines = {test.engine for test in final_tests(planning.load(data), ["table1"])}
+    engines = {test.engine for test in final_tests(plan.load(data), ["table1"])}
     assert engines == {"vllm"}
     data["testing"] = {"engine": "transformers"}
-    engines = {test.engine for test in final_tests(planning.load(data), ["table1"])}
+    engines = {test.engine for test in final_tests(plan.load(data), ["table1"])}
     assert engines == {"transformers"}
 
 
@@ -148,7 +148,7 @@ def test_a_test_depends_on_its_sampling_and_its_grader_and_on_no_other_test(pres
     before = test_slice(preset, test)
 
     def after(**more):
-        return test_slice(planning.load(with_protocols(**more)), test)
+        return test_slice(plan.load(with_protocols(**more)), test)
 
     assert after(testing={"shards": 4, "batch": 3}) == before
     assert after(testing={"vllm": {"enforce_eager": True}}) == before

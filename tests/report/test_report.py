@@ -7,12 +7,12 @@ import pytest
 import yaml
 from report_files import CLAIMS, PRESET, changed, claiming, page, write_index, write_results
 
-from gainrl import cli, planning
-from gainrl.config import Preset
+from gainrl import cli, plan
+from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
-from gainrl.stages.report import settings_of
-from gainrl.stages.report_claims import read_claims
-from gainrl.tracking import pages
+from gainrl.report.claims import read_claims
+from gainrl.report.make import settings_of
+from gainrl.tracking.record import pages
 
 VERL = {"steps": 4, "lr": 1e-4, "backend": "verl", "prompts": 2, "rollouts": 8}
 VERL |= {"mini_batch": None, "kl": 0.0}
@@ -294,12 +294,12 @@ def test_the_preset_is_shown_with_its_defaults_and_without_secrets():
         "tracking": {"uri": "http://me:secret@host/x"},
         "verl": {"variables": {"KEY": "secret"}},
     }
-    text = settings_of(planning.load(changed(**sections)))
+    text = settings_of(plan.load(changed(**sections)))
     assert "secret" not in text
     shown = yaml.safe_load(text)
     assert shown["tracking"]["uri"] == "http://host/x"
     assert shown["verl"]["variables"] == {"KEY": "(not shown)"}
-    assert Preset(**shown).training == planning.load(PRESET).training
+    assert Preset(**shown).training == plan.load(PRESET).training
 
 
 # --- what the page may not do --------------------------------------------------------------------

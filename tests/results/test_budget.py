@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from run_folders import cell, write_run
 
-from gainrl.analysis.budget import levels_at_equal_cost
-from gainrl.analysis.runs import collect
-from gainrl.analysis.table_rows import Facts
-from gainrl.analysis.tables import table1, write_table
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
+from gainrl.results.budget import levels_at_equal_cost
+from gainrl.results.runs import collect
+from gainrl.tables.rows import Facts
+from gainrl.tables.table import table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
 FACTS = Facts(parameters={"tiny": 1000})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gainrl.analysis.flops import per_token, step_flops
+from gainrl.results.flops import per_token, step_flops
 
 LOCAL = {"backend": "local", "prompts": 4, "rollouts": 3, "mini_batch": None, "kl": 0.0}
 VERL = {**LOCAL, "backend": "verl"}

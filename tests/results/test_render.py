@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from run_folders import write_run
 
-from gainrl.analysis.render import (
+from gainrl.config.preset import Statistics
+from gainrl.results.render import (
     Caption,
     Heading,
     Paragraph,
@@ -17,10 +18,9 @@ from gainrl.analysis.render import (
     markdown,
     write_views,
 )
-from gainrl.analysis.runs import collect
-from gainrl.analysis.score_tables import BENCHMARK_COLUMNS, write_benchmarks
-from gainrl.analysis.tables import table1, write_table
-from gainrl.config import Statistics
+from gainrl.results.runs import collect
+from gainrl.tables.scores_table import BENCHMARK_COLUMNS, write_benchmarks
+from gainrl.tables.table import table1, write_table
 
 BLOCKS = [
     Paragraph("R&D: 50% of $5_a"),

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from run_folders import TRAINING, cell, write_run
 
-from gainrl.analysis.published import COMPARABLE
-from gainrl.analysis.runs import collect
-from gainrl.analysis.table_rows import ALL_TASKS, Facts, Preparation
-from gainrl.analysis.tables import _differences, table1, write_table
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.results.runs import collect
+from gainrl.tables.published import COMPARABLE
+from gainrl.tables.rows import ALL_TASKS, Facts, Preparation
+from gainrl.tables.table import _differences, table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
 FACTS = Facts(parameters={"tiny": 1000})
@@ -214,8 +214,8 @@ def test_the_columns_are_those_that_were_asked_for(runs, tmp_path):
 def test_every_column_can_be_shown_and_both_files_have_the_same_cells(runs, tmp_path):
     from typing import get_args
 
-    from gainrl.analysis.render import escape
-    from gainrl.config_experiments import Column
+    from gainrl.config.experiments import Column
+    from gainrl.results.render import escape
 
     facts = Facts({"tiny": 1000}, {("tiny", "chain", "gain"): Preparation(3.0, "x")})
     columns = [name for name in get_args(Column) if name != "paper"]

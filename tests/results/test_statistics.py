@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gainrl.analysis.statistics import (
+from gainrl.results.statistics import (
     Reach,
     bootstrap_interval,
     cost_to_reach,

@@ -12,8 +12,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from gainrl.config_data import Generated
-from gainrl.config_models import Nano
+from gainrl.config.data import Generated
+from gainrl.config.models import Nano
 from gainrl.data.generate import generate_splits
 from gainrl.data.prompts import encode
 from gainrl.data.templates import template_hash

@@ -8,7 +8,7 @@ import pytest
 import torch
 from architectures import KINDS, plain, plain_log_probabilities, tiny
 
-from gainrl.config_models import Warmup, WarmupPhase
+from gainrl.config.models import Warmup, WarmupPhase
 from gainrl.data.prompts import Chunk, Prompts
 from gainrl.errors import ModelError
 from gainrl.models import stepping

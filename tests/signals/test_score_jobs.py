@@ -16,7 +16,8 @@ from transformers.models.llama.modeling_llama import LlamaModel
 from gainrl.errors import DataError
 from gainrl.records import SCORES, read_table
 from gainrl.signals.parts import Parts, read_shard
-from gainrl.stages import prepare, results, score
+from gainrl.stages import prepare, score
+from gainrl.tables import make as results
 
 PRELOAD = [f"gainrl.stages.{name}" for name in ("prepare", "results", "signals")]
 PRELOAD += ["transformers.models.llama.modeling_llama", "pytest"]

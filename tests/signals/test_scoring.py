@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from gainrl.config import Scoring
-from gainrl.config_data import Generated
+from gainrl.config.data import Generated
+from gainrl.config.preset import Scoring
 from gainrl.data.generate import generate_splits
 from gainrl.data.prompts import Chunk, Renderer
 from gainrl.errors import DataError

@@ -8,13 +8,14 @@ import pytest
 from presets import changed
 from run_folders import write_run
 
-from gainrl import planning, planning_simulation
-from gainrl.analysis.prediction import _spearman, agreement
-from gainrl.analysis.runs import collect, grouped
-from gainrl.config import Statistics
+from gainrl import plan
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.results.runs import collect, grouped
+from gainrl.simulation import plan as simulation_plan
+from gainrl.simulation.make import make_predictions, simulated
+from gainrl.simulation.prediction import _spearman, agreement
 from gainrl.stages.common import Context
-from gainrl.stages.simulate import make_predictions, simulated
 
 CONFIG = Statistics(resamples=300, smoothing=1)
 FINALS = {"grpo": 0.4, "gain": 0.5, "adarft": 0.6, "length": 0.7}
@@ -95,7 +96,7 @@ def finish(context, dataset, finals):
     for name in ("grpo", "gain", "adarft"):
         for seed in (0, 1):
             at = write_run(context.root, name, seed, [0.1, 0.2, finals[name]], dataset=dataset)
-            target = context.layout.run(planning.RunKey("nano", dataset, name, seed))
+            target = context.layout.run(plan.RunKey("nano", dataset, name, seed))
             target.parent.mkdir(parents=True, exist_ok=True)
             at.rename(target)
 
@@ -108,7 +109,7 @@ def test_the_stage_holds_a_regime_against_finished_runs(tmp_path, capsys):
     data["statistics"] = {"resamples": 100}
     data["experiments"] = {"table1": {"models": ["nano"], "datasets": ["chain"]}}
     data["experiments"]["table1"]["methods"] = methods
-    context = Context(planning.load(data), tmp_path)
+    context = Context(plan.load(data), tmp_path)
     finish(context, "chain", FINALS)
     path = tmp_path / "predictions.csv"
     make_predictions(context, path)
@@ -133,8 +134,8 @@ def test_data_sets_can_have_regimes_of_their_own(tmp_path):
     data |= {"preset": "nano", "statistics": {"resamples": 100}}
     every = {"models": ["nano"], "datasets": ["chain", "word", "gsm"], "methods": methods}
     data["experiments"] = {"table1": every}
-    preset = planning.load(data)
-    assert {key.dataset for key in planning_simulation.checked_runs(preset)} == {"chain", "word"}
+    preset = plan.load(data)
+    assert {key.dataset for key in simulation_plan.checked_runs(preset)} == {"chain", "word"}
     context = Context(preset, tmp_path)
     finish(context, "chain", FINALS)
     finish(context, "word", {name: 1 - final for name, final in FINALS.items()})

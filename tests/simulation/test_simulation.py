@@ -7,9 +7,10 @@ import yaml
 from presets import changed, error_of
 from worlds import learner, policy_for
 
-from gainrl import cli, planning, planning_simulation
-from gainrl.config_simulation import Learner
+from gainrl import cli, plan
+from gainrl.config.simulation import Learner
 from gainrl.curricula.base import Request
+from gainrl.simulation import plan as simulation_plan
 from gainrl.simulation.learner import IMPOSSIBLE, LIVE, TRIVIAL, UNLUCKY
 from gainrl.simulation.run import simulate
 from gainrl.simulation.setting import order_of
@@ -266,8 +267,8 @@ def test_a_regime_depends_on_its_methods_and_not_on_others():
         data = with_simulation()
         data["methods"]["spare"] = {"curriculum": "uniform"}
         data["methods"][name]["label"] = "New"
-        slices.append(planning_simulation.slice_of(planning.load(data)))
-    assert slices[0] != slices[1] == planning_simulation.slice_of(planning.load(with_simulation()))
+        slices.append(simulation_plan.slice_of(plan.load(data)))
+    assert slices[0] != slices[1] == simulation_plan.slice_of(plan.load(with_simulation()))
 
 
 def test_the_learners_keys_have_defaults_that_fit():

@@ -10,19 +10,21 @@ from presets import BASE, changed, error_of
 from signal_places import KEYS, context_of, signals
 from trainers import network
 
-from gainrl import planning, planning_tables
+from gainrl import plan
 from gainrl.curricula import build
 from gainrl.curricula.predicted import KINDS, STATE
 from gainrl.errors import DataError
-from gainrl.planning import Layout, RunKey
-from gainrl.planning_policies import FEATURE_TABLES
+from gainrl.plan import Layout, RunKey
+from gainrl.plan.policies import FEATURE_TABLES
 from gainrl.records import FEATURES, PROMPTS, SCORES, read_metadata, read_table, write_table
 from gainrl.signals.pooled import mean_states, principal_components
-from gainrl.stages import features, prepare, results
+from gainrl.stages import features, prepare
 from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
 from gainrl.stages.runs import TrainingRun
 from gainrl.stages.training_data import TrainingData, inputs_of, training_data
+from gainrl.tables import make as results
+from gainrl.tables import plan as table_plan
 
 COMPONENTS = [name for name in FEATURES.required if name != "id"]
 
@@ -123,17 +125,17 @@ def preset(**curriculum):
     ],
 )
 def test_a_method_needs_the_tables_of_its_features(choice, tables, timed):
-    method = planning.load(preset(features=choice)).methods["learnt"]
-    assert planning.feature_tables(method) == tables
+    method = plan.load(preset(features=choice)).methods["learnt"]
+    assert plan.feature_tables(method) == tables
     layout = Layout("small")
-    files = planning_tables.preparation(layout, "nano", "chain", method)
+    files = table_plan.preparation(layout, "nano", "chain", method)
     folder = layout.signals("nano", "chain")
     assert list(files.values()) == [folder / f"{name}.parquet" for name in timed]
 
 
 def test_other_methods_need_none():
-    methods = planning.load(BASE).methods
-    assert [planning.feature_tables(method) for method in methods.values()] == [[]] * 3
+    methods = plan.load(BASE).methods
+    assert [plan.feature_tables(method) for method in methods.values()] == [[]] * 3
 
 
 def test_every_kind_of_feature_has_its_table_and_components_their_name():
@@ -149,14 +151,14 @@ def test_a_wrong_choice_of_features_is_named():
 
 
 def test_only_the_features_rerun_the_components():
-    before = planning.features_slice(planning.load(BASE), "nano", "chain")
+    before = plan.features_slice(plan.load(BASE), "nano", "chain")
     for path, value, same in (
         (("scoring",), {"inter_weight": 4}, True),
         (("training", "lr"), 0.1, True),
         (("scoring",), {"dtype": "float32"}, False),
         (("training", "max_prompt"), 99, False),
     ):
-        after = planning.features_slice(planning.load(changed(*path, to=value)), "nano", "chain")
+        after = plan.features_slice(plan.load(changed(*path, to=value)), "nano", "chain")
         assert (after == before) == same
 
 
@@ -170,7 +172,7 @@ def place(tmp_path):
     """A context for some features, with tables whose rows are in another order than the prompts."""
 
     def make(choice, **changes):
-        context = Context(planning.load(preset(features=choice)), tmp_path)
+        context = Context(plan.load(preset(features=choice)), tmp_path)
         prepare_data(context, "chain")
         folder = context.layout.signals("nano", "chain")
         ids = read_table(context.layout.split("chain", "train"), PROMPTS)["id"].tolist()

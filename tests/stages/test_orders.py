@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from signal_places import KEYS, context_of, signals
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.errors import DataError
 from gainrl.records import ORDER, SCORES, check_table, read_metadata, read_table, write_table
-from gainrl.stages.signals import make_order
+from gainrl.stages.orders import make_order
 
 # --- orders --------------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ def ordered(root, order, table=None, ids=IDS, **scoring):
     return read_table(target, ORDER), read_metadata(target)
 
 
-@pytest.mark.parametrize("order", planning.ORDERS)
+@pytest.mark.parametrize("order", plan.ORDERS)
 def test_an_order_ranks_every_prompt_once_and_names_its_scores(tmp_path, order):
     frame, note = ordered(tmp_path, order)
     check_table(frame, ORDER, order)
@@ -52,7 +52,7 @@ def test_an_order_ranks_every_prompt_once_and_names_its_scores(tmp_path, order):
     assert frame["rank"].tolist() == list(range(6))
     source = signals(tmp_path) / "scores.parquet"
     assert note == {
-        "scores": planning.file_digest(source),
+        "scores": plan.file_digest(source),
         "scores_file": str(source),
         "order": order,
         "scoring": NOTE,

@@ -10,12 +10,12 @@ import pytest
 from outcomes import outcome
 from presets import BASE, changed, error_of
 
-from gainrl import planning
-from gainrl.config_methods import parse_order
+from gainrl import plan
+from gainrl.config.methods import parse_order
 from gainrl.curricula import Setting, build
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.records import DIFFICULTY, ORDER, PROMPTS, read_table, write_json, write_table
 from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
@@ -113,7 +113,7 @@ def test_the_filter_continues_exactly():
 
 
 def test_a_method_sets_its_own_batch_and_weight():
-    preset = planning.load(
+    preset = plan.load(
         changed(
             "methods",
             "gain",
@@ -131,8 +131,8 @@ def test_a_method_sets_its_own_batch_and_weight():
     assert preset.scoring_for("gain").inter_weight == 4
     assert preset.scoring_for("grpo").inter_weight == 1
     assert preset.methods["gain"].order_key == "angle-c4"
-    assert "angle-c4" in planning.order_keys(preset)
-    assert planning.run_slice(preset, "nano", "chain", "gain")["signal"][2] == 4
+    assert "angle-c4" in plan.order_keys(preset)
+    assert plan.run_slice(preset, "nano", "chain", "gain")["signal"][2] == 4
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ HALF = {"curriculum": "gain", "order": "angle", "selection": {"share": 0.5, "slo
 
 def files(root, method, ids=IDS, **columns):
     """A context with a training table, an order (the table's reverse) and difficulties."""
-    preset = planning.load(changed("methods", "gain", to=method))
+    preset = plan.load(changed("methods", "gain", to=method))
     context, key = Context(preset, root), RunKey("nano", "chain", "gain", 2)
     frame = pd.DataFrame({"id": ids, "question": ids, "answer": [str(k) for k in range(8)]})
     frame = frame.assign(**columns)
@@ -260,7 +260,7 @@ MIX = {"source": "mix", "parts": ["chain", "word"]}
 
 
 def test_a_mix_holds_the_prompts_of_its_parts(tmp_path):
-    context = Context(planning.load(changed("datasets", "both", to=MIX)), tmp_path)
+    context = Context(plan.load(changed("datasets", "both", to=MIX)), tmp_path)
     for name in ("chain", "word", "both"):
         prepare_data(context, name)
     for split in ("train", "eval"):
@@ -270,18 +270,18 @@ def test_a_mix_holds_the_prompts_of_its_parts(tmp_path):
         }
         together = [*tables["chain"]["id"], *tables["word"]["id"]]
         assert tables["both"]["id"].tolist() == together
-    assert planning.known_rows(context.preset, "both", "train") == 64
-    assert planning.known_rows(context.preset, "both", "eval") == 32
+    assert plan.known_rows(context.preset, "both", "train") == 64
+    assert plan.known_rows(context.preset, "both", "eval") == 32
 
 
 def test_a_mix_depends_on_its_parts():
-    one = planning.load(changed("datasets", "both", to=MIX))
+    one = plan.load(changed("datasets", "both", to=MIX))
     data = changed("datasets", "both", to=MIX)
     data["datasets"]["word"]["train"] = 40
-    other = planning.load(data)
-    slices = [planning.dataset_slice(preset, "both") for preset in (one, other)]
+    other = plan.load(data)
+    slices = [plan.dataset_slice(preset, "both") for preset in (one, other)]
     assert slices[0] != slices[1]
-    assert planning.known_rows(planning.load(BASE), "gsm", "eval") == 1319
+    assert plan.known_rows(plan.load(BASE), "gsm", "eval") == 1319
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from signal_frames import (
     profile_frame,
 )
 
-from gainrl.analysis.projection import clip_percentiles, principal_components
-from gainrl.analysis.signal_figures import (
+from gainrl.errors import DataError
+from gainrl.study.figures import (
     SEGMENTS,
     AngleMap,
     figure_answers,
@@ -29,7 +29,7 @@ from gainrl.analysis.signal_figures import (
     figure_maps,
     figure_neurons,
 )
-from gainrl.errors import DataError
+from gainrl.study.projection import clip_percentiles, principal_components
 
 
 @pytest.fixture

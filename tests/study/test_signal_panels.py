@@ -16,8 +16,9 @@ from signal_frames import (
     profile_frame,
 )
 
-from gainrl.analysis.projection import principal_components
-from gainrl.analysis.signal_figures import (
+from gainrl.errors import DataError
+from gainrl.results.statistics import bootstrap_interval
+from gainrl.study.figures import (
     NeuronPanel,
     figure_answers,
     figure_bins,
@@ -25,8 +26,7 @@ from gainrl.analysis.signal_figures import (
     figure_layers,
     figure_neurons,
 )
-from gainrl.analysis.statistics import bootstrap_interval
-from gainrl.errors import DataError
+from gainrl.study.projection import principal_components
 
 
 @pytest.fixture

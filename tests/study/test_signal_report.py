@@ -8,14 +8,8 @@ import pytest
 import scipy.stats
 from signal_numbers import KEY, cell, frame, rng, table_of
 
-from gainrl.analysis.signal_table import (
-    COLUMNS,
-    partial_spearman,
-    signal_table,
-    verdict,
-    write_signal,
-)
 from gainrl.errors import DataError
+from gainrl.study.table import COLUMNS, partial_spearman, signal_table, verdict, write_signal
 
 # --- table ---------------------------------------------------------------------------------------
 

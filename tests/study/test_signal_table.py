@@ -8,12 +8,8 @@ import pytest
 import scipy.stats
 from signal_numbers import BOOTSTRAP, rng, three
 
-from gainrl.analysis import signal_table as module
-from gainrl.analysis.signal_table import (
-    partial_spearman,
-    rank_interval,
-    spearman,
-)
+from gainrl.study import table as module
+from gainrl.study.table import partial_spearman, rank_interval, spearman
 
 # --- rank correlations ---------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from run_folders import write_run
 
-from gainrl.analysis.figures import LOOKS, figure7, looks_of
-from gainrl.analysis.runs import collect
-from gainrl.analysis.selection_figure import Selected, figure_selection
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.results.runs import collect
+from gainrl.results.style import LOOKS, looks_of
+from gainrl.tables.curves import figure7
+from gainrl.tables.selection_figure import Selected, figure_selection
 
 METHODS = [*LOOKS, *(f"method{k}" for k in range(24))]
 

@@ -7,13 +7,14 @@ import pytest
 from presets import changed, error_of
 from run_folders import cell
 
-from gainrl import planning, planning_tables
-from gainrl.analysis.published import Cell, Ours, differences, load, published_rows
+from gainrl import plan
 from gainrl.errors import ConfigError, DataError
-from gainrl.planning import Layout
+from gainrl.plan import Layout
 from gainrl.records import DIFFICULTY, SCORES, write_table
 from gainrl.stages.common import Context
-from gainrl.stages.table_facts import table_facts
+from gainrl.tables import plan as table_plan
+from gainrl.tables.facts import table_facts
+from gainrl.tables.published import Cell, Ours, differences, load, published_rows
 
 SMALL = "Qwen2.5-0.5B-Instruct"
 MATHS = "Qwen2.5-Math-1.5B-Instruct"
@@ -176,7 +177,7 @@ def timed(context):
 def context(tmp_path):
     data = with_published(PUBLISHED)
     data["experiments"]["table1"]["methods"] = ["grpo", "adarft", "gain"]
-    found = Context(planning.load(data), tmp_path)
+    found = Context(plan.load(data), tmp_path)
     timed(found)
     return found
 
@@ -212,7 +213,7 @@ def test_names_that_the_paper_lacks_are_refused(context):
         ("models", {}, "has none of the experiment's cells"),
     ):
         data = with_published({**PUBLISHED, key: wrong})
-        other = Context(planning.load(data), context.root)
+        other = Context(plan.load(data), context.root)
         with pytest.raises(ConfigError, match=message):
             table_facts(other, "table1")
 
@@ -236,7 +237,7 @@ def test_the_papers_own_setting_is_comparable(tmp_path):
     }
     data["experiments"]["table5"]["published"] = {"table": 5}
     data["methods"]["shuffled"] = {**data["methods"]["gain"], "order": "shuffled"}
-    facts = table_facts(Context(planning.load(data), tmp_path), "table5")
+    facts = table_facts(Context(plan.load(data), tmp_path), "table5")
     rows = pd.DataFrame(facts.published)
     assert rows[["method", "metric", "mean", "note"]].to_numpy().tolist() == [
         ["grpo", "published_accuracy", pytest.approx(0.4843), "comparable"]
@@ -245,11 +246,11 @@ def test_the_papers_own_setting_is_comparable(tmp_path):
 
 
 def test_an_experiments_table_reads_what_was_timed():
-    preset = planning.load(changed("experiments", "table1", "methods", to=["grpo", "gain"]))
+    preset = plan.load(changed("experiments", "table1", "methods", to=["grpo", "gain"]))
     layout = Layout("small")
-    found = planning_tables.prepared(preset, layout, "table1")
+    found = table_plan.prepared(preset, layout, "table1")
     assert found == [layout.signals("nano", name) / "scores.parquet" for name in ("chain", "word")]
-    found = planning_tables.prepared(preset, layout, "table2")
+    found = table_plan.prepared(preset, layout, "table2")
     assert found == [
         layout.signals(name, "chain") / "difficulty.parquet" for name in ("nano", "other")
     ]

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from gainrl.analysis.scores import Scored, Summary, agreement, problem_interval, read_scored
-from gainrl.analysis.statistics import bootstrap_interval
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
 from gainrl.records import SAMPLES, write_json, write_table
+from gainrl.results.statistics import bootstrap_interval
+from gainrl.tables.scores import Scored, Summary, agreement, problem_interval, read_scored
 
 CONFIG = Statistics(resamples=2000)
 RNG = np.random.default_rng(5)

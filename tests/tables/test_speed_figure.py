@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from presets import changed, error_of
 
-from gainrl import planning
-from gainrl.analysis.figures import looks_of
-from gainrl.analysis.speed_figure import figure_speed
-from gainrl.analysis.tables import COLUMNS
+from gainrl import plan
 from gainrl.errors import DataError
+from gainrl.results.style import looks_of
 from gainrl.stages.common import Context
-from gainrl.stages.results import make_speed_figure
+from gainrl.tables.make import make_speed_figure
+from gainrl.tables.speed_figure import figure_speed
+from gainrl.tables.table import COLUMNS
 
 METHODS = ["grpo", "gain", "adarft", "lost"]
 NAN, INF = math.nan, math.inf
@@ -134,7 +134,7 @@ def test_the_table_has_to_be_there(tmp_path):
     data = changed("experiments", "table1", "speed", to="tokens")
     data["experiments"]["table1"]["figure"] = "curves"
     with pytest.raises(DataError, match=r"table1\.csv: no such table"):
-        make_speed_figure(Context(planning.load(data), tmp_path), "table1", tmp_path / "a.png")
+        make_speed_figure(Context(plan.load(data), tmp_path), "table1", tmp_path / "a.png")
 
 
 def test_speed_needs_a_figure_and_something_to_compare():

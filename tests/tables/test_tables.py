@@ -7,17 +7,15 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from run_folders import cell, change, write_run
+from run_folders import GAIN, GRPO, cell, change, write_run
 
-from gainrl.analysis.figures import figure7, figure_curriculum
-from gainrl.analysis.runs import collect, read_run
-from gainrl.analysis.tables import COLUMNS, table1, write_table
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.results.runs import collect, read_run
+from gainrl.tables.curves import figure7, figure_curriculum
+from gainrl.tables.table import COLUMNS, table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
-GRPO = [[0.2, 0.3, 0.4], [0.2, 0.4, 0.6]]  # final mean 0.5; seed 0 ends below it
-GAIN = [[0.2, 0.5, 0.6], [0.2, 0.5, 0.9]]
 
 
 @pytest.fixture

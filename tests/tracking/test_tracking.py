@@ -13,7 +13,7 @@ from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, points, set
 
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
-from gainrl.tracking import COMPLETE, URI, initialise, missing, store_uri
+from gainrl.tracking.record import COMPLETE, URI, initialise, missing, store_uri
 
 
 @pytest.fixture(autouse=True)
@@ -199,7 +199,7 @@ def test_a_store_that_fails_in_mid_run_is_logged_at_once_and_raised_at_the_end(i
     assert isinstance(store, SqlAlchemyStore)
     store.engine.dispose()  # or the open connection would keep the deleted file
     break_store(index)
-    with caplog.at_level(logging.ERROR, logger="gainrl.tracking"):
+    with caplog.at_level(logging.ERROR, logger="gainrl.tracking.record"):
         run.metrics(steps(3, 4))  # training goes on
         run.metrics(steps(5, 6))
         run.tag("x", "y")
@@ -302,7 +302,7 @@ def test_a_password_in_the_address_of_a_server_is_not_said(index, dead_server):
 def test_a_server_that_goes_down_in_mid_run(index, dead_server, caplog):
     run = opened(index)
     run.client = MlflowClient(tracking_uri=dead_server)
-    with caplog.at_level(logging.ERROR, logger="gainrl.tracking"):
+    with caplog.at_level(logging.ERROR, logger="gainrl.tracking.record"):
         run.metrics(steps(1, 2))
     assert f"tracking store {run.uri}: metrics not recorded: " in caplog.text
     with pytest.raises(TrackingError):

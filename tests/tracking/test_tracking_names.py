@@ -7,9 +7,9 @@ from mlflow.utils.validation import _validate_metric_name
 from presets import PRESETS, changed, error_of
 from tracking_stores import client_of, opened, set_up
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.stages.common import flatten
-from gainrl.tracking_names import LONGEST, legal_name
+from gainrl.tracking.names import LONGEST, legal_name
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_an_experiment_that_is_no_place_for_artifacts(name) -> None:
 
 @pytest.mark.parametrize("name", ["my team/2026", "/Users/me@home.org/gain+rl", "größe"])
 def test_an_experiment_may_be_called_as_mlflow_lets_it(name) -> None:
-    assert planning.load(changed("tracking", "experiment", to=name)).tracking.experiment == name
+    assert plan.load(changed("tracking", "experiment", to=name)).tracking.experiment == name
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_the_names_of_our_presets_are_taken_as_they_are(path) -> None:
-    preset = planning.load(path)
-    for run in planning.runs(preset):
-        for benchmark in planning.benchmarks_of(preset, run.model, run.dataset, run.method):
+    preset = plan.load(path)
+    for run in plan.runs(preset):
+        for benchmark in plan.benchmarks_of(preset, run.model, run.dataset, run.method):
             name = f"final/{run.parent}/{benchmark}"
             assert legal_name(name) == name

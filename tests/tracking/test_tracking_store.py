@@ -18,11 +18,11 @@ from mlflow import MlflowClient
 from sqlalchemy import Engine, event
 from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, set_up
 
-from gainrl import tracking_store
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
-from gainrl.tracking import URI, TrackedRun, initialise, missing, store_uri
-from gainrl.tracking_store import COMPANIONS
+from gainrl.tracking import store as tracking_store
+from gainrl.tracking.record import URI, TrackedRun, initialise, missing, store_uri
+from gainrl.tracking.store import COMPANIONS
 
 OLD = "bd07f7e963c5"
 """A revision of MLflow's schema from 2024."""
@@ -328,7 +328,7 @@ WRITERS = """
 import multiprocessing, sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
-from gainrl.tracking import TrackedRun
+from gainrl.tracking.record import TrackedRun
 
 index = Path(sys.argv[1])
 context = multiprocessing.get_context("fork")

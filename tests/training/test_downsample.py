@@ -18,11 +18,11 @@ from trainers import (
     weights,
 )
 
-from gainrl import planning
-from gainrl.analysis.flops import per_token
-from gainrl.analysis.runs import collect
-from gainrl.analysis.speed import run_flops
-from gainrl.config_training import Downsample
+from gainrl import plan
+from gainrl.config.training import Downsample
+from gainrl.results.flops import per_token
+from gainrl.results.runs import collect
+from gainrl.results.speed import run_flops
 from gainrl.signals import prefill
 from gainrl.training.local.downsample import counted, extreme, highest
 
@@ -287,10 +287,10 @@ def test_the_old_log_probabilities_of_several_updates_are_in_the_pass_that_measu
 def test_a_method_may_down_sample_by_itself():
     data = changed("methods", "d3s", to={"curriculum": "uniform", "training": {"downsample": HALF}})
     data["experiments"]["table1"]["methods"].append("d3s")
-    preset = planning.load(data)
+    preset = plan.load(data)
     assert preset.training_for("chain", "nano", "d3s").downsample == Downsample(**HALF)
     assert preset.training_for("chain", "nano", "grpo").downsample is None
-    assert planning.load(preset.model_dump(mode="json")) == preset
+    assert plan.load(preset.model_dump(mode="json")) == preset
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from presets import changed, error_of
 from shards import sharded_jump
 from trainers import same, through_a_file, trainer_for, weights
 
-from gainrl.config import Training, load_preset
-from gainrl.config_extra import Extra
-from gainrl.config_ppo import PPO
+from gainrl.config.extra import Extra
+from gainrl.config.ppo import PPO
+from gainrl.config.preset import Training, load_preset
 from gainrl.errors import CheckpointError, ConfigError
 from gainrl.stages.train_verl import VerlRun
 from gainrl.training.extra import Jumps

@@ -17,7 +17,7 @@ from trainers import (
 )
 from transformers import LlamaForTokenClassification
 
-from gainrl.config_ppo import PPO
+from gainrl.config.ppo import PPO
 from gainrl.training.packing import micro_batches, pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -129,7 +129,7 @@ class Runner:
         self.folder = folder
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(
-            ["gainrl.stages.train", "gainrl.stages.prepare", "gainrl.stages.results", "mlflow"]
+            ["gainrl.stages.train", "gainrl.stages.prepare", "gainrl.tables.make", "mlflow"]
         )
         self.preset = self.write_preset("preset.json", preset())
         self.log = folder / "log"

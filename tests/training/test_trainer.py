@@ -23,15 +23,9 @@ from trainers import (
     weights,
 )
 
-from gainrl.config_ppo import PPO
+from gainrl.config.ppo import PPO
 from gainrl.signals import prefill
-from gainrl.training.packing import (
-    Branch,
-    log_probabilities,
-    micro_batches,
-    pack,
-    split_rows,
-)
+from gainrl.training.packing import Branch, log_probabilities, micro_batches, pack, split_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from gainrl.config_evaluation import Sandbox
+from gainrl.config.evaluation import Sandbox
 from gainrl.errors import GradingError
 from gainrl.grading import sandbox
 from gainrl.grading.code import FunctionTests, encode

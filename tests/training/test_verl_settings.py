@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gainrl import planning
-from gainrl.config import Preset, load_preset
-from gainrl.config_ppo import PPO
+from gainrl import plan
+from gainrl.config.ppo import PPO
+from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError
 from gainrl.training.verl.settings import Place, overrides
 
@@ -118,12 +118,12 @@ def test_ppo_trains_on_both_backends_and_only_its_runs_depend_on_its_section(pap
     data = copy.deepcopy(paper.model_dump(mode="json"))
     data["training"]["backend"] = backend
     data["methods"]["gain"]["algorithm"] = "ppo"
-    preset = planning.load(data)
+    preset = plan.load(data)
     section = preset.ppo.model_copy(update={"critic_lr": 2e-5})
     changed = preset.model_copy(update={"ppo": section})
     for method, depends in (("gain", True), ("grpo", False)):
         run = ("llama-3.2-3b", "deepscaler", method)
-        before, after = planning.run_slice(preset, *run), planning.run_slice(changed, *run)
+        before, after = plan.run_slice(preset, *run), plan.run_slice(changed, *run)
         assert (before != after) is ("ppo" in before) is depends
 
 
@@ -138,14 +138,14 @@ def test_keys_that_take_the_signal_away_are_refused_before_anything_starts(paper
     data = copy.deepcopy(paper.model_dump(mode="json"))
     data["verl"]["keys"] = {key: value}
     with pytest.raises(ConfigError, match=r"verl.keys: .*the angle signal"):
-        planning.load(data)
+        plan.load(data)
     data["verl"]["keys"] = {key: 1 if value == 2 else False}
-    planning.load(data)
+    plan.load(data)
 
 
 def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
     run = ("llama-3.2-3b", "deepscaler", "gain")
-    before = planning.run_slice(paper, *run)
+    before = plan.run_slice(paper, *run)
     for key, value, changes in (
         ("keys", {"data.seed": 1}, True),
         ("nodes", 2, False),
@@ -153,7 +153,7 @@ def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
         ("python", "/opt/python", False),
     ):
         verl = paper.verl.model_copy(update={key: value})
-        after = planning.run_slice(paper.model_copy(update={"verl": verl}), *run)
+        after = plan.run_slice(paper.model_copy(update={"verl": verl}), *run)
         assert (after != before) is changes, key
 
 

@@ -16,7 +16,7 @@ import place as places
 import pytest
 import torch
 
-from gainrl.config import Training
+from gainrl.config.preset import Training
 from gainrl.curricula import Setting, build
 from gainrl.data.prompts import encode
 from gainrl.models.loading import load_model, load_tokenizer

@@ -17,7 +17,7 @@ import place as places
 import pytest
 import torch
 
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
 from gainrl.models.loading import load_model
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.records import read_lines

@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import LlamaForTokenClassification
 
-from gainrl.config import Training
-from gainrl.config_data import Generated
-from gainrl.config_models import Nano
-from gainrl.config_ppo import PPO
+from gainrl.config.data import Generated
+from gainrl.config.models import Nano
+from gainrl.config.ppo import PPO
+from gainrl.config.preset import Training
 from gainrl.curricula import Setting, build
 from gainrl.data.generate import generate_splits
 from gainrl.data.prompts import encode

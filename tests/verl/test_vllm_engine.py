@@ -7,7 +7,7 @@ from dataclasses import replace
 import place as places
 import pytest
 
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
 from gainrl.errors import BackendError
 from gainrl.evaluation.engines import Request, TransformersEngine
 from gainrl.evaluation.vllm_engine import VllmEngine

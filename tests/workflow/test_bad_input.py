@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from stage_calls import CHAIN, NANO, PRESET, Outcome, from_file
 
-from gainrl.config_models import Nano
+from gainrl.config.models import Nano
 from gainrl.models import nano
 from gainrl.records import read_lines
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from project import Project, jobs_in
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.errors import DataError
-from gainrl.planning_benchmarks import Test as ProtocolTest
+from gainrl.plan.benchmarks import Test as ProtocolTest
 from gainrl.records import read_json, read_lines
 from gainrl.stages import benchmark
 from gainrl.stages.common import Context
@@ -142,7 +142,7 @@ def test_shards_give_the_same_answers_as_one_job(made):
 @pytest.fixture
 def start(made, monkeypatch):
     monkeypatch.chdir(made.folder)
-    preset = planning.load(made.edited(with_protocol))
+    preset = plan.load(made.edited(with_protocol))
     context = Context(preset, Path("results"))
     return context, ProtocolTest("nano", "chain", "four", "transformers")
 

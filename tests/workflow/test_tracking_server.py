@@ -19,7 +19,7 @@ from stage_calls import CHAIN, NANO, PRESET, Place
 
 from gainrl.records import append_lines, read_json, read_lines
 from gainrl.stages import train
-from gainrl.tracking import COMPLETE, URI
+from gainrl.tracking.record import COMPLETE, URI
 
 STEPS = 4
 SIZES = {"training": {**PRESET["training"], "steps": STEPS}, "evaluation": {"every": 1}}

@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 from project import TINY, jobs_in
 
-from gainrl import planning, planning_linearity
+from gainrl import plan
+from gainrl.linearity import plan as linearity_plan
 from gainrl.records import read_json, read_lines
 
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
@@ -59,8 +60,8 @@ def test_everything_is_there(project):
 
 
 def test_the_preset_that_the_stages_read_is_the_one_that_was_given(project):
-    written = planning.load(project.folder / "results/tiny/preset.json")
-    given = planning.load(project.folder / TINY)
+    written = plan.load(project.folder / "results/tiny/preset.json")
+    given = plan.load(project.folder / TINY)
     assert written == given
     for part in ("experiments", "methods", "claims"):
         assert list(getattr(written, part)) == list(getattr(given, part))
@@ -132,7 +133,7 @@ def test_all_claims_rest_on_the_runs_that_they_name(project):
     assert jobs_in(done.stdout + done.stderr)["train"] == 2
     results = project.folder / "results"
     verdicts = pd.read_csv(results / "claims.csv", keep_default_na=False)
-    preset = planning.load(project.folder / TINY)
+    preset = plan.load(project.folder / TINY)
     whole = verdicts[verdicts["model"] == ""]
     assert list(whole["claim"]) == list(preset.claims)
     assert set(verdicts["verdict"]) <= {"supported", "not supported", "undecided"}
@@ -158,7 +159,7 @@ def test_all_claims_rest_on_the_runs_that_they_name(project):
 
 def test_traced_runs_have_a_table_figures_and_verdicts(project):
     """Nothing is learnt here, so no weight moves: there is no R^2, and that is said."""
-    names = [f"results/figures/{name}.png" for name in planning_linearity.FIGURES]
+    names = [f"results/figures/{name}.png" for name in linearity_plan.FIGURES]
     done = project.snakemake("results/linearity.csv", *names, "results/claims.csv")
     assert done.returncode == 0, done.stdout + done.stderr
     results = project.folder / "results"

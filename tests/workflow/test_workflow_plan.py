@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from project import TINY, jobs_in
 
-from gainrl import planning
+from gainrl import plan
+from gainrl.cost.make import verl_command
 from gainrl.stages.common import Context
-from gainrl.stages.plan import verl_command
 from gainrl.stages.train_verl import VerlRun
 from gainrl.training.verl.settings import place_of
 
@@ -34,9 +34,9 @@ def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
 def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch, keep):
     monkeypatch.chdir(project.folder)
     verl = {"backend": "verl", "keep_model": keep}
-    preset = planning.load(project.edited(lambda p: p["training"].update(verl)))
+    preset = plan.load(project.edited(lambda p: p["training"].update(verl)))
     context = Context(preset, Path("results"))
-    key = planning.RunKey("nano", "chain", "gain", 1)
+    key = plan.RunKey("nano", "chain", "gain", 1)
     try:
         job = VerlRun(context, key)._prepare(0)
         text = verl_command(preset, context.layout, key)

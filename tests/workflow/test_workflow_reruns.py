@@ -7,7 +7,7 @@ import shutil
 import pytest
 from project import REPOSITORY, TINY, Edit, jobs_in
 
-from gainrl import planning
+from gainrl import plan
 
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
 
@@ -35,8 +35,8 @@ def test_every_preset_resolves(project, preset):
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     if preset != TINY:
-        loaded = planning.load(project.folder / preset)
-        keys = planning.runs(loaded)
+        loaded = plan.load(project.folder / preset)
+        keys = plan.runs(loaded)
         jobs = {key.parent for key in keys} if loaded.seeds_together else keys
         assert jobs_in(output).get("train", 0) == len(jobs)
     assert project.state() == before  # a dry run writes nothing

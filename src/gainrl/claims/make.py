@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl import planning, planning_claims
-from gainrl.analysis import claims as rules
-from gainrl.analysis.claims import Part
-from gainrl.analysis.linearity_table import by_place
-from gainrl.analysis.runs import Group, Run, collect, grouped
-from gainrl.config import Statistics
-from gainrl.config_claims import Claim
+from gainrl import plan
+from gainrl.claims import plan as claims_plan
+from gainrl.claims import verdicts as rules
+from gainrl.claims.verdicts import Part
+from gainrl.config.claims import Claim
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.linearity.make import read_traces
+from gainrl.linearity.table import by_place
 from gainrl.records import PROBE, read_metadata, read_table
+from gainrl.results.runs import Group, Run, collect, grouped
 from gainrl.stages.common import Context
-from gainrl.stages.linearity_results import read_traces
 
 
 def make_claims(context: Context, path: Path, everything: bool) -> None:
@@ -29,11 +30,11 @@ def make_claims(context: Context, path: Path, everything: bool) -> None:
         DataError: a run is unfinished, or signal.csv is missing or lacks a row.
     """
     preset = context.preset
-    wanted = planning_claims.wanted(preset, everything)
+    wanted = claims_plan.wanted(preset, everything)
     parts = {name: _measured(context, claim) for name, claim in wanted.items()}
     frame = rules.claim_table(wanted, parts)
     rules.write_claims(frame, path, preset.statistics)
-    slice_ = planning_claims.slice_of(preset)
+    slice_ = claims_plan.slice_of(preset)
     note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
     run = context.track("claims", path.stem, note, slice_)
     for file in (path, path.with_suffix(".md"), path.with_suffix(".tex")):
@@ -59,7 +60,7 @@ def compared(context: Context, claim: Claim) -> list[Part]:
     """
     config = context.preset.statistics
     baseline = context.preset.experiments[str(claim.experiment)].baseline
-    keys = planning_claims.runs_of(context.preset, [claim])
+    keys = claims_plan.runs_of(context.preset, [claim])
     groups = grouped(collect([context.layout.run(key) for key in keys]))
     found = []
     for group in groups.values():
@@ -113,7 +114,7 @@ def _correlations(context: Context, claim: Claim) -> list[Part]:
     path = context.root / "signal.csv"
     if not path.exists():
         raise DataError(f"{path}: no such table; `snakemake {path}` makes it")
-    table, studies = pd.read_csv(path), planning.need_studies(context.preset, "signal")
+    table, studies = pd.read_csv(path), plan.need_studies(context.preset, "signal")
     return [
         rules.correlation(table, model, dataset, str(claim.quantity), claim.given)
         for model in studies.models
@@ -129,5 +130,5 @@ def _learnt_first(context: Context) -> list[Part]:
             key.dataset,
             context.preset.statistics,
         )
-        for key in planning.probed(context.preset)
+        for key in plan.probed(context.preset)
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gainrl import planning
-from gainrl.config import Preset
-from gainrl.config_claims import Claim
-from gainrl.layout import RunKey
+from gainrl import plan
+from gainrl.config.claims import Claim
+from gainrl.config.preset import Preset
+from gainrl.plan import RunKey
 
 
 def wanted(preset: Preset, everything: bool) -> dict[str, Claim]:
@@ -29,7 +29,7 @@ def runs_of(preset: Preset, chosen: Iterable[Claim]) -> list[RunKey]:
             continue
         baseline = preset.experiments[claim.experiment].baseline
         methods = {*claim.methods, *claim.against, baseline}
-        found = planning.runs(preset, [claim.experiment])
+        found = plan.runs(preset, [claim.experiment])
         keys.update(dict.fromkeys(key for key in found if key.method in methods))
     return list(keys)
 
@@ -43,7 +43,7 @@ def _traced_methods(preset: Preset) -> list[str]:
     """Methods that claims on traced runs name in their parts."""
     if not needs_traces(preset.claims.values()):
         return []
-    return sorted({key.method for key in planning.traced(preset)})
+    return sorted({key.method for key in plan.traced(preset)})
 
 
 def slice_of(preset: Preset) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.analysis.linearity_table import (
+from gainrl.config.claims import Claim
+from gainrl.config.preset import Statistics
+from gainrl.errors import DataError
+from gainrl.linearity.table import (
     PARTS,
     SELECTIONS,
     WAYS,
@@ -20,11 +23,11 @@ from gainrl.analysis.linearity_table import (
     benchmarks_in,
     line_label,
 )
-from gainrl.analysis.render import Caption, Heading, Table, write_views
-from gainrl.analysis.runs import Run
-from gainrl.analysis.signal_table import rank_interval
-from gainrl.analysis.speed import CURRENCIES
-from gainrl.analysis.statistics import (
+from gainrl.records import write_text
+from gainrl.results.render import Caption, Heading, Table, write_views
+from gainrl.results.runs import Run
+from gainrl.results.speed import CURRENCIES
+from gainrl.results.statistics import (
     Interval,
     Reach,
     bootstrap_interval,
@@ -34,10 +37,7 @@ from gainrl.analysis.statistics import (
     speedup,
     target_accuracy,
 )
-from gainrl.config import Statistics
-from gainrl.config_claims import Claim
-from gainrl.errors import DataError
-from gainrl.records import write_text
+from gainrl.study.table import rank_interval
 
 Row = Mapping[Any, Any]
 COLUMNS = [

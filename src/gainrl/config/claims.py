@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from gainrl.config_data import Name, Section
+from gainrl.config.base import Name, Section
 
 Measure = Literal[
     "difference",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from gainrl.config_data import Positive, Section
+from gainrl.config.base import Positive, Section
 
 Fraction = Annotated[float, Field(ge=0.001, le=1)]
 FromOne = Annotated[float, Field(ge=1)]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config_data import Count, Name, Positive, Section
+from gainrl.config.base import Count, Name, Positive, Section
 
 EngineName = Literal["transformers", "vllm"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config_data import Name, Section
+from gainrl.config.base import Name, Section
 from gainrl.errors import nearest
 
 Column = Literal[
@@ -37,7 +37,7 @@ class Published(Section):
 
     table: its number there. models, methods, benchmarks: from our names to the paper's; a name that
     is left out is its own (of a model: the last part of its hub id; of a benchmark: its name in the
-    registry). The paper's names are those of gainrl/analysis/published.csv.
+    registry). The paper's names are those of gainrl/tables/published.csv.
     """
 
     table: Literal[1, 2, 3, 4, 5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gainrl.config_data import Positive, Section
+from gainrl.config.base import Positive, Section
 
 
 class Extra(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gainrl.config_data import Count, Name, Positive, Section
+from gainrl.config.base import Count, Name, Positive, Section
 from gainrl.errors import nearest
 
 FEWEST = 4

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gainrl.config_data import Positive, Rate, Section, Share, Template
-from gainrl.config_extra import Extra
-from gainrl.config_training import Downsample
+from gainrl.config.base import Positive, Rate, Section, Share, Template
+from gainrl.config.extra import Extra
+from gainrl.config.training import Downsample
 
 Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
 WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from gainrl.config_data import Count, Name, Positive, Rate, Section, Share
+from gainrl.config.base import Count, Name, Positive, Rate, Section, Share
 
 Vocabulary = Literal["arithmetic", "code"]
 OURS = {

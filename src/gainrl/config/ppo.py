@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gainrl.config_data import Rate, Section, Share
+from gainrl.config.base import Rate, Section, Share
 
 
 class PPO(Section):

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from gainrl.config_claims import Claim
-from gainrl.config_cost import Assumptions
-from gainrl.config_data import Dataset, Generated, Name, Positive, Rate, Section
-from gainrl.config_errors import explain
-from gainrl.config_evaluation import (
+from gainrl.config.base import Name, Positive, Rate, Section
+from gainrl.config.claims import Claim
+from gainrl.config.cost import Assumptions
+from gainrl.config.data import Dataset, Generated
+from gainrl.config.errors import explain
+from gainrl.config.evaluation import (
     PROTOCOLS,
     Benchmarks,
     EngineName,
@@ -28,16 +29,16 @@ from gainrl.config_evaluation import (
     Sandbox,
     Testing,
 )
-from gainrl.config_experiments import Experiment
-from gainrl.config_files import extended, read_mapping, with_defaults
-from gainrl.config_linearity import Linearity
-from gainrl.config_methods import Method
-from gainrl.config_models import Model, Nano
-from gainrl.config_ppo import PPO
-from gainrl.config_simulation import Simulation, check_references
-from gainrl.config_studies import Studies
-from gainrl.config_training import Training
-from gainrl.config_verl import Verl
+from gainrl.config.experiments import Experiment
+from gainrl.config.files import extended, read_mapping, with_defaults
+from gainrl.config.linearity import Linearity
+from gainrl.config.methods import Method
+from gainrl.config.models import Model, Nano
+from gainrl.config.ppo import PPO
+from gainrl.config.simulation import Simulation, check_references
+from gainrl.config.studies import Studies
+from gainrl.config.training import Training
+from gainrl.config.verl import Verl
 from gainrl.errors import ConfigError, nearest
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -110,7 +111,7 @@ class Preset(Section):
     curricula: parameters of a policy for every method that uses it and does not say otherwise.
     seeds_together: one job trains all seeds of a method one after another, in one process, which
     saves the start of the others where runs take seconds (local backend). A file's key `extends`
-    names another file, which it adds to or changes (gainrl.config_files).
+    names another file, which it adds to or changes (gainrl.config.files).
     """
 
     preset: Name

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from gainrl.config_data import Name, Positive, Section, Share
+from gainrl.config.base import Name, Positive, Section, Share
 from gainrl.errors import nearest
 
 Above = Annotated[float, Field(gt=0)]

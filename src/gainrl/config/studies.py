@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gainrl.config_data import Count, Name, Positive, Section
+from gainrl.config.base import Count, Name, Positive, Section
 
 
 class SignalStudy(Section):

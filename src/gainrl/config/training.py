@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config_data import Positive, Rate, Section, Share, Template
-from gainrl.config_extra import Extra
+from gainrl.config.base import Positive, Rate, Section, Share, Template
+from gainrl.config.extra import Extra
 
 Part = Annotated[float, Field(gt=0, le=1)]
 OPTIONS = ("downsample", "templates", "format_weight")

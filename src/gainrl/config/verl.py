@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from gainrl.config_data import Positive, Section
+from gainrl.config.base import Positive, Section
 
 
 class Verl(Section):

@@ -8,7 +8,7 @@ FLOP per token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1): 2 P forward 
 with P all parameters, plus 4 * layers * hidden * context / 2 forward in attention. An untied input
 embedding costs no FLOP and is counted all the same: P is high by hidden * vocabulary there.
 All sequences have the mean length; the spread of lengths, which raises attention, is left out.
-tests/unit/test_cost.py compares an estimate with one published run, to a factor of three.
+tests/cost/test_cost.py compares an estimate with one published run, to a factor of three.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gainrl.config_cost import Assumptions
+from gainrl.config.cost import Assumptions
 from gainrl.errors import ConfigError
 
 BYTES = 2  # of a weight or of a number in the KV cache (bf16)

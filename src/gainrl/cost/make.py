@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl import planning
-from gainrl.analysis.cost import RunCost, Shape, Work, bill, listing, render, run_cost
-from gainrl.config import Preset
-from gainrl.config_models import Nano
+from gainrl import plan
+from gainrl.config.models import Nano
+from gainrl.config.preset import Preset
+from gainrl.cost.estimate import RunCost, Shape, Work, bill, listing, render, run_cost
 from gainrl.models.shapes import architecture
-from gainrl.planning import Layout, RunKey
+from gainrl.plan import Layout, RunKey
 from gainrl.records import write_text
 from gainrl.stages.common import Context
 from gainrl.training.slurm import Job, Site, read_site, script
@@ -80,7 +80,7 @@ def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
 def plan_rows(preset: Preset) -> list[Row]:
     """The preset's runs, those of equal model, data set and method together, with their costs."""
     groups: dict[str, list[RunKey]] = {}
-    for key in planning.runs(preset):
+    for key in plan.runs(preset):
         groups.setdefault(key.parent, []).append(key)
     paid = {keys[0].model: None for keys in groups.values() if _on_verl(preset, keys[0])}
     shapes = {model: _shape(preset, model) for model in paid}
@@ -127,11 +127,11 @@ def _on_verl(preset: Preset, key: RunKey) -> bool:
 
 
 def _benchmarks(preset: Preset, key: RunKey) -> list[str]:
-    return planning.benchmarks_of(preset, key.model, key.dataset, key.method)
+    return plan.benchmarks_of(preset, key.model, key.dataset, key.method)
 
 
 def _problems(preset: Preset, benchmark: str) -> int | None:
-    return planning.known_rows(preset, benchmark, "eval")
+    return plan.known_rows(preset, benchmark, "eval")
 
 
 # --- files of a run ------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def _job(preset: Preset, key: RunKey, site: Site) -> Job:
 def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
     """verl's command line for a run: a shell command with one override a line."""
     training = preset.training_for(key.dataset, key.model, key.method)
-    kept = planning.snapshots(preset, key.model, key.dataset, key.method)
+    kept = plan.snapshots(preset, key.model, key.dataset, key.method)
     given = overrides(
         preset.verl,
         training,
@@ -250,7 +250,7 @@ def _notes(preset: Preset, rows: list[Row], site: Site) -> list[str]:
 
 def _difficulty_note(preset: Preset, key: RunKey) -> str | None:
     """What measured difficulties add, in RL steps of the run that walks them."""
-    prompts = planning.known_rows(preset, key.dataset, "train")
+    prompts = plan.known_rows(preset, key.dataset, "train")
     if preset.methods[key.method].difficulty != "measured" or prompts is None:
         return None
     training = preset.training_for(key.dataset, key.model)

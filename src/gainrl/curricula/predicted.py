@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "length_c": ("tokens", "angle"),
     "all": ("tokens", "angle", "states"),
 }
-"""What each choice of features is made of (gainrl.planning knows where it comes from)."""
+"""What each choice of features is made of (gainrl.plan.fingerprints knows where it comes from)."""
 NAMES = {"tokens": ["tokens"], "angle": ["c_intra", "c_inter"]}
 STATE = "state"
 """What the names of the principal components begin with, however many there are."""

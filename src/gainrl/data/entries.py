@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gainrl.config_data import DifficultyColumn, Fields, GraderName
+from gainrl.config.base import GraderName
+from gainrl.config.data import DifficultyColumn, Fields
 
 WHOLE = "*"
 """In place of a column's name: the reader gets the whole record; it needs several columns."""

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from gainrl.config_data import Generated
+from gainrl.config.data import Generated
 from gainrl.data.generate_code import code
 from gainrl.errors import ConfigError, DataError, nearest
 

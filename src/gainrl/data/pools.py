@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from gainrl.config_data import Generated, Pool
+from gainrl.config.data import Generated, Pool
 from gainrl.data.generate import (
     LARGEST,
     SMALL,

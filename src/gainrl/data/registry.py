@@ -12,15 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from gainrl.config_data import (
-    Dataset,
-    Files,
-    Generated,
-    GraderName,
-    Hub,
-    Mix,
-    Registered,
-)
+from gainrl.config.base import GraderName
+from gainrl.config.data import Dataset, Files, Generated, Hub, Mix, Registered
 from gainrl.data.entries import Entry, Split
 from gainrl.data.registry_code import CODE
 from gainrl.data.registry_maths import MATHS
@@ -45,7 +38,7 @@ def known_rows(spec: Dataset, split: Literal["train", "eval"]) -> int | None:
     """How many prompts a split of a data set will have, or None before it has been read.
 
     A count in the preset is exact: a source with fewer rows is refused. A mix is the sum of its
-    parts, which only the preset knows (planning.known_rows).
+    parts, which only the preset knows (plan.known_rows).
     """
     if isinstance(spec, Mix):
         return None

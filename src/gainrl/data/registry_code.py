@@ -7,7 +7,7 @@ two sets of DeepCoder are the ones of its authors: 279 and 408 problems to evalu
 
 from __future__ import annotations
 
-from gainrl.config_data import Fields
+from gainrl.config.data import Fields
 from gainrl.data.entries import (
     WHOLE,
     Between,

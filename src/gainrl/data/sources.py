@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.config_data import Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config.data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
 from gainrl.data.cells import check_text, is_blank
 from gainrl.data.entries import WHOLE, Between, Entry, Equals, HubTable, Layout, Split

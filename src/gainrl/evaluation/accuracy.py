@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gainrl.config_evaluation import Evaluation
+from gainrl.config.evaluation import Evaluation
 from gainrl.errors import GradingError
 from gainrl.evaluation.samples import Answer, Benchmark, graded
 from gainrl.models.loading import end_tokens, pad_token

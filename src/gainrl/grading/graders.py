@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gainrl.config_data import GraderName
-from gainrl.config_evaluation import Sandbox
+from gainrl.config.base import GraderName
+from gainrl.config.evaluation import Sandbox
 from gainrl.grading import code, maths, sandbox
 from gainrl.grading.grade import Grade
 

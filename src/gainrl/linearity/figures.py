@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from gainrl.analysis.figures import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, _canvas
-from gainrl.analysis.linearity_table import (
+from gainrl.config.preset import Statistics
+from gainrl.errors import DataError
+from gainrl.linearity.table import (
     ALL,
     WAYS,
     Traced,
@@ -26,10 +27,9 @@ from gainrl.analysis.linearity_table import (
     interval,
     line_label,
 )
-from gainrl.analysis.signal_figures import _finish, _rows
-from gainrl.analysis.statistics import FloatArray
-from gainrl.config import Statistics
-from gainrl.errors import DataError
+from gainrl.results.statistics import FloatArray
+from gainrl.results.style import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, canvas
+from gainrl.study.figures import _finish, _rows
 
 WALK = Look("#888888", (0, (2, 2)), "")
 """The random walk."""
@@ -176,7 +176,7 @@ def _shares(panels: Panels, curves_of, unit: str, paths: tuple[PathLike, PathLik
             config: Statistics) -> Figure:  # fmt: skip
     """A panel a group: cumulated shares over R^2, means over seeds, bands for those of all."""
     columns = min(len(panels), 2)
-    figure, axes = _canvas(len(panels), columns, 5.2 if columns == 1 else WIDTH, 2.6)
+    figure, axes = canvas(len(panels), columns, 5.2 if columns == 1 else WIDTH, 2.6)
     walk = Curve("random_walk", "all", ALL, WALK, "random walk")
     for axis, runs in zip(axes, panels.values(), strict=True):
         for curve in [walk, *curves_of(runs)]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gainrl import planning, planning_linearity
-from gainrl.analysis import linearity_figures
-from gainrl.analysis.linearity_table import Traced, linearity_table, write_linearity
-from gainrl.planning import RunKey
+from gainrl import plan
+from gainrl.linearity import figures as linearity_figures
+from gainrl.linearity import plan as linearity_plan
+from gainrl.linearity.table import Traced, linearity_table, write_linearity
+from gainrl.plan import RunKey
 from gainrl.records import LINEARITY, read_json, read_table
 from gainrl.stages.common import PREPARATION, Context
 
@@ -19,8 +20,8 @@ def read_traces(context: Context) -> list[Traced]:
         ConfigError: the preset has no section `linearity`.
         DataError: a run has not been traced.
     """
-    planning_linearity.need(context.preset)
-    return [_traced(context, key) for key in planning.traced(context.preset)]
+    linearity_plan.need(context.preset)
+    return [_traced(context, key) for key in plan.traced(context.preset)]
 
 
 def _traced(context: Context, key: RunKey) -> Traced:
@@ -41,7 +42,7 @@ def make_linearity_table(context: Context, path: Path) -> None:
 
 
 def make_linearity_figure(context: Context, name: str, path: Path) -> None:
-    """Draw one of planning_linearity.FIGURES as PNG with PDF beside it, and record both."""
+    """Draw one of linearity_plan.FIGURES as PNG with PDF beside it, and record both."""
     draw = getattr(linearity_figures, f"figure_{name.removeprefix('linearity_')}")
     pdf = path.with_suffix(".pdf")
     draw(read_traces(context), path, pdf, context.preset.statistics)
@@ -50,7 +51,7 @@ def make_linearity_figure(context: Context, name: str, path: Path) -> None:
 
 def _record(context: Context, name: str, paths: list[Path]) -> None:
     note = context.layout.home / "tables" / f"{name}.tracking.json"
-    slice_ = {**planning_linearity.results_slice(context.preset), "output": name}
+    slice_ = {**linearity_plan.results_slice(context.preset), "output": name}
     run = context.track("figures", name, note, slice_, experiment=PREPARATION)
     for path in paths:
         run.artifact(path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gainrl import planning
-from gainrl.config import Preset
-from gainrl.config_linearity import Linearity
+from gainrl import plan
+from gainrl.config.linearity import Linearity
+from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError
 
 TABLE = "linearity.csv"
@@ -52,13 +52,13 @@ def trace_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[s
     chosen = need(preset).model_dump(
         mode="json", exclude={"models", "datasets", "methods", "seeds"}
     )
-    sampled = planning.difficulty_slice(preset, model, dataset)
-    benchmarks = planning.benchmarks_of(preset, model, dataset, method)
+    sampled = plan.difficulty_slice(preset, model, dataset)
+    benchmarks = plan.benchmarks_of(preset, model, dataset, method)
     return {
         "linearity": chosen,
         "sampled": {key: value for key, value in sampled.items() if key != "samples"},
         "row_tokens": preset.training_for(dataset, model, method).row_tokens,
-        "benchmarks": {name: planning.evaluation_slice(preset, model, name) for name in benchmarks},
+        "benchmarks": {name: plan.evaluation_slice(preset, model, name) for name in benchmarks},
     }
 
 

@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gainrl import planning, planning_linearity
-from gainrl.analysis import linearity
-from gainrl.analysis.linearity import Selected, Walks
-from gainrl.config_linearity import Extrapolation
+from gainrl import plan
+from gainrl.config.linearity import Extrapolation
 from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
+from gainrl.linearity import measures as linearity
+from gainrl.linearity import plan as linearity_plan
+from gainrl.linearity.measures import Selected, Walks
 from gainrl.models.extrapolated import Extrapolated, extrapolated_weights
 from gainrl.models.loading import end_tokens, load_model, load_tokenizer, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.models.weights import MODULES, Weights, distance, place_of, same_weights
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.records import LINEARITY, PROMPTS, finite, read_table, write_json, write_table
 from gainrl.stages.common import Context, render_prompts
 from gainrl.stages.evaluate import load_benchmark, max_response
@@ -73,7 +74,7 @@ class Trace:
     @cached_property
     def settings(self) -> Any:
         """The section `linearity`."""
-        return planning_linearity.need(self.context.preset)
+        return linearity_plan.need(self.context.preset)
 
     @cached_property
     def training(self) -> Any:
@@ -217,7 +218,7 @@ class Trace:
     @cached_property
     def _benchmarks(self) -> Mapping[str, Benchmark]:
         key, network = self.key, self.model(0)
-        names = planning.benchmarks_of(self.context.preset, key.model, key.dataset, key.method)
+        names = plan.benchmarks_of(self.context.preset, key.model, key.dataset, key.method)
         return {
             name: load_benchmark(self.context, key.model, name, network, self.tokenizer)
             for name in names

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from gainrl.config_models import HubModel, LocalModel, PackagedGguf
+from gainrl.config.models import HubModel, LocalModel, PackagedGguf
 from gainrl.errors import ModelError
 from gainrl.models.checkpoints import check_finite, check_names, check_plain
 from gainrl.models.loading import check_model

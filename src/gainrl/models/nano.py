@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gainrl.config_models import Nano, Vocabulary
+from gainrl.config.models import Nano, Vocabulary
 from gainrl.data import generate, generate_code
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gainrl.config_models import HubModel, LocalModel, Model, Nano
+from gainrl.config.models import HubModel, LocalModel, Model, Nano
 from gainrl.errors import ModelError
 from gainrl.models import nano
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from gainrl.config import Preset
-from gainrl.config_evaluation import PROTOCOLS, EngineName
+from gainrl.config.evaluation import PROTOCOLS, EngineName
+from gainrl.config.preset import Preset
 from gainrl.data import registry
 from gainrl.errors import ConfigError, nearest
-from gainrl.planning import Layout, RunKey, check_names, runs
-from gainrl.planning_datasets import rendering_slice
+from gainrl.plan.checks import check_names
+from gainrl.plan.datasets import rendering_slice
+from gainrl.plan.layout import Layout, RunKey
+from gainrl.plan.runs import runs
 
 ENGINES = get_args(EngineName)
 _RUN = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/seed(\d+)")

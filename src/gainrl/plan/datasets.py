@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Literal
 
-from gainrl.config import Preset
-from gainrl.config_data import Files, Generated, Hub, Mix, Registered
+from gainrl.config.data import Files, Generated, Hub, Mix, Registered
+from gainrl.config.preset import Preset
 from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
-from gainrl.layout import RunKey
+from gainrl.plan.layout import RunKey
+
+DATA_DIR = "GAINRL_DATA_DIR"
+"""Environment variable: the folder of local copies of data sets."""
 
 
 def check_datasets(preset: Preset) -> None:
@@ -125,3 +130,17 @@ def rendering_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
         "system": spec.system,
         **({"template_arguments": arguments} if arguments else {}),
     }
+
+
+def data_dir() -> Path | None:
+    """The folder of local copies that GAINRL_DATA_DIR names, if any.
+
+    Raises:
+        ConfigError: the variable names a folder that does not exist.
+    """
+    value = os.environ.get(DATA_DIR)
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise ConfigError(f"{DATA_DIR}: no such folder: {value}")
+    return Path(value)

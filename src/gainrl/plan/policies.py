@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gainrl import curricula
-from gainrl.config import Preset
-from gainrl.config_methods import Method
+from gainrl.config.methods import Method
+from gainrl.config.preset import Preset
 from gainrl.curricula.base import draws_several
 from gainrl.data import registry
 from gainrl.errors import ConfigError
-from gainrl.layout import RunKey
+from gainrl.plan.layout import RunKey
 
 
 def policy_of(method: Method) -> Any:

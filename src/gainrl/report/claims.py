@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl.analysis.claims import COLUMNS, VERDICTS
-from gainrl.analysis.report import Claim, Part
+from gainrl.claims.verdicts import COLUMNS, VERDICTS
 from gainrl.errors import DataError, nearest
+from gainrl.report.page import Claim, Part
 
 
 def read_claims(path: Path) -> list[Claim]:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gainrl import planning
-from gainrl.analysis.report import Cost, Preparation
-from gainrl.analysis.runs import Run
-from gainrl.config import Preset
+from gainrl import plan
+from gainrl.config.preset import Preset
 from gainrl.errors import DataError
-from gainrl.planning_benchmarks import Test, final_tests
+from gainrl.plan.benchmarks import Test, final_tests
 from gainrl.records import read_json, read_metadata
+from gainrl.report.page import Cost, Preparation
+from gainrl.results.runs import Run
 from gainrl.stages.common import Context
 
 Tests = Mapping[Test, Mapping[str, Any]]
@@ -137,7 +137,7 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
     signal = studies if studies and studies.signal else None
     pairs = [(model, name) for model in signal.models for name in signal.datasets] if signal else []
     made = preset.methods
-    tables = {name: planning.feature_tables(method) for name, method in made.items()}
+    tables = {name: plan.feature_tables(method) for name, method in made.items()}
     scores = {name for name, method in made.items() if method.order or "scores" in tables[name]}
     scored = [*((r.model, r.dataset) for r in runs if r.method in scores), *pairs]
     pooled = [(r.model, r.dataset) for r in runs if "features" in tables[r.method]]

@@ -13,32 +13,21 @@ from urllib.parse import quote
 
 import yaml
 
-from gainrl import (
-    planning,
-    planning_benchmarks,
-    planning_claims,
-    planning_linearity,
-    planning_simulation,
-)
-from gainrl.analysis.report import (
-    Counts,
-    Origins,
-    Picture,
-    Report,
-    RunRow,
-    Table,
-    png_size,
-    render,
-)
-from gainrl.analysis.runs import Run, collect
-from gainrl.config import Preset
+from gainrl import plan
+from gainrl.claims import plan as claims_plan
+from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
-from gainrl.planning_benchmarks import Test
+from gainrl.linearity import plan as linearity_plan
+from gainrl.plan import benchmarks as benchmark_plan
+from gainrl.plan.benchmarks import Test
 from gainrl.records import read_json, write_text
+from gainrl.report.claims import read_claims
+from gainrl.report.cost import costs, preparation
+from gainrl.report.page import Counts, Origins, Picture, Report, RunRow, Table, png_size, render
+from gainrl.results.runs import Run, collect
+from gainrl.simulation import plan as simulation_plan
 from gainrl.stages.common import Context
-from gainrl.stages.report_claims import read_claims
-from gainrl.stages.report_cost import costs, preparation
-from gainrl.tracking import LOCAL_PAGES, pages
+from gainrl.tracking.record import LOCAL_PAGES, pages
 
 CURVES = (
     "Accuracy on held-out problems over RL steps: mean over seeds and its bootstrap band. The "
@@ -115,7 +104,7 @@ class Reader:
         """The runs of each experiment, checked as its table checks them."""
         layout = self.context.layout
         return {
-            name: collect(layout.run(key) for key in planning.runs(self.preset, [name]))
+            name: collect(layout.run(key) for key in plan.runs(self.preset, [name]))
             for name in self.experiments
         }
 
@@ -128,9 +117,9 @@ class Reader:
     @cached_property
     def tests(self) -> dict[Test, dict[str, Any]]:
         """score.json of the tests under protocols, of final models and of models as they are."""
-        wanted = planning_benchmarks.final_tests(self.preset, self.experiments)
+        wanted = benchmark_plan.final_tests(self.preset, self.experiments)
         if self.benchmarks:
-            wanted += planning_benchmarks.start_tests(self.preset)
+            wanted += benchmark_plan.start_tests(self.preset)
         layout = self.context.layout
         return {test: read_json(test.folder(layout) / "score.json") for test in wanted}
 
@@ -145,8 +134,8 @@ class Reader:
         """The page's content."""
         root, preset = self.context.root, self.preset
         signal = preset.studies is not None and preset.studies.signal is not None
-        studies = planning.study_figures(preset) if self.everything else []
-        claimed = planning_claims.table(preset, self.everything)
+        studies = plan.study_figures(preset) if self.everything else []
+        claimed = claims_plan.table(preset, self.everything)
         rows, whole = costs(self.context, self.by_experiment, self.runs, self.tests)
         ui = pages(self._index["uri"]) if self.runs else LOCAL_PAGES
         return Report(
@@ -186,15 +175,15 @@ class Reader:
                 self._picture(figure, "Learning curves", CURVES),
                 self._picture(f"{figure}_curriculum", "What the curricula did", WALK, True),
             )
-            if planning.selecting(self.preset, name):
+            if plan.selecting(self.preset, name):
                 pictures += (self._picture(f"{figure}_selection", "Chosen prompts", CHOSEN),)
         return Table(name, _text(self.context.root / f"{name}.md"), pictures)
 
     def _linearity(self) -> list[Table]:
         """How straight runs move, with its figures; the default target does not build it."""
-        names = planning_linearity.figures(self.preset) if self.everything else []
-        pictures = [self._picture(name, *planning_linearity.FIGURES[name]) for name in names]
-        text = self.context.root / planning_linearity.TABLE
+        names = linearity_plan.figures(self.preset) if self.everything else []
+        pictures = [self._picture(name, *linearity_plan.FIGURES[name]) for name in names]
+        text = self.context.root / linearity_plan.TABLE
         return (
             [Table("linearity", _text(text.with_suffix(".md")), tuple(pictures))] if names else []
         )
@@ -202,7 +191,7 @@ class Reader:
     def _simulation(self) -> list[Table]:
         """The simulation's tables; its figure stands below the first."""
         found, root = [], self.context.root
-        for name in planning_simulation.tables(self.preset, self.everything):
+        for name in simulation_plan.tables(self.preset, self.everything):
             drawn = name == "simulation.csv"
             pictures = (self._picture("simulation", "Simulated", SIMULATED),) if drawn else ()
             path = root / name
@@ -224,7 +213,7 @@ class Reader:
 
     def _row(self, run: Run, ui: str) -> RunRow:
         run_id = read_json(run.folder / "tracking.json")["run_id"]
-        home = planning.experiments_of(self.preset, run.model, run.dataset, run.method)[0]
+        home = plan.experiments_of(self.preset, run.model, run.dataset, run.method)[0]
         name = self.context.experiment(home)
         if name not in self._index["experiments"]:
             raise TrackingError(

@@ -202,7 +202,7 @@ def render(report: Report) -> str:
         count=_count, seconds=_seconds, hours=_hours, interval=_interval, picture=_picture
     )
     environment.globals.update(markdown=_markdown)
-    source = (files("gainrl.analysis") / "report.html.j2").read_text(encoding="utf-8")
+    source = (files("gainrl.report") / "report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(report=report)
 
 

@@ -1,7 +1,7 @@
 """FLOP of RL steps, counted from the tokens that they had: what a run cost, on any machine.
 
 A token costs 2 P FLOP forward and 4 P backward, with P all parameters (Kaplan et al. 2020,
-arXiv:2001.08361, section 2.1), as in `gainrl.analysis.cost`; attention, padding, recomputed
+arXiv:2001.08361, section 2.1), as in `gainrl.cost.estimate`; attention, padding, recomputed
 activations and tests are left out.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gainrl.analysis.statistics import FloatArray
+from gainrl.results.statistics import FloatArray
 
 FORWARD, BACKWARD = 2, 4
 """FLOP per token and parameter."""

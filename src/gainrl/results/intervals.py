@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from gainrl.analysis.figures import Look
+from gainrl.results.style import Look
 
 MOST = 16.0
 """The largest ratio that an axis shows, and one over the least; what lies beyond is an arrow."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.analysis.statistics import FloatArray
+from gainrl.results.statistics import FloatArray
 from gainrl.errors import DataError
 from gainrl.records import read_json, read_lines
 

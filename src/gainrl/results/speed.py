@@ -2,7 +2,7 @@
 
 Each says what a run had spent when its smoothed test curve first reached the baseline's final
 accuracy to stay there, and how many times that the baseline spent, paired by seed. Censoring is
-that of `gainrl.analysis.statistics`: no seed is ever dropped.
+that of `gainrl.results.statistics`: no seed is ever dropped.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gainrl.analysis.flops import step_flops
-from gainrl.analysis.runs import Group, Run
-from gainrl.analysis.statistics import (
+from gainrl.results.flops import step_flops
+from gainrl.results.runs import Group, Run
+from gainrl.results.statistics import (
     FloatArray,
     Median,
     cost_to_reach,
@@ -24,7 +24,7 @@ from gainrl.analysis.statistics import (
     speedup,
     target_accuracy,
 )
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 
 Row = dict[str, object]
 TIMES = "×"

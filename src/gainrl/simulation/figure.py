@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _save
-from gainrl.analysis.intervals import MOST, bar, even_line, ratio_axis
 from gainrl.errors import DataError
+from gainrl.results.intervals import MOST, bar, even_line, ratio_axis
+from gainrl.results.style import STYLE, WIDTH, Look, PathLike, save
 
 RATIO = "speedup_tokens"
 PANELS = (
@@ -68,7 +68,7 @@ def figure_simulation(
         axes[0].set_yticks(range(len(regimes)), regimes)
         axes[0].set_ylim(len(regimes) - 0.5, -0.5)
         _legend(figure, methods, labels, looks)
-        _save(figure, path_png, path_pdf)
+        save(figure, path_png, path_pdf)
     return figure
 
 

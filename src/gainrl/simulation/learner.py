@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gainrl.config_simulation import Learner
+from gainrl.config.simulation import Learner
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.simulation.world import Pool
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl.analysis import prediction
-from gainrl.analysis.figures import looks_of
-from gainrl.analysis.runs import Group, Run, collect, grouped
-from gainrl.analysis.simulation import Cell, simulation_table, write_simulation
-from gainrl.analysis.simulation_figure import figure_simulation
-from gainrl.config import Preset
-from gainrl.config_simulation import Learner, Regime
+from gainrl.config.preset import Preset
+from gainrl.config.simulation import Learner, Regime
 from gainrl.errors import ConfigError
-from gainrl.planning_simulation import checked_runs, need_simulation, slice_of
+from gainrl.results.runs import Group, Run, collect, grouped
+from gainrl.results.style import looks_of
+from gainrl.simulation import prediction
+from gainrl.simulation.figure import figure_simulation
+from gainrl.simulation.plan import checked_runs, need_simulation, slice_of
 from gainrl.simulation.run import Simulated, simulate
 from gainrl.simulation.setting import build_world, prepare
+from gainrl.simulation.table import Cell, simulation_table, write_simulation
 from gainrl.stages.common import Context
 
 MODEL = "simulated"

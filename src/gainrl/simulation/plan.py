@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gainrl import planning
-from gainrl.config import Preset
-from gainrl.config_simulation import Regime, Simulation
+from gainrl import plan
+from gainrl.config.preset import Preset
+from gainrl.config.simulation import Regime, Simulation
 from gainrl.errors import ConfigError
-from gainrl.layout import RunKey
+from gainrl.plan import RunKey
 
 
 def need_simulation(preset: Preset) -> Simulation:
@@ -52,7 +52,7 @@ def checked_runs(preset: Preset, experiment: str | None = None) -> list[RunKey]:
         return []
     found: dict[RunKey, None] = {}
     for name in simulation.checks if experiment is None else [experiment]:
-        for key in planning.runs(preset, [name]):
+        for key in plan.runs(preset, [name]):
             regime = simulation.regime_of(name, key.dataset)
             if regime and key.method in simulation.regimes[regime].methods:
                 found[key] = None

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from gainrl.analysis.render import Block, Caption, Heading, Paragraph, Table, write_views
-from gainrl.analysis.runs import Group
-from gainrl.analysis.signal_table import UNDEFINED, RankInterval
-from gainrl.analysis.speed import TOKENS
-from gainrl.analysis.statistics import FloatArray, cost_to_reach, smooth, target_accuracy
-from gainrl.config import Statistics
-from gainrl.config_simulation import FEWEST
+from gainrl.config.preset import Statistics
+from gainrl.config.simulation import FEWEST
 from gainrl.errors import DataError
 from gainrl.records import write_text
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.runs import Group
+from gainrl.results.speed import TOKENS
+from gainrl.results.statistics import FloatArray, cost_to_reach, smooth, target_accuracy
+from gainrl.study.table import UNDEFINED, RankInterval
 
 COLUMNS = [
     *("experiment", "model", "dataset", "regime", "statistic", "method", "real", "simulated"),

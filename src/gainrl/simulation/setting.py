@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from gainrl import curricula
-from gainrl.config_methods import Method
-from gainrl.config_simulation import Regime
+from gainrl.config.methods import Method
+from gainrl.config.simulation import Regime
 from gainrl.curricula import Curriculum, Setting
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.simulation.learner import ParametricLearner

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.analysis.render import Block, Caption, Heading, Paragraph, Table, write_views
-from gainrl.analysis.runs import Group, Run
-from gainrl.analysis.speed import STEPS, TIMES, TOKENS, Currency, Row, _median
-from gainrl.analysis.statistics import (
+from gainrl.config.preset import Statistics
+from gainrl.records import write_text
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.runs import Group, Run
+from gainrl.results.speed import STEPS, TIMES, TOKENS, Currency, Row, _median
+from gainrl.results.statistics import (
     Reach,
     bootstrap_interval,
     cost_to_reach,
@@ -23,10 +25,8 @@ from gainrl.analysis.statistics import (
     smooth,
     speedup,
 )
-from gainrl.analysis.table_columns import _shown, _with_interval
-from gainrl.analysis.table_rows import _interval, _single
-from gainrl.config import Statistics
-from gainrl.records import write_text
+from gainrl.tables.columns import _shown, _with_interval
+from gainrl.tables.rows import _interval, _single
 
 COLUMNS = ["regime", "method", "metric", "mean", "low", "high", "n", "note"]
 HEADS = {

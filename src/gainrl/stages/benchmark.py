@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from transformers import AutoConfig
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.data import registry
 from gainrl.data.prompts import Prompts
 from gainrl.data.templates import template_hash
@@ -29,7 +29,7 @@ from gainrl.evaluation.samples import Answer, Benchmark, graded
 from gainrl.evaluation.vllm_engine import VllmEngine
 from gainrl.models.loading import folder_ends, load_model, load_tokenizer
 from gainrl.models.sampling import Sampling
-from gainrl.planning_benchmarks import Test, test_slice
+from gainrl.plan.benchmarks import Test, test_slice
 from gainrl.records import (
     PROMPTS,
     SAMPLES,
@@ -40,14 +40,7 @@ from gainrl.records import (
     write_table,
     write_text,
 )
-from gainrl.stages.common import (
-    Context,
-    commit,
-    grader_for,
-    renderer_for,
-    verl_python,
-    versions,
-)
+from gainrl.stages.common import Context, commit, grader_for, renderer_for, verl_python, versions
 from gainrl.stages.prepare import weights_digest
 
 SAID_SECONDS = 10.0
@@ -102,9 +95,9 @@ def prepare(context: Context, test: Test) -> Work:
         )
     sampling = Sampling(sampled.temperature, sampled.top_p, min(limit, room))
     head = {
-        "slice": planning.digest(test_slice(preset, test)),
+        "slice": plan.digest(test_slice(preset, test)),
         "weights": weights_digest(folder),
-        "data": planning.file_digest(path),
+        "data": plan.file_digest(path),
         "template": template_hash(tokenizer, renderer.arguments),
         "max_tokens": sampling.max_tokens,
     }

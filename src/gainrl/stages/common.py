@@ -15,15 +15,15 @@ from typing import Any
 import pandas as pd
 
 import gainrl
-from gainrl import planning
-from gainrl.config import Preset
+from gainrl import plan
+from gainrl.config.preset import Preset
 from gainrl.data import registry
 from gainrl.data.prompts import Prompts, Renderer, check_known, check_words
 from gainrl.data.templates import check_template
 from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.grading.graders import Grader, Reward, find
-from gainrl.planning import Layout
-from gainrl.tracking import TrackedRun
+from gainrl.plan import Layout
+from gainrl.tracking.record import TrackedRun
 
 PREPARATION = "preparation"
 ENVIRONMENTS = Path(".environments")
@@ -71,7 +71,7 @@ class Context:
             experiment=self.experiment(experiment),
             name=name,
             parent=parent,
-            config_hash=planning.digest(slice_),
+            config_hash=plan.digest(slice_),
             params=flatten(slice_),
             resumes=resumes,
             tags={
@@ -129,7 +129,7 @@ def machine(preset: Preset, backend: str) -> dict[str, Any]:
         return {**found, "gpus": gpus, "gpu": None}
     import torch
 
-    from gainrl.models.loading import device  # tables and tracking need no torch
+    from gainrl.models.loading import device
 
     if device().type != "cuda":
         return {**found, "gpus": 0, "gpu": None}

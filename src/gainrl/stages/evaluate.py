@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from gainrl import planning
-from gainrl.config import Preset
+from gainrl import plan
+from gainrl.config.preset import Preset
 from gainrl.errors import DataError
 from gainrl.evaluation.accuracy import answer, summary
 from gainrl.evaluation.samples import Benchmark
@@ -58,7 +58,7 @@ def evaluate_start(context: Context, model: str, benchmark: str) -> None:
         "evaluate",
         f"evaluate {model} on {benchmark}",
         target.with_suffix(".tracking.json"),
-        planning.evaluation_slice(context.preset, model, benchmark),
+        plan.evaluation_slice(context.preset, model, benchmark),
         tags={"gainrl.model": model, "gainrl.dataset": benchmark},
     )
     run.metrics([result])

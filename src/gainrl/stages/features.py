@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import torch
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.data.templates import template_hash
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.models.resources import scoring_dtype, token_budget
@@ -46,5 +46,5 @@ def measure_features(context: Context, model: str, dataset: str) -> None:
     target = context.layout.signals(model, dataset) / "features.parquet"
     write_table(target, frame, FEATURES, metadata)
     measures = {"prompts": len(frame), "seconds": seconds, "variance": float(shares.sum())}
-    track(context, "features", model, dataset, target, measures, planning.features_slice)
+    track(context, "features", model, dataset, target, measures, plan.features_slice)
     print(f"{len(frame)} prompts in {seconds:.2f} s; {shares.sum():.1%} of the variance")

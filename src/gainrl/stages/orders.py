@@ -9,21 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gainrl import planning
-from gainrl.config_evaluation import Evaluation
-from gainrl.config_methods import parse_order
+from gainrl import plan
+from gainrl.config.evaluation import Evaluation
+from gainrl.config.methods import parse_order
 from gainrl.errors import DataError
 from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
 from gainrl.models.loading import load_model, load_tokenizer
-from gainrl.records import (
-    DIFFICULTY,
-    ORDER,
-    SCORES,
-    read_metadata,
-    read_table,
-    write_table,
-)
+from gainrl.records import DIFFICULTY, ORDER, SCORES, read_metadata, read_table, write_table
 from gainrl.stages.common import Context, grader_for, render_prompts
 from gainrl.stages.score import track, train_table
 
@@ -73,7 +66,7 @@ def measure_difficulty(context: Context, model: str, dataset: str) -> None:
         "pass_rate": float(frame["pass_rate"].mean()),
         "zero_variance": float(frame["pass_rate"].isin([0.0, 1.0]).mean()),
     }
-    track(context, "difficulty", model, dataset, target, measures, planning.difficulty_slice)
+    track(context, "difficulty", model, dataset, target, measures, plan.difficulty_slice)
     print(f"{len(frame)} prompts x {settings.samples} rollouts in {seconds:.1f} s; {measures}")
 
 
@@ -112,7 +105,7 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     )
     frame.insert(0, "rank", np.arange(len(frame)))
     metadata = {
-        "scores": planning.file_digest(source),
+        "scores": plan.file_digest(source),
         "scores_file": str(source),
         "order": order,
         "scoring": read_metadata(source),

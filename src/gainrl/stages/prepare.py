@@ -13,21 +13,15 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError
 
-from gainrl import planning
-from gainrl.config_data import Mix
-from gainrl.config_models import Given, HubModel, LocalModel, Nano, PackagedGguf
+from gainrl import plan
+from gainrl.config.data import Mix
+from gainrl.config.models import Given, HubModel, LocalModel, Nano, PackagedGguf
 from gainrl.data.prompts import check_known
 from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
 from gainrl.models import checkpoints, fetch, nano
 from gainrl.models.extrapolation import LEFT
-from gainrl.models.loading import (
-    embedding_rows,
-    end_token,
-    load_model,
-    load_tokenizer,
-    pad_token,
-)
+from gainrl.models.loading import embedding_rows, end_token, load_model, load_tokenizer, pad_token
 from gainrl.models.token_ids import check_token_ids
 from gainrl.records import (
     PROMPTS,
@@ -52,7 +46,7 @@ def prepare_data(context: Context, dataset: str) -> None:
             context.layout.split(dataset, split),
             splits[split],
             PROMPTS,
-            {"dataset": planning.dataset_slice(context.preset, dataset), "split": split},
+            {"dataset": plan.dataset_slice(context.preset, dataset), "split": split},
         )
         print(f"{dataset}/{split}: {len(splits[split])} prompts", flush=True)
 
@@ -60,7 +54,7 @@ def prepare_data(context: Context, dataset: str) -> None:
 def _splits(context: Context, dataset: str) -> Splits:
     spec = context.preset.datasets[dataset]
     if not isinstance(spec, Mix):
-        return load_splits(spec, data_dir=planning.data_dir(), name=dataset)
+        return load_splits(spec, data_dir=plan.data_dir(), name=dataset)
     parts = [_splits(context, name) for name in spec.parts]
     whole = {}
     for split in SPLITS:
@@ -99,7 +93,7 @@ def build_model(context: Context, model: str) -> None:
         write_json(
             partial / "gainrl.json",
             {
-                "slice": planning.model_slice(context.preset, model),
+                "slice": plan.model_slice(context.preset, model),
                 "weights": weights_digest(partial),
                 "seconds": time.perf_counter() - began,
                 "versions": versions(),
@@ -122,7 +116,7 @@ def _check(context: Context, model: str, folder: Path) -> None:
         rows = check_token_ids(folder, tokenizer)
     except ModelError as error:
         raise ModelError(f"model '{model}': {error}") from error
-    for dataset in planning.datasets_of(context.preset, model):
+    for dataset in plan.datasets_of(context.preset, model):
         check_rendering(context.preset, tokenizer, model, dataset, rows)
 
 
@@ -139,7 +133,7 @@ def weights_digest(folder: Path) -> str:
         ModelError: there are none.
     """
     files = sorted({*folder.glob("*.safetensors"), *checkpoints.weight_files(folder)})
-    return planning.digest([planning.file_digest(path) for path in files])
+    return plan.digest([plan.file_digest(path) for path in files])
 
 
 def _warm_up(context: Context, model: str, folder: Path) -> None:
@@ -152,9 +146,7 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
         for phase in spec.warmup.phases
     ]
     note = context.layout.home / "models" / f"{model}.tracking.json"
-    run = context.track(
-        "model", f"{model} warm-up", note, planning.model_slice(context.preset, model)
-    )
+    run = context.track("model", f"{model} warm-up", note, plan.model_slice(context.preset, model))
     lines = folder / "warmup.jsonl"
     total = sum(phase.steps for phase in spec.warmup.phases)
 

@@ -6,20 +6,13 @@ import shutil
 from functools import cached_property
 from typing import Any
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.curricula import Setting
-from gainrl.planning import RunKey
-from gainrl.records import (
-    PROMPTS,
-    append_lines,
-    read_json,
-    read_lines,
-    read_table,
-    write_json,
-)
+from gainrl.plan import RunKey
+from gainrl.records import PROMPTS, append_lines, read_json, read_lines, read_table, write_json
 from gainrl.stages.common import Context, commit, machine, versions
 from gainrl.stages.training_data import TrainingData, inputs_of, training_data
-from gainrl.tracking import TrackedRun
+from gainrl.tracking.record import TrackedRun
 
 
 class TrainingRun:
@@ -32,11 +25,11 @@ class TrainingRun:
         self.evaluation = context.preset.evaluation_for(key.dataset, key.model)
         self.method = context.preset.methods[key.method]
         self.slice = {
-            **planning.run_slice(context.preset, key.model, key.dataset, key.method),
+            **plan.run_slice(context.preset, key.model, key.dataset, key.method),
             "seed": key.seed,
             "inputs": self._inputs(),
         }
-        self.config_hash = planning.digest(self.slice)
+        self.config_hash = plan.digest(self.slice)
         self.steps, self.timing = self.folder / "steps.jsonl", self.folder / "timing.jsonl"
         self.tests, self.checkpoints = self.folder / "eval.jsonl", self.folder / "checkpoints"
 
@@ -45,7 +38,7 @@ class TrainingRun:
         layout, key = self.context.layout, self.key
         found = {
             "model": read_json(layout.model(key.model) / "gainrl.json")["weights"],
-            "train": planning.file_digest(layout.split(key.dataset, "train")),
+            "train": plan.file_digest(layout.split(key.dataset, "train")),
         }
         found.update(inputs_of(self.context, self.key))
         return found
@@ -63,7 +56,7 @@ class TrainingRun:
 
     def _track(self, resumes: bool) -> TrackedRun:
         key, preset = self.key, self.context.preset
-        homes = planning.experiments_of(preset, key.model, key.dataset, key.method)
+        homes = plan.experiments_of(preset, key.model, key.dataset, key.method)
         tracked = self.context.track(
             "train",
             f"{key.method} seed{key.seed}",
@@ -81,9 +74,7 @@ class TrainingRun:
             resumes=resumes,
         )
         path = self.context.layout.split(key.dataset, "train")
-        tracked.dataset(
-            key.dataset, planning.file_digest(path), path, len(read_table(path, PROMPTS))
-        )
+        tracked.dataset(key.dataset, plan.file_digest(path), path, len(read_table(path, PROMPTS)))
         return tracked
 
     def _write_run(self) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from gainrl import planning
-from gainrl.config import Scoring
+from gainrl import plan
+from gainrl.config.preset import Scoring
 from gainrl.data.templates import template_hash
 from gainrl.errors import DataError
 from gainrl.models.loading import load_model, load_tokenizer
@@ -53,9 +53,9 @@ def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
     renderer = renderer_for(context.preset, tokenizer, model, dataset, network.config)
     budget = token_budget(settings.batch_tokens, network)
     head = {
-        "slice": planning.score_slice(context.preset, model, dataset),
+        "slice": plan.score_slice(context.preset, model, dataset),
         "weights": about["weights"],
-        "train": planning.file_digest(path),
+        "train": plan.file_digest(path),
         "template": template_hash(tokenizer, renderer.arguments),
         "dtype": dtype,
         "batch_tokens": budget,
@@ -150,7 +150,7 @@ def track(
     dataset: str,
     target: Path,
     measures: dict[str, Any],
-    slice_of: Any = planning.score_slice,
+    slice_of: Any = plan.score_slice,
     artifacts: Sequence[Path] = (),
 ) -> None:
     """Record a signal stage as an MLflow run."""
@@ -162,7 +162,7 @@ def track(
         tags={"gainrl.model": model, "gainrl.dataset": dataset},
     )
     path = context.layout.split(dataset, "train")
-    run.dataset(dataset, planning.file_digest(path), path, len(read_table(path, PROMPTS)))
+    run.dataset(dataset, plan.file_digest(path), path, len(read_table(path, PROMPTS)))
     run.metrics([{"step": 0, **{k: v for k, v in measures.items() if v is not None}}])
     for item in (target, *artifacts):
         run.artifact(item)

@@ -14,14 +14,8 @@ from gainrl.errors import ModelError
 from gainrl.evaluation.accuracy import answer, summary
 from gainrl.models.loading import load_model, load_tokenizer, pad_token
 from gainrl.models.resources import keep_freed_memory
-from gainrl.planning import RunKey
-from gainrl.records import (
-    SAMPLES,
-    append_lines,
-    read_lines,
-    truncate_lines,
-    write_table,
-)
+from gainrl.plan import RunKey
+from gainrl.records import SAMPLES, append_lines, read_lines, truncate_lines, write_table
 from gainrl.stages.common import Context, render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun

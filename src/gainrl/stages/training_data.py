@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl import planning
+from gainrl import plan
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.records import DIFFICULTY, FEATURES, ORDER, PROMPTS, SCORES, read_table
 from gainrl.stages.common import Context
 
@@ -22,7 +22,7 @@ TABLES = {
     "scores": (SCORES, {"tokens": "n_question", "c_intra": "c_intra", "c_inter": "c_inter"}),
     "features": (FEATURES, {name: name for name in FEATURES.required if name != "id"}),
 }
-"""Tables that features come from (gainrl.planning.feature_tables), and the columns they are."""
+"""Tables that features come from (gainrl.plan.feature_tables), and the columns they are."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def training_data(context: Context, key: RunKey) -> TrainingData:
         difficulty = np.empty(len(ids))
         difficulty[_rows_of(ids, values["id"].tolist(), measured)] = values["difficulty"]
     elif method.difficulty == "column":
-        ranges = planning.difficulty_ranges(context.preset, key.dataset)
+        ranges = plan.difficulty_ranges(context.preset, key.dataset)
         difficulty = _scaled_column(table, path, ranges)
     features = _features(context, key, ids)
     data = TrainingData(table, order, difficulty, _categories(table), features)
@@ -88,21 +88,21 @@ def inputs_of(context: Context, key: RunKey) -> dict[str, Any]:
     method, layout, found = context.preset.methods[key.method], context.layout, {}
     if method.order_key:
         path = layout.order(key.model, key.dataset, method.order_key)
-        found["order"] = planning.digest(read_table(path, ORDER)["id"].tolist())
+        found["order"] = plan.digest(read_table(path, ORDER)["id"].tolist())
     if method.difficulty == "measured":
         path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
-        found["difficulty"] = planning.digest(read_table(path, DIFFICULTY).to_dict("list"))
+        found["difficulty"] = plan.digest(read_table(path, DIFFICULTY).to_dict("list"))
     ids = read_table(layout.split(key.dataset, "train"), PROMPTS)["id"].tolist()
     if features := _features(context, key, ids):
         values = {name: column.tolist() for name, column in features.items()}
-        found["features"] = planning.digest(values)
+        found["features"] = plan.digest(values)
     return found
 
 
 def _features(context: Context, key: RunKey, ids: list[str]) -> dict[str, FloatArray] | None:
     """What the prefill says of each prompt, from the tables that the method's curriculum needs."""
     found: dict[str, FloatArray] = {}
-    for table in planning.feature_tables(context.preset.methods[key.method]):
+    for table in plan.feature_tables(context.preset.methods[key.method]):
         schema, columns = TABLES[table]
         path = context.layout.signals(key.model, key.dataset) / f"{table}.parquet"
         frame = read_table(path, schema)

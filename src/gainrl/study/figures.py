@@ -23,10 +23,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from gainrl.analysis.figures import LOOKS, STYLE, WIDTH, PathLike, _canvas, _line, _save
-from gainrl.analysis.projection import clip_percentiles, principal_components
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.results.style import LOOKS, STYLE, WIDTH, PathLike, canvas, line, save
+from gainrl.study.projection import clip_percentiles, principal_components
 
 Frames = Mapping[str, pd.DataFrame]  # panel title -> table
 
@@ -108,7 +108,7 @@ def figure_layers(profiles: Frames, path_png: PathLike, path_pdf: PathLike,
     """
     labels = _labels(profiles, "id", "layer", "c_intra", "c_inter")
     tail, columns = (1 - confidence) / 2, min(len(profiles), 3)
-    figure, axes = _canvas(len(profiles), columns, 4.6 if columns == 1 else WIDTH, 2.3)
+    figure, axes = canvas(len(profiles), columns, 4.6 if columns == 1 else WIDTH, 2.3)
     for axis, label, (key, frame) in zip(axes, labels, profiles.items(), strict=True):
         for name, look in (("c_intra", LOOKS["gain"]), ("c_inter", LOOKS["adarft"])):
             wide = _wide(key, frame, "layer", name)
@@ -139,7 +139,7 @@ def figure_answers(panels: Frames, path_png: PathLike, path_pdf: PathLike) -> Fi
     models = list(dict.fromkeys(name for frame in panels.values() for name in frame["model"]))
     if len(models) > len(MODEL_LOOKS):
         raise DataError(f"a figure tells at most {len(MODEL_LOOKS)} models apart, not {models}")
-    figure, axes = _canvas(len(panels), 1, WIDTH, 1.9)
+    figure, axes = canvas(len(panels), 1, WIDTH, 1.9)
     for axis, (key, frame) in zip(axes, panels.items(), strict=True):
         samples = frame["samples"].iloc[0]
         if (frame["samples"] != samples).any():
@@ -179,7 +179,7 @@ def figure_epochs(panels: Frames, path_png: PathLike, path_pdf: PathLike, confid
     for axes, (key, frame) in zip(rows, panels.items(), strict=True):
         for axis, (name, title) in zip(axes, NAMES.items(), strict=True):
             wide = _wide(key, frame, "step", name).astype(np.float64)
-            _line(axis, np.asarray(wide.columns, float), wide.to_numpy(), LOOKS["gain"], config)
+            line(axis, np.asarray(wide.columns, float), wide.to_numpy(), LOOKS["gain"], config)
             axis.set(title=title, xlabel="RL steps")
         axes[0].set_ylabel("Mean (dimensionless)")
     return _finish(figure, path_png, path_pdf, f"Lines: mean over prompts. Bands: {confidence:.0%} "
@@ -202,7 +202,7 @@ def figure_bins(panels: Frames, path_png: PathLike, path_pdf: PathLike, bins: in
     means = np.concatenate([mean[~np.isnan(mean)] for *_, mean in cells])
     if not means.size:
         raise DataError(f"no bin of start_c holds {FEWEST} prompts at any step")
-    figure, axes = _canvas(2 * count, count, max(WIDTH, 2.2 * count) if count > 1 else 4.6, 1.6)
+    figure, axes = canvas(2 * count, count, max(WIDTH, 2.2 * count) if count > 1 else 4.6, 1.6)
     few = f"Fewer than {FEWEST} prompts: no mean"
     for heat, below, label, cell in zip(axes[:count], axes[count:], labels, cells, strict=True):
         edges, sizes, steps, mean = cell
@@ -337,7 +337,7 @@ def _rows(labels: list[str], counts: list[int], height: float) -> tuple[Figure, 
     if not labels:
         raise DataError("nothing to draw: no panels")
     columns = max(counts)
-    figure, axes = _canvas(len(counts) * columns, columns, WIDTH, height + 0.55)
+    figure, axes = canvas(len(counts) * columns, columns, WIDTH, height + 0.55)
     rows = [axes[columns * row :][:count] for row, count in enumerate(counts)]
     for spare in set(axes).difference(*rows):
         spare.remove()
@@ -366,5 +366,5 @@ def _finish(figure: Figure, path_png: PathLike, path_pdf: PathLike, note: str) -
         list(found.values()), list(found), loc="outside lower center", title=note,
         ncols=4 if sum(map(len, found)) < 60 else 2, title_fontproperties={"size": 7.5},
     ).get_title().set_color("#666666")  # fmt: skip
-    _save(figure, path_png, path_pdf)
+    save(figure, path_png, path_pdf)
     return figure

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl import planning
-from gainrl.analysis import signal_figures
-from gainrl.analysis.signal_figures import AngleMap, NeuronPanel
-from gainrl.analysis.signal_table import signal_table, write_signal
-from gainrl.planning import RunKey
+from gainrl import plan
+from gainrl.plan import RunKey
 from gainrl.records import (
     DIFFICULTY,
     GRADIENTS,
@@ -25,11 +22,14 @@ from gainrl.records import (
     read_table,
 )
 from gainrl.stages.common import PREPARATION, Context
+from gainrl.study import figures as signal_figures
+from gainrl.study.figures import AngleMap, NeuronPanel
+from gainrl.study.table import signal_table, write_signal
 
 
 def make_signal_table(context: Context, path: Path) -> None:
     """Write results/signal.csv, Markdown and LaTeX beside it, and record them."""
-    studies = planning.need_studies(context.preset, "signal")
+    studies = plan.need_studies(context.preset, "signal")
     frames = {
         (model, dataset): _signal_frame(context, model, dataset)
         for model in studies.models
@@ -62,7 +62,7 @@ def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
 
 
 def make_study_figure(context: Context, name: str, path: Path) -> None:
-    """Draw one of planning.STUDY_FIGURES as PNG with PDF beside it, and record both."""
+    """Draw one of plan.STUDY_FIGURES as PNG with PDF beside it, and record both."""
     statistics = context.preset.statistics
     out = (path, path.with_suffix(".pdf"))
     panels: Any = _PANELS[name](context)
@@ -88,7 +88,7 @@ def make_study_figure(context: Context, name: str, path: Path) -> None:
 
 
 def _places(context: Context, part: str) -> list[tuple[str, str]]:
-    studies = planning.need_studies(context.preset, part)
+    studies = plan.need_studies(context.preset, part)
     return [(model, dataset) for model in studies.models for dataset in studies.datasets]
 
 
@@ -122,7 +122,7 @@ def _layers(context: Context) -> dict[str, pd.DataFrame]:
 
 
 def _answers(context: Context) -> dict[str, pd.DataFrame]:
-    studies = planning.need_studies(context.preset, "answers")
+    studies = plan.need_studies(context.preset, "answers")
     assert studies.answers is not None
     panels = {}
     for dataset in studies.datasets:
@@ -136,7 +136,7 @@ def _answers(context: Context) -> dict[str, pd.DataFrame]:
 
 
 def _probed(context: Context) -> dict[str, RunKey]:
-    studies = planning.need_studies(context.preset, "dynamics")
+    studies = plan.need_studies(context.preset, "dynamics")
     assert studies.dynamics is not None
     how = studies.dynamics
     return {

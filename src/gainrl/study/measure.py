@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gainrl import planning
-from gainrl.config_evaluation import Evaluation
+from gainrl import plan
+from gainrl.config.evaluation import Evaluation
 from gainrl.data.prompts import Prompts
 from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.models.resources import token_budget
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
 from gainrl.records import (
     DIFFICULTY,
     GRADIENTS,
@@ -36,7 +36,7 @@ from gainrl.training.local.gradients import gradient_norms
 
 
 def _study(context: Context, part: str) -> Any:
-    return getattr(planning.need_studies(context.preset, part), part)
+    return getattr(plan.need_studies(context.preset, part), part)
 
 
 def _first(
@@ -87,7 +87,7 @@ def study_layers(context: Context, model: str, dataset: str) -> None:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
     write_table(target, profile, LAYERS, {"prompts": len(prompts.ids)})
     measures = {"seconds": time.perf_counter() - began, "prompts": len(prompts.ids)}
-    track(context, "layers", model, dataset, target, measures, planning.layers_slice, [maps])
+    track(context, "layers", model, dataset, target, measures, plan.layers_slice, [maps])
     print(f"{len(prompts.ids)} prompts, {len(about)} maps in {measures['seconds']:.1f} s")
 
 
@@ -102,7 +102,7 @@ def study_answers(context: Context, model: str, dataset: str) -> None:
     write_table(target, samples, SAMPLES)
     rate = float(samples["correct"].mean())
     measures = {"seconds": time.perf_counter() - began, "pass_rate": rate}
-    track(context, "answers", model, dataset, target, measures, planning.answers_slice)
+    track(context, "answers", model, dataset, target, measures, plan.answers_slice)
     print(f"{model} on {dataset}: {rate:.1%} of {len(samples)} answers")
 
 
@@ -147,7 +147,7 @@ def study_gradients(context: Context, model: str, dataset: str) -> None:
     write_table(target, frame, GRADIENTS)
     idle = float((frame["gradient_norm"] == 0).mean())
     measures = {"seconds": time.perf_counter() - began, "zero_variance": idle}
-    track(context, "gradients", model, dataset, target, measures, planning.gradients_slice)
+    track(context, "gradients", model, dataset, target, measures, plan.gradients_slice)
     print(f"{len(frame)} prompts in {measures['seconds']:.1f} s, {idle:.0%} without a gradient")
 
 
@@ -156,7 +156,7 @@ def probe_run(context: Context, key: RunKey) -> None:
     torch.set_num_threads(context.preset.threads)
     study = _study(context, "dynamics")
     layout, settings = context.layout, context.preset.training_for(key.dataset, key.model)
-    kept = planning.probe_steps(context.preset, key.model, key.dataset, key.method)
+    kept = plan.probe_steps(context.preset, key.model, key.dataset, key.method)
     folders = {0: layout.model(key.model)}
     folders |= {step: layout.snapshot(key, step) for step in kept}
     folders[settings.steps] = layout.run(key) / "model"

@@ -17,18 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gainrl.analysis.render import (
-    Block,
-    Caption,
-    Heading,
-    Paragraph,
-    Points,
-    Table,
-    write_views,
-)
-from gainrl.analysis.statistics import FloatArray, Interval, _same_length, _vector
 from gainrl.errors import DataError
 from gainrl.records import Schema, check_table, write_text
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Points, Table, write_views
+from gainrl.results.statistics import FloatArray, Interval, _same_length, _vector
 
 SIGNALS = {
     "c": "C",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from gainrl.analysis.published import COMPARABLE
-from gainrl.analysis.runs import AVERAGE
-from gainrl.analysis.table_rows import WHOLE_RUN
-from gainrl.config_experiments import Column
+from gainrl.config.experiments import Column
+from gainrl.results.runs import AVERAGE
+from gainrl.tables.published import COMPARABLE
+from gainrl.tables.rows import WHOLE_RUN
 
 _WHOLE: dict[str, tuple[str, str]] = {
     "tokens": ("Rollout tokens", "rollout_tokens"),

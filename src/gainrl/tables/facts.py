@@ -6,19 +6,19 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from gainrl import planning_tables
-from gainrl.analysis import published
-from gainrl.analysis.published import Cell, Ours
-from gainrl.analysis.runs import AVERAGE
-from gainrl.analysis.table_rows import Facts, Preparation, Row
-from gainrl.config_data import Dataset, Registered
-from gainrl.config_experiments import Published
-from gainrl.config_models import HubModel, LocalModel
+from gainrl.config.data import Dataset, Registered
+from gainrl.config.experiments import Published
+from gainrl.config.models import HubModel, LocalModel
 from gainrl.data import registry
 from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.models.shapes import KNOWN, architecture
 from gainrl.records import read_metadata
+from gainrl.results.runs import AVERAGE
 from gainrl.stages.common import Context
+from gainrl.tables import plan as table_plan
+from gainrl.tables import published
+from gainrl.tables.published import Cell, Ours
+from gainrl.tables.rows import Facts, Preparation, Row
 
 
 def table_facts(context: Context, experiment: str) -> Facts:
@@ -34,7 +34,7 @@ def table_facts(context: Context, experiment: str) -> Facts:
         parameters={name: count for name, count in parameters.items() if count},
         preparation={
             (model, dataset, method): _preparation(
-                planning_tables.preparation(context.layout, model, dataset, preset.methods[method])
+                table_plan.preparation(context.layout, model, dataset, preset.methods[method])
             )
             for model, dataset in chosen.places
             for method in chosen.methods

@@ -6,25 +6,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl import planning, planning_benchmarks
-from gainrl.analysis.figures import figure7, figure_curriculum, looks_of
-from gainrl.analysis.runs import Run, collect
-from gainrl.analysis.score_tables import agreement_rows, benchmark_rows, write_benchmarks
-from gainrl.analysis.scores import Summary, read_scored
-from gainrl.analysis.selection_figure import Selected, figure_selection
-from gainrl.analysis.speed_figure import figure_speed
-from gainrl.analysis.tables import COLUMNS, table1, write_table
+from gainrl import plan
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError, TrackingError
-from gainrl.planning import RunKey
+from gainrl.plan import RunKey
+from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.records import ORDER, SCORES, read_json, read_table
+from gainrl.results.runs import Run, collect
+from gainrl.results.style import looks_of
 from gainrl.stages.common import PREPARATION, Context
-from gainrl.stages.table_facts import table_facts
-from gainrl.tracking import initialise, missing, store_uri
+from gainrl.tables.curves import figure7, figure_curriculum
+from gainrl.tables.facts import table_facts
+from gainrl.tables.scores import Summary, read_scored
+from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_benchmarks
+from gainrl.tables.selection_figure import Selected, figure_selection
+from gainrl.tables.speed_figure import figure_speed
+from gainrl.tables.table import COLUMNS, table1, write_table
+from gainrl.tracking.record import initialise, missing, store_uri
 
 
 def _runs(context: Context, experiment: str) -> list[Run]:
-    keys = planning.runs(context.preset, [experiment])
+    keys = plan.runs(context.preset, [experiment])
     return collect([context.layout.run(key) for key in keys])
 
 
@@ -35,7 +37,7 @@ def make_table(context: Context, experiment: str, path: Path) -> None:
     frame = table1(_runs(context, experiment), context.preset.statistics, chosen.baseline, facts)
     title = chosen.caption or f"{experiment}, preset {context.preset.preset}"
     write_table(frame, path, title, _final(context, experiment), chosen.columns)
-    slice_ = planning.table_slice(context.preset, experiment)
+    slice_ = plan.table_slice(context.preset, experiment)
     note = context.layout.home / "tables" / f"{experiment}.tracking.json"
     run = context.track("table", f"{experiment} table", note, slice_, experiment=experiment)
     for suffix in (".csv", ".md", ".tex"):
@@ -51,7 +53,7 @@ def make_table(context: Context, experiment: str, path: Path) -> None:
 def _final(context: Context, experiment: str) -> pd.DataFrame | None:
     """Rows about the final models under the experiment's protocols, if it has any."""
     preset, layout = context.preset, context.layout
-    tests = planning_benchmarks.final_tests(preset, [experiment])
+    tests = benchmark_plan.final_tests(preset, [experiment])
     if not tests:
         return None
     summary = Summary(preset.statistics, preset.experiments[experiment].baseline)
@@ -83,7 +85,7 @@ def _final(context: Context, experiment: str) -> pd.DataFrame | None:
 def make_benchmarks(context: Context, path: Path) -> None:
     """Write the table of models as they are, and how far engines agree."""
     preset = context.preset
-    tests = planning_benchmarks.start_tests(preset)
+    tests = benchmark_plan.start_tests(preset)
     folders = [test.folder(context.layout) for test in tests]
     read = [
         (read_scored(folder, model=test.model, dataset="", method=None, seed=None), test.engine)
@@ -134,7 +136,7 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
     """Draw which prompts the selections of an experiment's methods take, by C, for one seed."""
     preset, layout, panels = context.preset, context.layout, []
     chosen = preset.experiments[experiment]
-    names = planning.selecting(preset, experiment)
+    names = plan.selecting(preset, experiment)
     for model, dataset in chosen.places:
         scores = read_table(layout.signals(model, dataset) / "scores.parquet", SCORES)
         signal = scores.set_index("id")["c"]
@@ -161,8 +163,8 @@ def initialise_tracking(context: Context) -> None:
     """Create the store, its experiments and the parent runs, before anything writes."""
     preset = context.preset
     parents: dict[str, tuple[str, dict[str, str]]] = {}
-    for key in planning.runs(preset):
-        home = planning.experiments_of(preset, key.model, key.dataset, key.method)[0]
+    for key in plan.runs(preset):
+        home = plan.experiments_of(preset, key.model, key.dataset, key.method)[0]
         tags = {
             "gainrl.stage": "train",
             "gainrl.preset": preset.preset,
@@ -187,7 +189,7 @@ def check_tracking(context: Context) -> None:
     uri = read_json(context.tracking_index)["uri"]
     notes: list[tuple[str, Path, int | None]] = []
     unfinished = 0
-    for key in planning.runs(context.preset):
+    for key in plan.runs(context.preset):
         folder = context.layout.run(key)
         if not (folder / "done.json").exists():
             unfinished += 1

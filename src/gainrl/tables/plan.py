@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-from gainrl.config import Method, Preset
-from gainrl.planning import Layout, feature_kinds
+from gainrl.config.preset import Method, Preset
+from gainrl.plan import Layout, feature_kinds
 
 UNSCORED = ("length", "shuffled")
 """Orders that need no prefill scores."""

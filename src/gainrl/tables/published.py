@@ -11,9 +11,9 @@ from importlib.resources import files
 
 import pandas as pd
 
-from gainrl.analysis.runs import AVERAGE
 from gainrl.data import registry
 from gainrl.errors import ConfigError, nearest
+from gainrl.results.runs import AVERAGE
 
 COMPARABLE = "comparable"
 STEPS = 200
@@ -35,7 +35,7 @@ def load() -> pd.DataFrame:
     Accuracies are in percent, steps are RL steps. Benchmarks have the registry's names; `average`
     is the printed average of a row. docs/paper.md names the source.
     """
-    text = files("gainrl.analysis").joinpath("published.csv").read_text(encoding="utf-8")
+    text = files("gainrl.tables").joinpath("published.csv").read_text(encoding="utf-8")
     return pd.read_csv(io.StringIO(text), dtype={"table": int, "value": float})
 
 

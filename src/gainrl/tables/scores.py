@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from gainrl.analysis.statistics import Interval, bootstrap_interval, paired_difference
-from gainrl.config import Statistics
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
 from gainrl.records import SAMPLES, read_json, read_table
+from gainrl.results.statistics import Interval, bootstrap_interval, paired_difference
 
 OVER_PROBLEMS, OVER_SEEDS = "over problems", "over seeds"
 

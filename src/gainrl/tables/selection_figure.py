@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _canvas, _save
-from gainrl.analysis.statistics import FloatArray
 from gainrl.errors import DataError
+from gainrl.results.statistics import FloatArray
+from gainrl.results.style import STYLE, WIDTH, Look, PathLike, canvas, save
 
 BINS = 24
 
@@ -42,7 +42,7 @@ def figure_selection(
     if not panels:
         raise DataError("no selections to draw")
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(len(panels), min(len(panels), 3), WIDTH, 2.1)
+        figure, axes = canvas(len(panels), min(len(panels), 3), WIDTH, 2.1)
         for axis, panel in zip(axes, panels, strict=True):
             edges = np.histogram_bin_edges(panel.everything, bins=BINS).tolist()
             axis.hist(panel.everything, edges, color="#d9d9d9")
@@ -54,5 +54,5 @@ def figure_selection(
         coloured = Line2D([], [], color="#555555", lw=6)
         labels = ["all prompts", "chosen (in the method's colour), first seed"]
         figure.legend([grey, coloured], labels, loc="outside lower center", ncols=2)
-        _save(figure, path_png, path_pdf)
+        save(figure, path_png, path_pdf)
     return figure

@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from gainrl.analysis.budget import equal_metric
-from gainrl.analysis.figures import STYLE, WIDTH, Look, PathLike, _save
-from gainrl.analysis.intervals import MOST, bar, even_line, ratio_axis
-from gainrl.analysis.speed import CURRENCIES, STEPS
 from gainrl.errors import DataError
+from gainrl.results.budget import equal_metric
+from gainrl.results.intervals import MOST, bar, even_line, ratio_axis
+from gainrl.results.speed import CURRENCIES, STEPS
+from gainrl.results.style import STYLE, WIDTH, Look, PathLike, save
 
 DIFFERENCE = "difference_to_baseline"
 SPENT = {"steps": "RL steps", "tokens": "Rollout tokens", "seconds": "Seconds", "flops": "FLOP"}
@@ -88,7 +88,7 @@ def figure_speed(
         axes[0][0].set_ylim(len(methods) - 0.5, -0.5)
         for line, text in zip(axes, panels.values(), strict=True):
             line[(len(places) - 1) // 2].set_xlabel(text)
-        _save(figure, path_png, path_pdf)
+        save(figure, path_png, path_pdf)
     return figure
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl.analysis.published import COMPARABLE
-from gainrl.analysis.render import Block, Caption, Heading, Paragraph, Table, write_views
-from gainrl.analysis.runs import Group, Run, grouped
-from gainrl.analysis.score_tables import final_blocks
-from gainrl.analysis.speed import Row
-from gainrl.analysis.table_columns import all_tasks, by_method
-from gainrl.analysis.table_rows import ALL_TASKS, Facts, Summary
-from gainrl.config import Statistics
-from gainrl.config_experiments import Column, Experiment
+from gainrl.config.experiments import Column, Experiment
+from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.runs import Group, Run, grouped
+from gainrl.results.speed import Row
+from gainrl.tables.columns import all_tasks, by_method
+from gainrl.tables.published import COMPARABLE
+from gainrl.tables.rows import ALL_TASKS, Facts, Summary
+from gainrl.tables.scores_table import final_blocks
 
 COLUMNS = [
     *("model", "dataset", "method", "benchmark", "metric"),

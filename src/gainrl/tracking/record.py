@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gainrl import tracking_store
 from gainrl.errors import TrackingError
 from gainrl.models.imports import uncollected
 from gainrl.records import read_json, write_json
-from gainrl.tracking_names import legal_name
+from gainrl.tracking import store as tracking_store
+from gainrl.tracking.names import legal_name
 
 log = logging.getLogger(__name__)
 URI = "MLFLOW_TRACKING_URI"

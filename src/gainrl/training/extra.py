@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gainrl.config_extra import Extra
+from gainrl.config.extra import Extra
 from gainrl.models.extrapolation import extrapolate, factor
 
 

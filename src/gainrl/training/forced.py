@@ -9,14 +9,7 @@ import numpy as np
 import torch
 
 from gainrl.models.extrapolated import Extrapolated
-from gainrl.training.packing import (
-    Branch,
-    Packed,
-    micro_batches,
-    pack,
-    split_rows,
-    target_logits,
-)
+from gainrl.training.packing import Branch, Packed, micro_batches, pack, split_rows, target_logits
 
 LOGITS = 1 << 26
 """Logits that are held at a time for one model: 256 MB in fp32."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 from pydantic import ConfigDict, ValidationError
 
-from gainrl.config_data import Positive, Section
-from gainrl.config_errors import explain
+from gainrl.config.base import Positive, Section
+from gainrl.config.errors import explain
 from gainrl.errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainrl.config_models import Warmup, WarmupPhase
+from gainrl.config.models import Warmup, WarmupPhase
 from gainrl.data.prompts import Prompts
 from gainrl.errors import DataError
 from gainrl.training.layout import row_tokens_for

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainrl.config import Training
-from gainrl.config_ppo import PPO
+from gainrl.config.ppo import PPO
+from gainrl.config.preset import Training
 from gainrl.models.loading import autocast
 from gainrl.signals.taps import decoder_of
 from gainrl.training.local.objective import explained_variance, gae, value_loss, whiten

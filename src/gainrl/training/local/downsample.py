@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gainrl.config_training import Downsample
+from gainrl.config.training import Downsample
 from gainrl.curricula.base import BoolArray, FloatArray, IntArray
 from gainrl.training.local.rollouts import Known, Rollouts
 

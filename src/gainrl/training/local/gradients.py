@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from gainrl.config import Training
+from gainrl.config.preset import Training
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.models.loading import end_tokens, pad_token
@@ -16,13 +16,7 @@ from gainrl.models.sampling import Sampling, generate
 from gainrl.models.texts import texts_of
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.objective import group_advantages, policy_loss
-from gainrl.training.packing import (
-    Branch,
-    log_probabilities,
-    micro_batches,
-    pack,
-    split_rows,
-)
+from gainrl.training.packing import Branch, log_probabilities, micro_batches, pack, split_rows
 
 
 def gradient_norms(

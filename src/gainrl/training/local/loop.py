@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainrl.config import Scoring, Training
+from gainrl.config.preset import Scoring, Training
 from gainrl.curricula import Curriculum, Outcome
 from gainrl.curricula.base import draws_several
 from gainrl.data.prompts import Prompts

@@ -17,7 +17,7 @@ import torch
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
-from gainrl.config_extra import Extra
+from gainrl.config.extra import Extra
 from gainrl.signals.angle import angles, unit
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps

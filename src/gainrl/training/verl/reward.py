@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from gainrl.config_evaluation import Sandbox
+from gainrl.config.evaluation import Sandbox
 from gainrl.grading.graders import Grader, find
 
 

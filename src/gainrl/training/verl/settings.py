@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gainrl.config import Training
-from gainrl.config_evaluation import Evaluation
-from gainrl.config_ppo import PPO
-from gainrl.config_verl import Verl
+from gainrl.config.evaluation import Evaluation
+from gainrl.config.ppo import PPO
+from gainrl.config.preset import Training
+from gainrl.config.verl import Verl
 from gainrl.data.templates import TODAY
 
 PLUGIN = "gainrl.training.verl.engine"

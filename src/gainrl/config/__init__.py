@@ -1,0 +1,1 @@
+"""What a preset may say. No torch."""

@@ -1,0 +1,1 @@
+"""What a preset will cost on a cluster."""

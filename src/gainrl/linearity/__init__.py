@@ -1,0 +1,1 @@
+"""How straight runs move, and what extrapolating them gives."""

@@ -1,0 +1,82 @@
+"""What follows from a preset: its runs, files, inputs, checks. Snakefile and stages ask here.
+
+Imported while the DAG is built: no torch.
+"""
+
+from gainrl.plan.checks import check_names, load
+from gainrl.plan.datasets import DATA_DIR, data_dir, datasets_of, difficulty_ranges, known_rows
+from gainrl.plan.fingerprints import (
+    answers_slice,
+    dataset_slice,
+    difficulty_slice,
+    digest,
+    evaluation_slice,
+    features_slice,
+    file_digest,
+    gradients_slice,
+    layers_slice,
+    model_slice,
+    probe_slice,
+    run_slice,
+    score_slice,
+    table_slice,
+)
+from gainrl.plan.layout import Layout, RunKey
+from gainrl.plan.policies import feature_kinds, feature_tables, policy_of
+from gainrl.plan.runs import (
+    ORDERS,
+    STUDY_FIGURES,
+    benchmarks_of,
+    experiments_of,
+    need_studies,
+    order_keys,
+    probe_steps,
+    probed,
+    runs,
+    selecting,
+    snapshots,
+    study_figures,
+    traced,
+)
+
+__all__ = [
+    "DATA_DIR",
+    "ORDERS",
+    "STUDY_FIGURES",
+    "Layout",
+    "RunKey",
+    "answers_slice",
+    "benchmarks_of",
+    "check_names",
+    "data_dir",
+    "dataset_slice",
+    "datasets_of",
+    "difficulty_ranges",
+    "difficulty_slice",
+    "digest",
+    "evaluation_slice",
+    "experiments_of",
+    "feature_kinds",
+    "feature_tables",
+    "features_slice",
+    "file_digest",
+    "gradients_slice",
+    "known_rows",
+    "layers_slice",
+    "load",
+    "model_slice",
+    "need_studies",
+    "order_keys",
+    "policy_of",
+    "probe_slice",
+    "probe_steps",
+    "probed",
+    "run_slice",
+    "runs",
+    "score_slice",
+    "selecting",
+    "snapshots",
+    "study_figures",
+    "table_slice",
+    "traced",
+]

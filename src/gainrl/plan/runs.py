@@ -1,0 +1,128 @@
+"""Which runs a preset asks for, who tests and looks at them. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import get_args
+
+from gainrl.config.methods import Order
+from gainrl.config.preset import Preset
+from gainrl.config.studies import Studies
+from gainrl.errors import ConfigError
+from gainrl.plan.layout import RunKey
+
+ORDERS = get_args(Order)
+
+
+def order_keys(preset: Preset) -> list[str]:
+    """Names of the order files that can be made: every order, and those with a method's weight."""
+    own = [method.order_key for method in preset.methods.values() if method.order_key]
+    return list(dict.fromkeys([*ORDERS, *own]))
+
+
+def runs(preset: Preset, experiments: Iterable[str] | None = None) -> list[RunKey]:
+    """The runs that some experiments (default: all) need, each once, in the preset's order."""
+    names = list(preset.experiments) if experiments is None else list(experiments)
+    keys: dict[RunKey, None] = {}
+    for name in names:
+        experiment = preset.experiments[name]
+        places = product(experiment.places, experiment.methods, preset.seeds)
+        keys.update((RunKey(*place, method, seed), None) for place, method, seed in places)
+    return list(keys)
+
+
+def experiments_of(preset: Preset, model: str, dataset: str, method: str) -> list[str]:
+    """Experiments that a run belongs to; the first is its home in the tracking store."""
+    return [
+        name
+        for name, experiment in preset.experiments.items()
+        if experiment.has(model, dataset, method)
+    ]
+
+
+def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list[str]:
+    """Data sets on which a run's checkpoints are tested: all that its experiments ask for."""
+    found: dict[str, None] = {}
+    for name in experiments_of(preset, model, dataset, method):
+        found.update(dict.fromkeys(preset.tested_on(name, dataset)))
+    return list(found)
+
+
+def selecting(preset: Preset, experiment: str) -> list[str]:
+    """The methods of an experiment that train on a part of the data."""
+    methods = preset.experiments[experiment].methods
+    return [name for name in methods if preset.methods[name].selection]
+
+
+STUDY_FIGURES = {
+    "figure2": "answers",
+    "figure3": "layers",
+    "layers": "layers",
+    "figure4": "dynamics",
+    "figure5": "dynamics",
+    "figure6": "dynamics",
+}
+"""Figures about the signal, and the part of `studies` that each is drawn from."""
+
+
+def study_figures(preset: Preset) -> list[str]:
+    """The figures about the signal that a preset asks for."""
+    return [
+        name
+        for name, part in STUDY_FIGURES.items()
+        if getattr(preset.studies, part, None) is not None
+    ]
+
+
+def need_studies(preset: Preset, part: str) -> Studies:
+    """The preset's studies.
+
+    Raises:
+        ConfigError: it has none, or not this part.
+    """
+    if preset.studies is None or getattr(preset.studies, part) is None:
+        raise ConfigError(f"preset '{preset.preset}' has no key 'studies.{part}'")
+    return preset.studies
+
+
+def probed(preset: Preset) -> list[RunKey]:
+    """The runs whose snapshots the studies look at."""
+    studies = preset.studies
+    if not studies or not studies.dynamics:
+        return []
+    how = studies.dynamics
+    return [
+        RunKey(model, dataset, how.method, how.seed)
+        for model in studies.models
+        for dataset in studies.datasets
+    ]
+
+
+def traced(preset: Preset) -> list[RunKey]:
+    """The runs of the section `linearity`."""
+    chosen = preset.linearity
+    if chosen is None:
+        return []
+    seeds = preset.seeds if chosen.seeds is None else chosen.seeds
+    places = product(chosen.models, chosen.datasets, chosen.methods, seeds)
+    return [RunKey(*place) for place in places]
+
+
+def snapshots(preset: Preset, model: str, dataset: str, method: str) -> tuple[int, ...]:
+    """RL steps at which a run keeps its weights, for all that looks at it."""
+    kept = set(probe_steps(preset, model, dataset, method))
+    if preset.linearity and preset.linearity.traces(model, dataset, method):
+        kept.update(preset.linearity.kept(preset.training_for(dataset, model, method).steps))
+    return tuple(sorted(kept))
+
+
+def probe_steps(preset: Preset, model: str, dataset: str, method: str) -> tuple[int, ...]:
+    """RL steps whose weights the probe of a run looks at, beside the first and the last."""
+    studies = preset.studies
+    if not studies or not studies.dynamics or method != studies.dynamics.method:
+        return ()
+    if model not in studies.models or dataset not in studies.datasets:
+        return ()
+    steps = preset.training_for(dataset, model).steps
+    return tuple(range(studies.dynamics.every, steps, studies.dynamics.every))

@@ -1,0 +1,1 @@
+"""The page that holds every result of a preset."""

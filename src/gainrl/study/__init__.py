@@ -1,0 +1,1 @@
+"""What the angle signal goes with: measurements, a table, figures."""

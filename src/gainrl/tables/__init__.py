@@ -1,0 +1,1 @@
+"""An experiment's table and figures; tests of models as they are."""
