@@ -5,8 +5,8 @@
 PYTHON is an interpreter of its own for the other two, because the harness wants another parser
 than ours: lm_eval (--no-deps), math-verify, latex2sympy2_extended[antlr4_11_0], sympy, datasets.
 Prints, for the kinds of tests/grading/test_maths_writing.py, for FILE (JSON: a list of answer,
-gold, right) and for the gold answers of six sets, right and perturbed (perturbations.py), how many wrong
-answers each grader rewards and how many right ones it refuses.
+gold, right) and for the gold answers of six sets, right and perturbed (perturbations.py), how many
+wrong answers each grader rewards and how many right ones it refuses.
 """
 
 from __future__ import annotations
