@@ -61,8 +61,7 @@ rule benchmark_shard:
 rule benchmarks_table:
     input:
         scores=[
-            str(test.folder(layout) / "score.json")
-            for test in benchmark_plan.start_tests(preset)
+            str(test.folder(layout) / "score.json") for test in benchmark_plan.start_tests(preset)
         ],
     output:
         csv=report(
