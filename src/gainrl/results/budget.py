@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gainrl.config.preset import Statistics
 from gainrl.results.runs import Group
 from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Currency
 from gainrl.results.statistics import Interval, paired_difference, smooth
-from gainrl.config.preset import Statistics
 
 
 def equal_metric(currency: Currency) -> str:

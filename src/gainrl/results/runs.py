@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.results.statistics import FloatArray
 from gainrl.errors import DataError
 from gainrl.records import read_json, read_lines
+from gainrl.results.statistics import FloatArray
 
 AVERAGE = "average"
 """Name of the unweighted mean over a run's benchmarks; no benchmark may be called so."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gainrl.config.preset import Statistics
 from gainrl.results.flops import step_flops
 from gainrl.results.runs import Group, Run
 from gainrl.results.statistics import (
@@ -24,7 +25,6 @@ from gainrl.results.statistics import (
     speedup,
     target_accuracy,
 )
-from gainrl.config.preset import Statistics
 
 Row = dict[str, object]
 TIMES = "×"

@@ -1,0 +1,1 @@
+"""What every result is made with: finished runs, statistics, tables as text, figures."""
