@@ -79,6 +79,6 @@ rule benchmarks_table:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=lambda w: preset.statistics.model_dump(mode="json"),
+        slice=lambda w: preset.statistics.fingerprint(),
     shell:
         "gainrl benchmarks --preset {params.preset} --out {output.csv} > {log} 2>&1"

@@ -51,8 +51,8 @@ def slice_of(preset: Preset) -> dict[str, Any]:
     methods = sorted({key.method for key in runs_of(preset, preset.claims.values())})
     methods += [name for name in _traced_methods(preset) if name not in methods]
     return {
-        "claims": {name: claim.model_dump(mode="json") for name, claim in preset.claims.items()},
-        "statistics": preset.statistics.model_dump(mode="json"),
+        "claims": {name: claim.fingerprint() for name, claim in preset.claims.items()},
+        "statistics": preset.statistics.fingerprint(),
         "labels": {name: preset.methods[name].label for name in methods},
     }
 

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 
 def _as_file_and_metric(value: str) -> str:
@@ -45,10 +56,46 @@ GraderName = Literal["maths", "maths-tolerant", "code"]
 """Who compares an answer with the gold one. "maths-tolerant": numbers may differ a little."""
 
 
+@dataclass(frozen=True)
+class Absent:
+    """Marks a key that there was not from the first: `Annotated[..., Absent()]`.
+
+    At its default no fingerprint names it, so that results from before there was the key stay up to
+    date. also: other values that mean the same.
+    """
+
+    also: tuple[Any, ...] = ()
+
+    def holds(self, field: FieldInfo, value: Any) -> bool:
+        """Whether the key, at this value, is as if it were not there."""
+        return value in (field.get_default(call_default_factory=True), *self.also)
+
+
+_FINGERPRINT = object()
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def fingerprint(
+        self, *, include: set[str] | None = None, exclude: set[str] | None = None
+    ) -> dict[str, Any]:
+        """The section as results depend on it: JSON, without what is at its absent value."""
+        return self.model_dump(mode="json", include=include, exclude=exclude, context=_FINGERPRINT)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(
+        self, dump: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        if info.context is _FINGERPRINT:  # that of a section that this one is part of, too
+            for name, field in type(self).model_fields.items():
+                for mark in field.metadata:
+                    if isinstance(mark, Absent) and mark.holds(field, getattr(self, name)):
+                        found.pop(name, None)
+        return found
 
     @model_validator(mode="before")
     @classmethod

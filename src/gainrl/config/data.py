@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from gainrl.config.base import (
+    Absent,
     Count,
     GraderName,
     Name,
@@ -124,8 +125,8 @@ class Generated(DatasetBase):
     levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
     corrupt: Share = 0.0
     direct: Share = 0.0
-    careful: Count = 0
-    pool: Pool | None = None
+    careful: Annotated[Count, Absent()] = 0
+    pool: Annotated[Pool | None, Absent()] = None
 
 
 class Registered(DatasetBase):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gainrl.config.base import Positive, Rate, Section, Share, Template
+from gainrl.config.base import Absent, Positive, Rate, Section, Share, Template
 from gainrl.config.extra import Extra
 from gainrl.config.training import Downsample
 
@@ -45,10 +45,10 @@ class Changes(Section):
     mini_batch: Positive | None = None
     rollouts: Annotated[int, Field(ge=2)] | None = None
     lr: Rate | None = None
-    extra: Extra | None = None
-    downsample: Downsample | None = None
-    templates: tuple[Template, ...] | None = None
-    format_weight: Share | None = None
+    extra: Annotated[Extra | None, Absent()] = None
+    downsample: Annotated[Downsample | None, Absent()] = None
+    templates: Annotated[tuple[Template, ...] | None, Absent(also=((),))] = None
+    format_weight: Annotated[Share | None, Absent(also=(0.0,))] = None
 
     @property
     def given(self) -> dict[str, Any]:

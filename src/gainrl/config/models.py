@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from gainrl.config.base import Count, Name, Positive, Rate, Section, Share
+from gainrl.config.base import Absent, Count, Name, Positive, Rate, Section, Share
 
 Vocabulary = Literal["arithmetic", "code"]
 OURS = {
@@ -51,7 +51,7 @@ class ModelBase(Section):
     warmup: Warmup | None = None
     threads: Positive = 1
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    template_arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    template_arguments: Annotated[dict[str, JsonValue], Absent()] = Field(default_factory=dict)
 
     @field_validator("template_arguments")
     @classmethod

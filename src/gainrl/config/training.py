@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config.base import Positive, Rate, Section, Share, Template
+from gainrl.config.base import Absent, Positive, Rate, Section, Share, Template
 from gainrl.config.extra import Extra
 
 Part = Annotated[float, Field(gt=0, le=1)]
@@ -61,10 +60,10 @@ class Training(Section):
     row_tokens: Positive = 512
     save_every: Positive = 20
     keep_model: bool = True
-    extra: Extra | None = None
-    downsample: Downsample | None = None
-    templates: tuple[Template, ...] = ()
-    format_weight: Share = 0.0
+    extra: Annotated[Extra | None, Absent()] = None
+    downsample: Annotated[Downsample | None, Absent()] = None
+    templates: Annotated[tuple[Template, ...], Absent()] = ()
+    format_weight: Annotated[Share, Absent()] = 0.0
 
     @model_validator(mode="after")
     def _divides(self) -> Training:
@@ -83,12 +82,3 @@ class Training(Section):
             if self.backend != "local" and getattr(self, key):
                 raise ValueError(f"{key} is an option of backend 'local'; it is '{self.backend}'")
         return self
-
-
-def without_unused(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The section as a run depends on it: options that are off are not named.
-
-    So runs from before there was an option stay up to date.
-    """
-    named = {*OPTIONS, "extra"}
-    return {key: value for key, value in training.items() if value or key not in named}

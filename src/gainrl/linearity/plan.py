@@ -49,9 +49,7 @@ def figures(preset: Preset) -> list[str]:
 
 def trace_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
     """What the trace of a run depends on beside the run."""
-    chosen = need(preset).model_dump(
-        mode="json", exclude={"models", "datasets", "methods", "seeds"}
-    )
+    chosen = need(preset).fingerprint(exclude={"models", "datasets", "methods", "seeds"})
     sampled = plan.difficulty_slice(preset, model, dataset)
     benchmarks = plan.benchmarks_of(preset, model, dataset, method)
     return {
@@ -66,7 +64,7 @@ def results_slice(preset: Preset) -> dict[str, Any]:
     """What the table and the figures depend on beside the traces."""
     chosen = need(preset)
     return {
-        "statistics": preset.statistics.model_dump(mode="json"),
-        "linearity": chosen.model_dump(mode="json"),
+        "statistics": preset.statistics.fingerprint(),
+        "linearity": chosen.fingerprint(),
         "labels": {name: preset.methods[name].label for name in chosen.methods},
     }

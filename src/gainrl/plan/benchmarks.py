@@ -110,16 +110,14 @@ def test_slice(preset: Preset, test: Test) -> dict[str, Any]:
     training = preset.training_for(test.benchmark, test.model)
     grader = registry.grader_of(spec)
     return {
-        "sampled": preset.sampled(test.protocol, test.benchmark).model_dump(mode="json"),
+        "sampled": preset.sampled(test.protocol, test.benchmark).fingerprint(),
         "max_response": training.max_response,
         **rendering_slice(preset, test.model, test.benchmark),
         "dtype": preset.models[test.model].dtype,
         "engine": test.engine,
         "seed": preset.testing.seed,
         "grader": grader,
-        "sandbox": preset.sandbox.model_dump(mode="json", exclude={"workers"})
-        if grader == "code"
-        else None,
+        "sandbox": preset.sandbox.fingerprint(exclude={"workers"}) if grader == "code" else None,
         **({"vllm": preset.testing.vllm} if test.engine == "vllm" else {}),
     }
 

@@ -124,11 +124,11 @@ def datasets_of(preset: Preset, model: str) -> list[str]:
 
 def rendering_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What the text of a data set's prompts depends on beside questions and chat template."""
-    spec, arguments = preset.datasets[dataset], preset.models[model].template_arguments
+    spec = preset.datasets[dataset]
     return {
         "prompt": spec.prompt,
         "system": spec.system,
-        **({"template_arguments": arguments} if arguments else {}),
+        **preset.models[model].fingerprint(include={"template_arguments"}),
     }
 
 

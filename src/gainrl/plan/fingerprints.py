@@ -7,9 +7,8 @@ import json
 import os
 from typing import Any
 
-from gainrl.config.data import Generated, Mix
+from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
-from gainrl.config.training import without_unused
 from gainrl.plan.datasets import rendering_slice
 from gainrl.plan.runs import benchmarks_of, need_studies, snapshots
 
@@ -17,9 +16,7 @@ from gainrl.plan.runs import benchmarks_of, need_studies, snapshots
 def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
     """What a data set's tables depend on, the parts of a mix included."""
     spec = preset.datasets[dataset]
-    found = _sorted(spec.model_dump(mode="json"))
-    if isinstance(spec, Generated):  # without these keys, tables are as before there were any
-        found = {k: v for k, v in found.items() if v or k not in ("careful", "pool")}
+    found = _sorted(spec.fingerprint())
     if isinstance(spec, Mix):
         found["of"] = {name: dataset_slice(preset, name) for name in spec.parts}
     return found
@@ -28,11 +25,9 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     """What a model folder depends on, the prompts of its warm-up included."""
     spec = preset.models[model]
-    unset = set() if spec.template_arguments else {"template_arguments"}
     used = {name for phase in spec.warmup.phases for name in phase.datasets} if spec.warmup else ()
     data = {name: dataset_slice(preset, name) for name in sorted(used)}
-    kept = spec.model_dump(mode="json", exclude=unset)
-    return {"model": kept, "warmup_data": data}
+    return {"model": spec.fingerprint(), "warmup_data": data}
 
 
 def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
@@ -46,7 +41,7 @@ def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
 
 def score_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What scores depend on beside their input files; they are the same for every shard count."""
-    scoring = preset.scoring.model_dump(mode="json", exclude={"shards", "difficulty_samples"})
+    scoring = preset.scoring.fingerprint(exclude={"shards", "difficulty_samples"})
     return {"scoring": scoring, **_prompt_slice(preset, model, dataset)}
 
 
@@ -66,7 +61,7 @@ def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]
 
 def features_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What the components of the mean states depend on beside their input files."""
-    scoring = preset.scoring.model_dump(mode="json", include={"dtype", "batch_tokens"})
+    scoring = preset.scoring.fingerprint(include={"dtype", "batch_tokens"})
     return {"scoring": scoring, **_prompt_slice(preset, model, dataset)}
 
 
@@ -74,8 +69,8 @@ def table_slice(preset: Preset, experiment: str) -> dict[str, Any]:
     """What a table or figure depends on beside the runs."""
     chosen = preset.experiments[experiment]
     return {
-        "statistics": preset.statistics.model_dump(mode="json"),
-        "experiment": chosen.model_dump(mode="json"),
+        "statistics": preset.statistics.fingerprint(),
+        "experiment": chosen.fingerprint(),
         "labels": {name: preset.methods[name].label for name in chosen.methods},
     }
 
@@ -114,14 +109,14 @@ def probe_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
 
 def _study(preset: Preset, part: str) -> dict[str, Any]:
     studies = need_studies(preset, part)
-    return {part: getattr(studies, part).model_dump(mode="json")}
+    return {part: getattr(studies, part).fingerprint()}
 
 
 def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, Any]:
     """What the start model's accuracy depends on beside its input files."""
     training = preset.training_for(benchmark, model)
     return {
-        "evaluation": preset.evaluation_for(benchmark, model).model_dump(mode="json"),
+        "evaluation": preset.evaluation_for(benchmark, model).fingerprint(),
         "max_response": training.max_response,
         "max_prompt": training.max_prompt,
         **rendering_slice(preset, model, benchmark),
@@ -133,18 +128,16 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
     """What a training run depends on beside its seed and its input files."""
     scoring = preset.scoring_for(method)
     benchmarks, ppo = benchmarks_of(preset, model, dataset, method), preset.ppo_for(method)
-    composed = _sorted(preset.methods[method].model_dump(mode="json", exclude={"label"}))
-    training = preset.training_for(dataset, model, method).model_dump(mode="json")
     return {
-        "training": without_unused(training),
-        "evaluation": preset.evaluation_for(dataset, model).model_dump(mode="json"),
-        "method": {**composed, "training": without_unused(composed["training"])},
+        "training": preset.training_for(dataset, model, method).fingerprint(),
+        "evaluation": preset.evaluation_for(dataset, model).fingerprint(),
+        "method": _sorted(preset.methods[method].fingerprint(exclude={"label"})),
         **rendering_slice(preset, model, dataset),
         "threads": preset.threads,
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
         "signal": [scoring.variant, scoring.tap, scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
-        **({"ppo": ppo.model_dump(mode="json")} if ppo else {}),
+        **({"ppo": ppo.fingerprint()} if ppo else {}),
         **_verl_slice(preset, model, dataset),
     }
 

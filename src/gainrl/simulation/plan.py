@@ -64,12 +64,13 @@ def slice_of(preset: Preset, checked: bool = False) -> dict[str, Any]:
     simulation, regimes = preset.simulation, _regimes(preset, checked)
     used = {name for regime in regimes.values() for name in regime.methods}
     return {
-        "regimes": {name: regime.model_dump(mode="json") for name, regime in regimes.items()},
+        # Of methods all keys, absent ones too, as ever: to simulate again takes seconds.
+        "regimes": {name: regime.fingerprint() for name, regime in regimes.items()},
         "methods": {name: preset.methods[name].model_dump(mode="json") for name in sorted(used)},
         "baseline": simulation.baseline if simulation else None,
         "checks": simulation.checked if simulation and checked else {},
         "difficulty_samples": preset.scoring.difficulty_samples,
-        "statistics": preset.statistics.model_dump(mode="json"),
+        "statistics": preset.statistics.fingerprint(),
     }
 
 
