@@ -12,8 +12,8 @@ rule benchmark:
             else []
         ),
     output:
-        score=f"{TEST}/score.json",
-        samples=f"{TEST}/samples.parquet",
+        score=f"{TEST}/{benchmark_plan.SCORE}",
+        samples=f"{TEST}/{benchmark_plan.SAMPLES}",
     log:
         str(layout.home / "logs/benchmark/{subject}-{benchmark}-{protocol}-{engine}.log"),
     benchmark:
@@ -61,7 +61,7 @@ rule benchmark_shard:
 rule benchmarks_table:
     input:
         scores=[
-            str(test.folder(layout) / "score.json") for test in benchmark_plan.start_tests(preset)
+            str(test.score(layout)) for test in benchmark_plan.start_tests(preset)
         ],
     output:
         csv=report(

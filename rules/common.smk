@@ -1,7 +1,7 @@
 # What the rules share: paths of the whole preset, and functions that name a rule's inputs.
 
 # The resolved preset; written when a run starts (tracking.smk), and no rule's input.
-PRESET = str(layout.home / "preset.json")
+PRESET = str(layout.resolved)
 KEY = plan.RunKey("{model}", "{dataset}", "{method}", "{seed}")
 # Used with --sdm conda only. A file and not a name: Snakemake asks conda for what a named
 # environment holds, even where conda is not used.
@@ -23,7 +23,7 @@ def selections(experiment):
     chosen, found = preset.experiments[experiment], []
     for model, dataset in chosen.places:
         orders = {preset.methods[m].order_key for m in plan.selecting(preset, experiment)}
-        found.append(layout.signals(model, dataset) / "scores.parquet")
+        found.append(layout.signal(model, dataset, "scores"))
         found += [layout.order(model, dataset, order) for order in sorted(orders)]
     return [str(path) for path in found]
 
@@ -40,7 +40,7 @@ def walked(wildcards):
     where = (wildcards.model, wildcards.dataset)
     found = [layout.order(*where, method.order_key)] if method.order_key else []
     if method.difficulty == "measured":
-        found.append(layout.signals(*where) / "difficulty.parquet")
+        found.append(layout.signal(*where, "difficulty"))
     tables = plan.feature_tables(method)
     found += [layout.signals(*where) / f"{table}.parquet" for table in tables]
     return [str(path) for path in found]
@@ -73,9 +73,9 @@ def test_of(wildcards):
 def test_inputs(wildcards):
     """What a test needs: a model, its problems, and where vLLM answers, its environment."""
     test = test_of(wildcards)
-    weights = layout.model(test.model) / "gainrl.json"
+    weights = layout.model_note(test.model)
     if test.run:
-        weights = layout.run(test.run) / "done.json"
+        weights = layout.done(test.run)
     built = test.engine == "vllm" and preset.verl.python is None
     return {
         "weights": str(weights),
@@ -92,7 +92,7 @@ def environment_of_verl():
 def tested(experiment):
     """Scores of an experiment's final models under its protocols."""
     tests = benchmark_plan.final_tests(preset, [experiment])
-    return [str(test.folder(layout) / "score.json") for test in tests]
+    return [str(test.score(layout)) for test in tests]
 
 
 def prepared(experiment):
@@ -135,16 +135,16 @@ def claim_inputs(everything):
     wanted = claims_plan.wanted(preset, everything)
     measures = {claim.measure for claim in wanted.values()}
     keys = claims_plan.runs_of(preset, wanted.values())
-    found = [str(layout.run(key) / "done.json") for key in keys]
+    found = [str(layout.done(key)) for key in keys]
     if "correlation" in measures:
         found += signal_table()
     if "learnt_first" in measures:
         found += [str(layout.probe(key)) for key in plan.probed(preset)]
     if claims_plan.needs_traces(wanted.values()):
-        found += traces("linearity.json")
+        found += traces(layout.extrapolated)
     if "overhead" in measures:
         pairs = dict.fromkeys((key.model, key.dataset) for key in keys)
-        found += [str(layout.signals(*pair) / "scores.parquet") for pair in pairs]
+        found += [str(layout.signal(*pair, "scores")) for pair in pairs]
     return found
 
 
@@ -164,9 +164,9 @@ def studied():
     return [f"results/figures/{name}.png" for name in plan.study_figures(preset)]
 
 
-def traces(name):
-    """A file of every run of the section `linearity`."""
-    return [str(layout.linearity(key, name)) for key in plan.traced(preset)]
+def traces(path):
+    """A file of every run of the section `linearity`; path: of a run."""
+    return [str(path(key)) for key in plan.traced(preset)]
 
 
 def traced_figures():
@@ -198,4 +198,4 @@ def reported(everything):
 
 def finished(experiment):
     """done.json of every run of an experiment."""
-    return [str(layout.run(key) / "done.json") for key in plan.runs(preset, [experiment])]
+    return [str(layout.done(key)) for key in plan.runs(preset, [experiment])]

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         held_out=str(layout.split("{benchmark}", "eval")),
     output:
         str(layout.start("{model}", "{benchmark}")),

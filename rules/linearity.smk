@@ -5,11 +5,11 @@ if preset.linearity:
 
     rule linearity:
         input:
-            run=str(layout.run(KEY) / "done.json"),
+            run=str(layout.done(KEY)),
             held_out=held_out,
         output:
             table=str(layout.linearity(KEY)),
-            facts=str(layout.linearity(KEY, "linearity.json")),
+            facts=str(layout.extrapolated(KEY)),
         log:
             str(layout.home / "logs/linearity/{model}-{dataset}-{method}-seed{seed}.log"),
         benchmark:
@@ -30,8 +30,8 @@ if preset.linearity:
 
     rule linearity_table:
         input:
-            traces("linearity.parquet"),
-            traces("linearity.json"),
+            traces(layout.linearity),
+            traces(layout.extrapolated),
         output:
             csv=report(
                 f"results/{linearity_plan.TABLE}",
@@ -54,8 +54,8 @@ if preset.linearity:
 
     rule linearity_figure:
         input:
-            traces("linearity.parquet"),
-            traces("linearity.json"),
+            traces(layout.linearity),
+            traces(layout.extrapolated),
         output:
             png=report(
                 "results/figures/{linear}.png",

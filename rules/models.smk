@@ -5,7 +5,7 @@ rule build_model:
     input:
         tables=warmup_tables,
     output:
-        str(layout.model("{model}") / "gainrl.json"),
+        str(layout.model_note("{model}")),
     log:
         str(layout.home / "logs/model/{model}.log"),
     benchmark:

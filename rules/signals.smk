@@ -6,10 +6,10 @@ if preset.scoring.shards == 1:
 
     rule score:
         input:
-            model=str(layout.model("{model}") / "gainrl.json"),
+            model=str(layout.model_note("{model}")),
             train=str(layout.split("{dataset}", "train")),
         output:
-            str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+            str(layout.signal("{model}", "{dataset}", "scores")),
         log:
             str(layout.home / "logs/score/{model}-{dataset}.log"),
         benchmark:
@@ -30,7 +30,7 @@ else:
 
     rule score_shard:
         input:
-            model=str(layout.model("{model}") / "gainrl.json"),
+            model=str(layout.model_note("{model}")),
             train=str(layout.split("{dataset}", "train")),
         output:
             temp(str(layout.shard("{model}", "{dataset}", "{shard}", preset.scoring.shards))),
@@ -56,10 +56,10 @@ else:
                 str(layout.shard("{model}", "{dataset}", shard, preset.scoring.shards))
                 for shard in range(preset.scoring.shards)
             ],
-            model=str(layout.model("{model}") / "gainrl.json"),
+            model=str(layout.model_note("{model}")),
             train=str(layout.split("{dataset}", "train")),
         output:
-            str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+            str(layout.signal("{model}", "{dataset}", "scores")),
         log:
             str(layout.home / "logs/score/{model}-{dataset}.log"),
         localrule: True
@@ -74,10 +74,10 @@ else:
 
 rule difficulty:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
     output:
-        str(layout.signals("{model}", "{dataset}") / "difficulty.parquet"),
+        str(layout.signal("{model}", "{dataset}", "difficulty")),
     log:
         str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
     benchmark:
@@ -97,10 +97,10 @@ rule difficulty:
 
 rule features:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
     output:
-        str(layout.signals("{model}", "{dataset}") / "features.parquet"),
+        str(layout.signal("{model}", "{dataset}", "features")),
     log:
         str(layout.home / "logs/features/{model}-{dataset}.log"),
     benchmark:
@@ -120,7 +120,7 @@ rule features:
 
 rule order:
     input:
-        scores=str(layout.signals("{model}", "{dataset}") / "scores.parquet"),
+        scores=str(layout.signal("{model}", "{dataset}", "scores")),
     output:
         str(layout.order("{model}", "{dataset}", "{order}")),
     log:

@@ -38,7 +38,7 @@ rule simulation:
 
 rule predictions:
     input:
-        runs=[str(layout.run(key) / "done.json") for key in simulation_plan.checked_runs(preset)],
+        runs=[str(layout.done(key)) for key in simulation_plan.checked_runs(preset)],
         recorded=simulation_plan.recorded(preset, checked=True),
     output:
         csv=report(

@@ -4,9 +4,9 @@
 
 rule study_layers:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
-        difficulty=str(layout.signals("{model}", "{dataset}") / "difficulty.parquet"),
+        difficulty=str(layout.signal("{model}", "{dataset}", "difficulty")),
     output:
         table=str(layout.study("{model}", "{dataset}", "layers")),
         maps=str(layout.study("{model}", "{dataset}", "maps")),
@@ -27,7 +27,7 @@ rule study_layers:
 
 rule study_answers:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
     output:
         str(layout.study("{model}", "{dataset}", "answers")),
@@ -48,7 +48,7 @@ rule study_answers:
 
 rule study_gradients:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
     output:
         str(layout.study("{model}", "{dataset}", "gradients")),
@@ -69,10 +69,10 @@ rule study_gradients:
 
 rule probe:
     input:
-        str(layout.run(KEY) / "done.json"),
+        str(layout.done(KEY)),
     output:
         table=str(layout.probe(KEY)),
-        neurons=str(layout.probe(KEY, "neurons.npz")),
+        neurons=str(layout.neurons(KEY)),
     log:
         str(layout.home / "logs/probe/{model}-{dataset}-{method}-seed{seed}.log"),
     conda:

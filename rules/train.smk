@@ -7,14 +7,14 @@ JOB = "{model}-{dataset}-{method}" + ("" if preset.seeds_together else "-seed{se
 
 rule train:
     input:
-        model=str(layout.model("{model}") / "gainrl.json"),
+        model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
         walked=walked,
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
         environment=ancient(verl_environment),
     output:
-        [str(layout.run(dataclasses.replace(KEY, seed=seed)) / "done.json") for seed in SEEDS],
+        [str(layout.done(dataclasses.replace(KEY, seed=seed))) for seed in SEEDS],
     log:
         str(layout.home / f"logs/train/{JOB}.log"),
     benchmark:

@@ -47,7 +47,7 @@ def table_of(context, seed):
 
 
 def facts_of(context, seed):
-    return read_json(context.layout.linearity(key_of(seed), "linearity.json"))
+    return read_json(context.layout.extrapolated(key_of(seed)))
 
 
 # --- the stage -----------------------------------------------------------------------------------
@@ -113,10 +113,10 @@ def test_tokens_of_both_models_are_forced_under_every_snapshot(made):
 
 def test_a_trace_is_the_same_when_it_is_made_again(made, tmp_path):
     context, _ = made
-    before = context.layout.linearity(key_of(0), "linearity.json").read_bytes()
+    before = context.layout.extrapolated(key_of(0)).read_bytes()
     frame = table_of(context, 0)
     trace_run(context, key_of(0))
-    assert context.layout.linearity(key_of(0), "linearity.json").read_bytes() == before
+    assert context.layout.extrapolated(key_of(0)).read_bytes() == before
     pd.testing.assert_frame_equal(table_of(context, 0), frame)
 
 

@@ -41,3 +41,11 @@ def test_tests_are_shown_as_people_read_them(home, capsys, problem, gold, verdic
     assert gold in out
     assert verdict in out
     assert ("and 2 more" in out) == (problem == "1")
+
+
+@pytest.mark.parametrize("measured", ["probe.parquet", "linearity.parquet"])
+def test_what_was_measured_of_a_run_is_no_table_of_answers(home, capsys, measured):
+    run = home / "runs/m/code/grpo/seed0"
+    pd.DataFrame({"step": [1]}).to_parquet(run / measured)
+    assert cli.main(["show", str(run), "--problem", "2"]) == 0
+    assert "[0] wrong, 1 tokens" in capsys.readouterr().out

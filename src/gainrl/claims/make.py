@@ -35,7 +35,7 @@ def make_claims(context: Context, path: Path, everything: bool) -> None:
     frame = rules.claim_table(wanted, parts)
     rules.write_claims(frame, path, preset.statistics)
     slice_ = claims_plan.slice_of(preset)
-    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    note = context.layout.tracked(path.stem)
     run = context.track("claims", path.stem, note, slice_)
     for file in (path, path.with_suffix(".md"), path.with_suffix(".tex")):
         run.artifact(file)
@@ -106,7 +106,7 @@ def _traced(context: Context, claim: Claim) -> list[Part]:
 
 
 def _scoring_seconds(context: Context, run: Run) -> float:
-    path = context.layout.signals(run.model, run.dataset) / "scores.parquet"
+    path = context.layout.signal(run.model, run.dataset, "scores")
     return float(read_metadata(path)["seconds"])
 
 

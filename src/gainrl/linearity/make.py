@@ -27,7 +27,7 @@ def read_traces(context: Context) -> list[Traced]:
 def _traced(context: Context, key: RunKey) -> Traced:
     label = context.preset.methods[key.method].label or key.method
     frame = read_table(context.layout.linearity(key), LINEARITY)
-    facts = read_json(context.layout.linearity(key, "linearity.json"))
+    facts = read_json(context.layout.extrapolated(key))
     return Traced(key.model, key.dataset, key.method, key.seed, label, frame, facts)
 
 
@@ -50,7 +50,7 @@ def make_linearity_figure(context: Context, name: str, path: Path) -> None:
 
 
 def _record(context: Context, name: str, paths: list[Path]) -> None:
-    note = context.layout.home / "tables" / f"{name}.tracking.json"
+    note = context.layout.tracked(name)
     slice_ = {**linearity_plan.results_slice(context.preset), "output": name}
     run = context.track("figures", name, note, slice_, experiment=PREPARATION)
     for path in paths:

@@ -58,7 +58,7 @@ def trace_run(context: Context, key: RunKey) -> None:
     }
     frame = pd.DataFrame([*found, linearity.walk_row(walks)])
     write_table(context.layout.linearity(key), frame, LINEARITY)
-    write_json(context.layout.linearity(key, "linearity.json"), facts)
+    write_json(context.layout.extrapolated(key), facts)
     whole = frame[(frame["grouping"] == "all") & (frame["selection"] == "all")]
     for row in whole.to_dict("records"):
         print(f"{row['part']}: median R^2 {row['median']:.3f} of {row['kept']:,}", flush=True)

@@ -18,14 +18,13 @@ import torch
 
 from gainrl.errors import DataError, ModelError
 from gainrl.models.checkpoints import check_plain
+from gainrl.models.files import EXTRAPOLATION, PROVENANCE
 from gainrl.models.tensors import FILES, INDEX, WHOLE, Spec, Weights, write_tensors
 from gainrl.records import read_json, write_json
 
-NOTE = "extrapolation.json"
-"""Where the weights of a folder come from."""
 CHUNK = 1 << 22
 """Elements that are computed at once; 16 MiB in fp32."""
-LEFT = (*FILES, NOTE, "gainrl.json")
+LEFT = (*FILES, EXTRAPOLATION, PROVENANCE)
 """Files of the second folder that say or hold what its weights are."""
 
 
@@ -87,7 +86,7 @@ def extrapolate_checkpoint(
         _copy_rest(second, partial, dtype)
         folders = [{"folder": str(w.folder), "files": _digests(w)} for w in (begin, end)]
         note = {"a": a, "steps": list(steps), "from": folders[0], "to": folders[1]}
-        write_json(partial / NOTE, note)
+        write_json(partial / EXTRAPOLATION, note)
         os.replace(partial, out)
     except (OSError, DataError) as error:
         reason = getattr(error, "strerror", None) or error

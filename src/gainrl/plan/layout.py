@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from gainrl.models import files as model_files
+from gainrl.training import files as run_files
+
+Signal = Literal["scores", "features", "difficulty"]
+"""Tables of what the start model says of the training prompts."""
+Study = Literal["layers", "maps", "answers", "gradients"]
+PROBE = "probe.parquet"
+LINEARITY = "linearity.parquet"
+TRACKED = ".tracking.json"
+"""How notes end that say which run of the tracking store a piece of work is."""
 
 
 @dataclass(frozen=True, order=True)
@@ -33,42 +45,52 @@ class Layout:
         """Everything that belongs to this preset alone."""
         return self.root / self.preset
 
+    @property
+    def resolved(self) -> Path:
+        """The preset with all defaults."""
+        return self.home / "preset.json"
+
+    @property
+    def tracking(self) -> Path:
+        """Ids of the tracking store's experiments and parent runs."""
+        return self.home / "tracking.json"
+
     def split(self, dataset: str, split: str) -> Path:
         """A prompt table: train, eval or warmup."""
         return self.home / "data" / dataset / f"{split}.parquet"
 
     def model(self, model: str) -> Path:
-        """A Hugging Face folder; `gainrl.json` in it is written last."""
+        """A Hugging Face folder."""
         return self.home / "models" / model
 
+    def model_note(self, model: str) -> Path:
+        """Where a model comes from; written last."""
+        return self.model(model) / model_files.PROVENANCE
+
+    def model_tracked(self, model: str) -> Path:
+        """Which run of the tracking store a model's warm-up is; beside its folder."""
+        return self.home / "models" / f"{model}{TRACKED}"
+
     def signals(self, model: str, dataset: str) -> Path:
-        """Scores, difficulties and orders of a data set under a model."""
+        """The folder of a data set's signals under a model."""
         return self.home / "signals" / model / dataset
+
+    def signal(self, model: str, dataset: str, name: Signal) -> Path:
+        """A table of the start model's signals, one row a training prompt."""
+        return self.signals(model, dataset) / f"{name}.parquet"
 
     def shard(self, model: str, dataset: str, shard: int | str, shards: int) -> Path:
         """One scoring job's part of the scores."""
         return self.signals(model, dataset) / "shards" / f"{shard}-of-{shards}.npz"
 
-    def study(self, model: str, dataset: str, name: str) -> Path:
-        """What a study measured: layers, answers, gradients (tables) or maps (.npz)."""
+    def study(self, model: str, dataset: str, name: Study) -> Path:
+        """What a study measured: a table, or the arrays of `maps`."""
         suffix = "npz" if name == "maps" else "parquet"
         return self.signals(model, dataset) / "studies" / f"{name}.{suffix}"
-
-    def probe(self, key: RunKey, name: str = "probe.parquet") -> Path:
-        """What the probe of a run's snapshots measured; neurons.npz beside the table."""
-        return self.run(key) / name
-
-    def linearity(self, key: RunKey, name: str = "linearity.parquet") -> Path:
-        """How straight a run moved; linearity.json, what extrapolating it gives, beside it."""
-        return self.run(key) / name
 
     def order(self, model: str, dataset: str, order: str) -> Path:
         """An order table."""
         return self.signals(model, dataset) / "order" / f"{order}.parquet"
-
-    def snapshot(self, key: RunKey, step: int) -> Path:
-        """A run's weights after some step, as a Hugging Face folder."""
-        return self.run(key) / "snapshots" / f"step{step:06d}"
 
     def start(self, model: str, benchmark: str) -> Path:
         """Accuracy of the model before RL."""
@@ -77,3 +99,35 @@ class Layout:
     def run(self, key: RunKey) -> Path:
         """A training run's folder."""
         return self.home / "runs" / key.model / key.dataset / key.method / f"seed{key.seed}"
+
+    def done(self, key: RunKey) -> Path:
+        """A run's summary; written last."""
+        return self.run(key) / run_files.DONE
+
+    def trained(self, key: RunKey) -> Path:
+        """The model that a run ends with, as a Hugging Face folder."""
+        return self.run(key) / run_files.MODEL
+
+    def snapshot(self, key: RunKey, step: int) -> Path:
+        """A run's weights after some step, as a Hugging Face folder."""
+        return self.run(key) / "snapshots" / f"step{step:06d}"
+
+    def probe(self, key: RunKey) -> Path:
+        """What the probe of a run's snapshots measured."""
+        return self.run(key) / PROBE
+
+    def neurons(self, key: RunKey) -> Path:
+        """Core neurons at a run's snapshots."""
+        return self.run(key) / "neurons.npz"
+
+    def linearity(self, key: RunKey) -> Path:
+        """How straight a run moved."""
+        return self.run(key) / LINEARITY
+
+    def extrapolated(self, key: RunKey) -> Path:
+        """What extrapolating a run gives."""
+        return self.run(key) / "linearity.json"
+
+    def tracked(self, name: str) -> Path:
+        """Which run of the tracking store a table or figure is."""
+        return self.home / "tables" / f"{name}{TRACKED}"

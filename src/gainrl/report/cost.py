@@ -150,7 +150,7 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
         Preparation(
             "model, with its warm-up" if preset.models[model].warmup else "model",
             model,
-            read_json(layout.model(model) / "gainrl.json").get("seconds"),
+            read_json(layout.model_note(model)).get("seconds"),
         )
         for model in dict.fromkeys(models)
     ]

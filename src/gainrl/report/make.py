@@ -28,6 +28,7 @@ from gainrl.results.runs import Run, collect
 from gainrl.simulation import plan as simulation_plan
 from gainrl.stages.common import Context
 from gainrl.tracking.record import LOCAL_PAGES, pages
+from gainrl.training.files import TRACKING
 
 CURVES = (
     "Accuracy on held-out problems over RL steps: mean over seeds and its bootstrap band. The "
@@ -121,7 +122,7 @@ class Reader:
         if self.benchmarks:
             wanted += benchmark_plan.start_tests(self.preset)
         layout = self.context.layout
-        return {test: read_json(test.folder(layout) / "score.json") for test in wanted}
+        return {test: read_json(test.score(layout)) for test in wanted}
 
     @property
     def benchmarks(self) -> bool:
@@ -209,15 +210,15 @@ class Reader:
 
     @cached_property
     def _index(self) -> dict[str, Any]:
-        return read_json(self.context.tracking_index)
+        return read_json(self.context.layout.tracking)
 
     def _row(self, run: Run, ui: str) -> RunRow:
-        run_id = read_json(run.folder / "tracking.json")["run_id"]
+        run_id = read_json(run.folder / TRACKING)["run_id"]
         home = plan.experiments_of(self.preset, run.model, run.dataset, run.method)[0]
         name = self.context.experiment(home)
         if name not in self._index["experiments"]:
             raise TrackingError(
-                f"{self.context.tracking_index}: knows no experiment '{name}'; run "
+                f"{self.context.layout.tracking}: knows no experiment '{name}'; run "
                 "'gainrl tracking init'"
             )
         experiment = quote(str(self._index["experiments"][name]), safe="")

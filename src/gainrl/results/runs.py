@@ -19,6 +19,7 @@ import pandas as pd
 from gainrl.errors import DataError
 from gainrl.records import read_json, read_lines
 from gainrl.results.statistics import FloatArray
+from gainrl.training import files
 
 AVERAGE = "average"
 """Name of the unweighted mean over a run's benchmarks; no benchmark may be called so."""
@@ -155,11 +156,11 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
             lacks a key; the message names the file and the key.
     """
     at = Path(folder)
-    if not (at / "done.json").exists():
-        raise DataError(f"{at}: the run is not finished (no done.json)")
-    config = _mapping(at / "run.json", _IDENTITY)
-    final = _mapping(at / "done.json", {"final": dict})["final"]
-    where = str(at / "run.json")
+    if not (at / files.DONE).exists():
+        raise DataError(f"{at}: the run is not finished (no {files.DONE})")
+    config = _mapping(at / files.CONFIG, _IDENTITY)
+    final = _mapping(at / files.DONE, {"final": dict})["final"]
+    where = str(at / files.CONFIG)
     length = _value(config["training"], "steps", int, f"{where}: training")
     for key in _COUNTED:
         if key not in config["training"]:
@@ -169,7 +170,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     named = _value(config, "overrides", list, where) if "overrides" in config else []
     if not all(isinstance(key, str) for key in named):
         raise DataError(f"{where}: key 'overrides' is {named!r}, which is no list of keys")
-    steps = _read_steps(at / "steps.jsonl", length)
+    steps = _read_steps(at / files.STEPS, length)
     return Run(
         folder=at,
         model=config["model"],
@@ -179,8 +180,8 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         label=config.get("label") or config["method"],
         config=config,
         steps=steps,
-        timing=_read_timing(at / "timing.jsonl", length),
-        evaluations=_read_evaluations(at / "eval.jsonl", length),
+        timing=_read_timing(at / files.TIMING, length),
+        evaluations=_read_evaluations(at / files.TESTS, length),
         final=final,
     )
 

@@ -153,10 +153,10 @@ def _labels(preset: Preset) -> dict[str, str]:
 
 def _record(context: Context, name: str, paths: list[Path], *, checked: bool) -> None:
     """Record in the tracking store, where there is one: a simulation is made without, too."""
-    if not context.tracking_index.exists():
-        print(f"{context.tracking_index}: no such file, so nothing is recorded in a store")
+    if not context.layout.tracking.exists():
+        print(f"{context.layout.tracking}: no such file, so nothing is recorded in a store")
         return
-    note = context.layout.home / "tables" / f"{name}.tracking.json"
+    note = context.layout.tracked(name)
     run = context.track("simulation", name, note, slice_of(context.preset, checked))
     for path in paths:
         run.artifact(path)

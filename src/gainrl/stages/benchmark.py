@@ -30,6 +30,7 @@ from gainrl.evaluation.vllm_engine import VllmEngine
 from gainrl.models.loading import folder_ends, load_model, load_tokenizer
 from gainrl.models.sampling import Sampling
 from gainrl.plan.benchmarks import Test, test_slice
+from gainrl.plan.layout import TRACKED
 from gainrl.records import (
     PROMPTS,
     SAMPLES,
@@ -210,9 +211,9 @@ def collect(context: Context, test: Test) -> None:
         "seconds": {"generating": sum(row["seconds"] for row in notes), "grading": grading},
     }
     home = test.folder(context.layout)
-    write_table(home / "samples.parquet", frame, SAMPLES, work.head)
+    write_table(test.samples(context.layout), frame, SAMPLES, work.head)
     _track(context, work, score)
-    write_json(home / "score.json", score)
+    write_json(test.score(context.layout), score)
     shutil.rmtree(home / "parts")
     shown = "  ".join(f"{name} {100 * value:.1f}%" for name, value in score["metrics"].items())
     print(f"{test.subject} on {test.benchmark}, {test.protocol}, {score['engine']}: {shown}")
@@ -263,11 +264,11 @@ def _track(context: Context, work: Work, score: dict[str, Any]) -> None:
     run = context.track(
         "benchmark",
         f"{test.subject} on {test.benchmark} ({test.protocol})",
-        test.folder(context.layout) / "benchmark.tracking.json",
+        test.folder(context.layout) / f"benchmark{TRACKED}",
         {**work.head, **test_slice(context.preset, test)},
         tags=tags,
     )
     others = {key: score[key] for key in ("truncated", "response_length", "without_answer")}
     run.metrics([{"step": 0, **score["metrics"], **others}])
-    run.artifact(test.folder(context.layout) / "samples.parquet")
+    run.artifact(test.samples(context.layout))
     run.finish()

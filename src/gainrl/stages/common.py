@@ -43,11 +43,6 @@ class Context:
         """Paths."""
         return Layout(self.preset.preset, self.root)
 
-    @property
-    def tracking_index(self) -> Path:
-        """The ids that `gainrl tracking init` wrote."""
-        return self.layout.home / "tracking.json"
-
     def experiment(self, name: str) -> str:
         """Name of an MLflow experiment."""
         return f"{self.preset.tracking.experiment}/{self.preset.preset}/{name}"
@@ -66,7 +61,7 @@ class Context:
     ) -> TrackedRun:
         """Open the MLflow run of a stage; `resumes` as for `TrackedRun`."""
         return TrackedRun(
-            self.tracking_index,
+            self.layout.tracking,
             note,
             experiment=self.experiment(experiment),
             name=name,

@@ -12,6 +12,7 @@ from gainrl.errors import DataError
 from gainrl.evaluation.accuracy import answer, summary
 from gainrl.evaluation.samples import Benchmark
 from gainrl.models.loading import load_model, load_tokenizer
+from gainrl.plan.layout import TRACKED
 from gainrl.records import PROMPTS, SAMPLES, read_table, write_json, write_table
 from gainrl.stages.common import Context, grader_for, render_prompts
 
@@ -57,7 +58,7 @@ def evaluate_start(context: Context, model: str, benchmark: str) -> None:
     run = context.track(
         "evaluate",
         f"evaluate {model} on {benchmark}",
-        target.with_suffix(".tracking.json"),
+        target.with_suffix(TRACKED),
         plan.evaluation_slice(context.preset, model, benchmark),
         tags={"gainrl.model": model, "gainrl.dataset": benchmark},
     )

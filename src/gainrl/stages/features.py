@@ -37,13 +37,13 @@ def measure_features(context: Context, model: str, dataset: str) -> None:
     frame = pd.DataFrame(values, columns=names)
     frame.insert(0, "id", prompts.ids)
     metadata = {
-        "model": read_json(folder / "gainrl.json")["weights"],
+        "model": read_json(context.layout.model_note(model))["weights"],
         "template": template_hash(tokenizer, context.preset.models[model].template_arguments),
         "dtype": dtype,
         "variance": shares.tolist(),
         "seconds": seconds,
     }
-    target = context.layout.signals(model, dataset) / "features.parquet"
+    target = context.layout.signal(model, dataset, "features")
     write_table(target, frame, FEATURES, metadata)
     measures = {"prompts": len(frame), "seconds": seconds, "variance": float(shares.sum())}
     track(context, "features", model, dataset, target, measures, plan.features_slice)

@@ -58,7 +58,7 @@ def measure_difficulty(context: Context, model: str, dataset: str) -> None:
             "samples": rate["size"],
         }
     )
-    target = context.layout.signals(model, dataset) / "difficulty.parquet"
+    target = context.layout.signal(model, dataset, "difficulty")
     write_table(target, frame, DIFFICULTY, {"seconds": seconds})
     measures = {
         "seconds": seconds,
@@ -80,7 +80,7 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     that, at a rank correlation of .96 to .99); shuffled: random but fixed. `angle-c4` and its like
     are C with another weight of C_inter (`methods.*.inter_weight`).
     """
-    source = context.layout.signals(model, dataset) / "scores.parquet"
+    source = context.layout.signal(model, dataset, "scores")
     scores = read_table(source, SCORES)
     length = scores["n_question"].astype(float)
     kind, weight = parse_order(order)

@@ -21,6 +21,7 @@ from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
 from gainrl.models import checkpoints, fetch, nano
 from gainrl.models.extrapolation import LEFT
+from gainrl.models.files import PROVENANCE, WARMUP
 from gainrl.models.loading import embedding_rows, end_token, load_model, load_tokenizer, pad_token
 from gainrl.models.token_ids import check_token_ids
 from gainrl.records import (
@@ -91,7 +92,7 @@ def build_model(context: Context, model: str) -> None:
         if spec.warmup:
             _warm_up(context, model, partial)
         write_json(
-            partial / "gainrl.json",
+            partial / PROVENANCE,
             {
                 "slice": plan.model_slice(context.preset, model),
                 "weights": weights_digest(partial),
@@ -145,9 +146,9 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
         _corpus(context, model, network, tokenizer, phase, spec.warmup.loss_on)
         for phase in spec.warmup.phases
     ]
-    note = context.layout.home / "models" / f"{model}.tracking.json"
+    note = context.layout.model_tracked(model)
     run = context.track("model", f"{model} warm-up", note, plan.model_slice(context.preset, model))
-    lines = folder / "warmup.jsonl"
+    lines = folder / WARMUP
     total = sum(phase.steps for phase in spec.warmup.phases)
 
     def report(step: SupervisedStep) -> None:

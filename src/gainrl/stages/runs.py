@@ -13,6 +13,7 @@ from gainrl.records import PROMPTS, append_lines, read_json, read_lines, read_ta
 from gainrl.stages.common import Context, commit, machine, versions
 from gainrl.stages.training_data import TrainingData, inputs_of, training_data
 from gainrl.tracking.record import TrackedRun
+from gainrl.training.files import CHECKPOINTS, CONFIG, DONE, STEPS, TESTS, TIMING, TRACKING
 
 
 class TrainingRun:
@@ -30,14 +31,14 @@ class TrainingRun:
             "inputs": self._inputs(),
         }
         self.config_hash = plan.digest(self.slice)
-        self.steps, self.timing = self.folder / "steps.jsonl", self.folder / "timing.jsonl"
-        self.tests, self.checkpoints = self.folder / "eval.jsonl", self.folder / "checkpoints"
+        self.steps, self.timing = self.folder / STEPS, self.folder / TIMING
+        self.tests, self.checkpoints = self.folder / TESTS, self.folder / CHECKPOINTS
 
     def _inputs(self) -> dict[str, str]:
         """Short hashes of everything the run reads."""
         layout, key = self.context.layout, self.key
         found = {
-            "model": read_json(layout.model(key.model) / "gainrl.json")["weights"],
+            "model": read_json(layout.model_note(key.model))["weights"],
             "train": plan.file_digest(layout.split(key.dataset, "train")),
         }
         found.update(inputs_of(self.context, self.key))
@@ -50,7 +51,7 @@ class TrainingRun:
     def _open(self, resumes: bool) -> None:
         """Make the folder, open the MLflow run, say what the run is."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "done.json").unlink(missing_ok=True)
+        (self.folder / DONE).unlink(missing_ok=True)
         self.tracked = self._track(resumes)
         self._write_run()
 
@@ -60,7 +61,7 @@ class TrainingRun:
         tracked = self.context.track(
             "train",
             f"{key.method} seed{key.seed}",
-            self.folder / "tracking.json",
+            self.folder / TRACKING,
             self.slice,
             experiment=homes[0],
             parent=key.parent,
@@ -80,7 +81,7 @@ class TrainingRun:
     def _write_run(self) -> None:
         key = self.key
         write_json(
-            self.folder / "run.json",
+            self.folder / CONFIG,
             {
                 "preset": self.context.preset.preset,
                 "model": key.model,
@@ -135,7 +136,7 @@ class TrainingRun:
         idle = sum(row["zero_variance"] == 1 for row in rows)
         if idle:
             print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
-        for path in (self.steps, self.tests, self.folder / "run.json"):
+        for path in (self.steps, self.tests, self.folder / CONFIG):
             self.tracked.artifact(path)
         if self.method.order_key:
             where = (self.key.model, self.key.dataset, self.method.order_key)
@@ -144,7 +145,7 @@ class TrainingRun:
         self.tracked.finish()
         final = {row["benchmark"]: row["accuracy"] for row in tests}
         write_json(
-            self.folder / "done.json",
+            self.folder / DONE,
             {
                 "final": final,
                 "steps": len(rows),

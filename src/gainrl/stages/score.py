@@ -17,6 +17,7 @@ from gainrl.data.templates import template_hash
 from gainrl.errors import DataError
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.models.resources import scoring_dtype, token_budget
+from gainrl.plan.layout import TRACKED
 from gainrl.records import PROMPTS, SCORES, read_json, read_table, write_table
 from gainrl.signals.parts import Parts, read_shard, save_batches
 from gainrl.signals.prefill import CHUNK, Prefill, gather
@@ -45,7 +46,7 @@ def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
             f"shard {shard}: scoring.shards is {shards}, so shards are 0 to {shards - 1}"
         )
     folder = context.layout.model(model)
-    about = read_json(folder / "gainrl.json")
+    about = read_json(context.layout.model_note(model))
     dtype = scoring_dtype(settings.dtype, folder)
     network, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
     path = context.layout.split(dataset, "train")
@@ -87,13 +88,13 @@ def gather_scores(context: Context, model: str, dataset: str) -> None:
     found = [batch for shard in shards for batch in shard.batches]
     frame = gather(list(table["id"]), found, shards[0].gram, shards[0].n_prefix)
     frame = with_signals(frame, settings)
-    target = context.layout.signals(model, dataset) / "scores.parquet"
+    target = context.layout.signal(model, dataset, "scores")
     folder = context.layout.model(model)
     seconds = sum(shard.seconds for shard in shards)
     missing = int(frame["c"].isna().sum())
     arguments = context.preset.models[model].template_arguments
     metadata = {
-        "model": read_json(folder / "gainrl.json")["weights"],
+        "model": read_json(context.layout.model_note(model))["weights"],
         "template": template_hash(load_tokenizer(folder), arguments),
         "dtype": scoring_dtype(settings.dtype, folder),
         "variant": settings.variant,
@@ -157,7 +158,7 @@ def track(
     run = context.track(
         stage,
         f"{stage} {model}/{dataset}",
-        target.parent / f"{stage}.tracking.json",
+        target.with_name(f"{stage}{TRACKED}"),
         slice_of(context.preset, model, dataset),
         tags={"gainrl.model": model, "gainrl.dataset": dataset},
     )

@@ -8,7 +8,10 @@ import pandas as pd
 
 from gainrl.errors import DataError
 from gainrl.grading.code import FunctionTests, decode
+from gainrl.plan import benchmarks
+from gainrl.plan.layout import LINEARITY, PROBE
 from gainrl.records import PROMPTS, SAMPLES, read_json, read_table
+from gainrl.training import files
 
 RULE = "-" * 80
 SHOWN = 3
@@ -43,9 +46,9 @@ def show_problem(folder: Path, problem: str, benchmark: str | None) -> None:
 
 
 def _tables(folder: Path) -> list[Path]:
-    found = sorted(folder.glob("*.parquet")) + sorted(folder.glob("samples/*.parquet"))
-    found += sorted(folder.glob("benchmarks/*/*/samples.parquet"))
-    return [path for path in found if path.name != "probe.parquet"]
+    found = sorted(folder.glob("*.parquet")) + sorted(folder.glob(f"{files.SAMPLES}/*.parquet"))
+    found += sorted(folder.glob(f"benchmarks/*/*/{benchmarks.SAMPLES}"))
+    return [path for path in found if path.name not in (PROBE, LINEARITY)]
 
 
 def _problem(ids: set[str], wanted: str, folder: Path) -> str:
@@ -94,8 +97,8 @@ def _gold(answer: str) -> str:
 
 def _answers(path: Path, rows: pd.DataFrame) -> None:
     print(f"{RULE}\n{path}")
-    score = path.with_name("score.json")
-    if path.name == "samples.parquet" and score.exists():
+    score = path.with_name(benchmarks.SCORE)
+    if path.name == benchmarks.SAMPLES and score.exists():
         about = read_json(score)
         print(f"{about['protocol']}, {about['engine']}, {about['grader']}, {about['sampling']}")
     for row in rows.sort_values("sample").to_dict("records"):

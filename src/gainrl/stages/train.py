@@ -19,6 +19,7 @@ from gainrl.records import SAMPLES, append_lines, read_lines, truncate_lines, wr
 from gainrl.stages.common import Context, render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
+from gainrl.training import files
 from gainrl.training.local import checkpoint
 from gainrl.training.local.critic import Critic
 from gainrl.training.local.loop import LocalTrainer
@@ -81,7 +82,7 @@ class LocalRun(TrainingRun):
                 self._track_test(row)
         self._loop()
         if self.settings.keep_model:
-            self._export(self.folder / "model")
+            self._export(self.folder / files.MODEL)
         self._finish()
 
     def _build(self) -> None:
@@ -129,7 +130,7 @@ class LocalRun(TrainingRun):
             self._track_test(row)
             print(f"  test {benchmark.name}: {100 * row['accuracy']:.1f}%", flush=True)
             if last:
-                target = self.folder / "samples" / f"{benchmark.name}.parquet"
+                target = self.folder / files.SAMPLES / f"{benchmark.name}.parquet"
                 write_table(target, samples, SAMPLES)
 
     def _loop(self) -> None:

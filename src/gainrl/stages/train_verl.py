@@ -30,6 +30,7 @@ from gainrl.records import (
 from gainrl.stages.common import renderer_for, verl_python
 from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
+from gainrl.training import files
 from gainrl.training.verl import launch, settings
 
 POLL_SECONDS = 0.2
@@ -127,7 +128,7 @@ class VerlRun(TrainingRun):
         return int(text)
 
     def _input(self, name: str) -> Path:
-        return (self.folder / "verl" / name).absolute()
+        return (self.folder / files.VERL / name).absolute()
 
     def _prepare(self, resumed: int) -> dict[str, Any]:
         """Write what verl reads; returns the job for `entry`."""
@@ -263,15 +264,15 @@ class VerlRun(TrainingRun):
 
     def _collect(self) -> None:
         """The last test's answers as sample tables, and the trained model."""
-        answers = pd.DataFrame(read_lines(self.folder / "verl" / "answers.jsonl"))
+        answers = pd.DataFrame(read_lines(self._input(files.ANSWERS)))
         answers = answers.sort_values(["id", "sample"])
         answers["prompt"] = answers["id"].map(self.prompts)
         for name, rows in answers.groupby("benchmark"):
             rows = rows.drop(columns="benchmark").reset_index(drop=True)
-            write_table(self.folder / "samples" / f"{name}.parquet", rows, SAMPLES)
+            write_table(self.folder / files.SAMPLES / f"{name}.parquet", rows, SAMPLES)
         if self.settings.keep_model:
             newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
-            target = self.folder / "model"
+            target = self.folder / files.MODEL
             if newest.exists():  # else it was moved before something else failed
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(newest, target)

@@ -46,13 +46,12 @@ def make_signal_table(context: Context, path: Path) -> None:
 def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
     """One row a prompt: signals, and whatever was measured of it."""
     layout = context.layout
-    folder = layout.signals(model, dataset)
-    scores = read_table(folder / "scores.parquet", SCORES).drop(columns="n_prefix")
+    scores = read_table(layout.signal(model, dataset, "scores"), SCORES).drop(columns="n_prefix")
     frame = scores.rename(columns={"n_question": "tokens"})
     train = read_table(layout.split(dataset, "train"), PROMPTS)
     if "difficulty" in train and train["difficulty"].notna().any():
         frame = frame.merge(train[["id", "difficulty"]], on="id")
-    rates = read_table(folder / "difficulty.parquet", DIFFICULTY)
+    rates = read_table(layout.signal(model, dataset, "difficulty"), DIFFICULTY)
     frame = frame.merge(rates[["id", "pass_rate"]], on="id")
     gradients = layout.study(model, dataset, "gradients")
     if gradients.exists():
@@ -167,7 +166,7 @@ def _neurons(context: Context) -> dict[str, NeuronPanel]:
     for title, key in _probed(context).items():
         table = read_table(context.layout.probe(key), PROBE)
         share = (table["correct"] / table["samples"]).rename("accuracy")
-        with np.load(context.layout.probe(key, "neurons.npz")) as stored:
+        with np.load(context.layout.neurons(key)) as stored:
             steps = stored["steps"].tolist()
             vectors = np.unpackbits(stored["cores"], axis=2, count=int(stored["neurons"]))
         accuracy = np.stack([share[table["step"] == step].to_numpy() for step in steps])
@@ -186,7 +185,7 @@ _PANELS: dict[str, Any] = {
 
 
 def _record(context: Context, name: str, paths: list[Path]) -> None:
-    note = context.layout.home / "tables" / f"{name}.tracking.json"
+    note = context.layout.tracked(name)
     studies = context.preset.studies
     assert studies is not None
     slice_ = {"studies": studies.model_dump(mode="json"), "output": name}

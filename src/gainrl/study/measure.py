@@ -61,7 +61,7 @@ def study_layers(context: Context, model: str, dataset: str) -> None:
     began = time.perf_counter()
     target = context.layout.study(model, dataset, "layers")
     profile = layer_profile(network, prompts)
-    rates = read_table(context.layout.signals(model, dataset) / "difficulty.parquet", DIFFICULTY)
+    rates = read_table(context.layout.signal(model, dataset, "difficulty"), DIFFICULTY)
     rate = dict(zip(rates["id"], rates["pass_rate"], strict=True))
     samples = int(rates["samples"].iloc[0])
     ranked = sorted(prompts.ids, key=lambda name: (-rate[name], name))
@@ -159,7 +159,7 @@ def probe_run(context: Context, key: RunKey) -> None:
     kept = plan.probe_steps(context.preset, key.model, key.dataset, key.method)
     folders = {0: layout.model(key.model)}
     folders |= {step: layout.snapshot(key, step) for step in kept}
-    folders[settings.steps] = layout.run(key) / "model"
+    folders[settings.steps] = layout.trained(key)
     tables, cores = [], []
     for step, folder in folders.items():
         network = load_model(folder, dtype="float32")
@@ -179,7 +179,7 @@ def probe_run(context: Context, key: RunKey) -> None:
         tables.append(frame)
         cores.append(core_neurons(network, prompts))
         print(f"step {step}: {right['sum'].sum() / right['size'].sum():.1%} right", flush=True)
-    with atomic_write(layout.probe(key, "neurons.npz")) as file:
+    with atomic_write(layout.neurons(key)) as file:
         steps = np.array(list(folders))
         np.savez_compressed(file, steps=steps, cores=np.packbits(np.stack(cores), axis=2),
                             neurons=np.array(cores[0].shape[1]))  # fmt: skip

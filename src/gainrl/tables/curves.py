@@ -18,6 +18,7 @@ from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.statistics import FloatArray, smooth, target_accuracy
 from gainrl.results.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, save
 from gainrl.tables.table import check_baseline, seed_counts
+from gainrl.training.files import STEPS
 
 
 def figure7(
@@ -167,7 +168,7 @@ def _logged(runs: Sequence[Run], column: str, window: int) -> FloatArray | None:
         return None
     for run in runs:
         if column not in run.steps or run.steps[column].isna().any():
-            raise DataError(f"{run.folder / 'steps.jsonl'}: key '{column}' is missing in some rows")
+            raise DataError(f"{run.folder / STEPS}: key '{column}' is missing in some rows")
     return np.stack([smooth(run.steps[column].to_numpy(np.float64), window) for run in runs])
 
 

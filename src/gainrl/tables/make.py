@@ -11,6 +11,7 @@ from gainrl.curricula.selection import select
 from gainrl.errors import DataError, TrackingError
 from gainrl.plan import RunKey
 from gainrl.plan import benchmarks as benchmark_plan
+from gainrl.plan.layout import TRACKED
 from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.results.runs import Run, collect
 from gainrl.results.style import looks_of
@@ -23,6 +24,7 @@ from gainrl.tables.selection_figure import Selected, figure_selection
 from gainrl.tables.speed_figure import figure_speed
 from gainrl.tables.table import COLUMNS, table1, write_table
 from gainrl.tracking.record import initialise, missing, store_uri
+from gainrl.training import files
 
 
 def _runs(context: Context, experiment: str) -> list[Run]:
@@ -38,7 +40,7 @@ def make_table(context: Context, experiment: str, path: Path) -> None:
     title = chosen.caption or f"{experiment}, preset {context.preset.preset}"
     write_table(frame, path, title, _final(context, experiment), chosen.columns)
     slice_ = plan.table_slice(context.preset, experiment)
-    note = context.layout.home / "tables" / f"{experiment}.tracking.json"
+    note = context.layout.tracked(experiment)
     run = context.track("table", f"{experiment} table", note, slice_, experiment=experiment)
     for suffix in (".csv", ".md", ".tex"):
         run.artifact(path.with_suffix(suffix))
@@ -103,7 +105,7 @@ def make_figures(context: Context, experiment: str, curves: Path, walk: Path) ->
     figure7(runs, statistics, curves, curves.with_suffix(".pdf"), baseline, methods)
     figure_curriculum(runs, statistics, walk, walk.with_suffix(".pdf"), methods)
     slice_ = {"figures": [curves.stem, walk.stem]}
-    note = context.layout.home / "tables" / f"{experiment}.figures.tracking.json"
+    note = context.layout.tracked(f"{experiment}.figures")
     run = context.track("figures", f"{experiment} figures", note, slice_, experiment=experiment)
     for path in (curves, walk):
         run.artifact(path)
@@ -125,7 +127,7 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
     looks = looks_of([], list(preset.methods))
     paths = (path, path.with_suffix(".pdf"))
     figure_speed(pd.read_csv(table), str(chosen.speed), chosen.baseline, labels, looks, *paths)
-    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    note = context.layout.tracked(path.stem)
     run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
     for file in paths:
         run.artifact(file)
@@ -138,7 +140,7 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
     chosen = preset.experiments[experiment]
     names = plan.selecting(preset, experiment)
     for model, dataset in chosen.places:
-        scores = read_table(layout.signals(model, dataset) / "scores.parquet", SCORES)
+        scores = read_table(layout.signal(model, dataset, "scores"), SCORES)
         signal = scores.set_index("id")["c"]
         for name in names:
             part, key = preset.methods[name].selection, preset.methods[name].order_key
@@ -152,7 +154,7 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
             panels.append(Selected(title, name, signal.to_numpy(), taken))
     looks = looks_of([], list(preset.methods))
     figure_selection(panels, looks, path, path.with_suffix(".pdf"))
-    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    note = context.layout.tracked(path.stem)
     run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
     for file in (path, path.with_suffix(".pdf")):
         run.artifact(file)
@@ -176,7 +178,7 @@ def initialise_tracking(context: Context) -> None:
     names = [context.experiment(name) for name in (PREPARATION, *preset.experiments)]
     uri = store_uri(preset.tracking.uri, context.root)
     context.root.mkdir(parents=True, exist_ok=True)
-    initialise(uri, context.root, context.tracking_index, names, parents)
+    initialise(uri, context.root, context.layout.tracking, names, parents)
     print(f"tracking store: {uri}")
 
 
@@ -186,16 +188,16 @@ def check_tracking(context: Context) -> None:
     Raises:
         TrackingError: something finished is missing in the store; each line names one thing.
     """
-    uri = read_json(context.tracking_index)["uri"]
+    uri = read_json(context.layout.tracking)["uri"]
     notes: list[tuple[str, Path, int | None]] = []
     unfinished = 0
     for key in plan.runs(context.preset):
         folder = context.layout.run(key)
-        if not (folder / "done.json").exists():
+        if not (folder / files.DONE).exists():
             unfinished += 1
             continue
-        notes.append((_title(key), folder / "tracking.json", _steps(context, key)))
-    for note in sorted(context.layout.home.glob("*/**/*.tracking.json")):
+        notes.append((_title(key), folder / files.TRACKING, _steps(context, key)))
+    for note in sorted(context.layout.home.glob(f"*/**/*{TRACKED}")):
         notes.append((str(note.relative_to(context.layout.home)), note, None))
     problems = missing(uri, notes)
     print(f"{len(notes)} finished pieces of work, {unfinished} unfinished runs, store {uri}")

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
+from gainrl.plan import benchmarks
+from gainrl.plan.benchmarks import SCORE
 from gainrl.records import SAMPLES, read_json, read_table
 from gainrl.results.statistics import Interval, bootstrap_interval, paired_difference
 
@@ -64,17 +66,17 @@ def read_scored(
     Raises:
         DataError: a file is missing or damaged, or the score is another one than the samples'.
     """
-    score = read_json(folder / "score.json")
-    samples = read_table(folder / "samples.parquet", SAMPLES)
+    score = read_json(folder / SCORE)
+    samples = read_table(folder / benchmarks.SAMPLES, SAMPLES)
     names = score["metrics"]
     pass_at = tuple(int(name[5:]) for name in names if name.startswith("pass@"))
     try:
         values = by_problem(samples, pass_at, any(name.startswith("maj@") for name in names))
     except ValueError as error:
-        raise DataError(f"{folder / 'samples.parquet'}: {error}") from error
+        raise DataError(f"{folder / benchmarks.SAMPLES}: {error}") from error
     for name, value in names.items():
         if abs(float(values[name].mean()) - value) > 1e-9:
-            raise DataError(f"{folder / 'score.json'}: {name} is not that of samples.parquet")
+            raise DataError(f"{folder / SCORE}: {name} is not that of samples.parquet")
     test = score["benchmark"], score["protocol"]
     return Scored(model, dataset, method, seed, *test, values, score)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gainrl.config.preset import Statistics
+from gainrl.plan import benchmarks
 from gainrl.records import SAMPLES, read_table, write_text
 from gainrl.results.render import Block, Caption, Heading, Table, write_views
 from gainrl.tables.scores import Scored, agreement, problem_interval
@@ -122,7 +123,7 @@ def agreement_rows(tests: Sequence[tuple[Scored, str]], folders: Sequence[Path])
         same = ("model", "benchmark", "protocol")
         if any(getattr(one[0], key) != getattr(other[0], key) for key in same):
             continue
-        tables = [read_table(each[2] / "samples.parquet", SAMPLES) for each in (one, other)]
+        tables = [read_table(each[2] / benchmarks.SAMPLES, SAMPLES) for each in (one, other)]
         for measure, share in agreement(*tables).items():
             rows.append(
                 {

@@ -30,6 +30,7 @@ from gainrl.processes import (
     terminated_like_interrupted,
 )
 from gainrl.records import atomic_write, write_json
+from gainrl.training.files import CHECKPOINTS, JOB, STEPS, TESTS
 from gainrl.training.verl import cluster
 
 NEWEST = "latest_checkpointed_iteration.txt"
@@ -104,10 +105,10 @@ def run(
         BackendError: naming the log and the error in it.
     """
     folder = Path(job["folder"])
-    write_json(folder / "job.json", job)
+    write_json(folder / JOB, job)
     log, mark = folder / "verl.log", f"{MARK}={folder.resolve()}"
     end_marked(mark)  # what a killed launcher of this run has left: it writes into the same files
-    command = [str(python), "-m", "gainrl.training.verl.entry", str(folder / "job.json")]
+    command = [str(python), "-m", "gainrl.training.verl.entry", str(folder / JOB)]
     # Ray's sockets lie below its folder, and the path of a socket must be short.
     scratch = Path(tempfile.mkdtemp(prefix="gainrl-ray-", dir="/tmp"))
     # SLURM sets it beside CUDA_VISIBLE_DEVICES, and verl refuses both.
@@ -146,7 +147,7 @@ def _watch(
     """Why the run failed, or None; returns when it has ended or has to be ended."""
     moved, size = time.monotonic(), -1
     while process.poll() is None:
-        paths = (folder / name for name in ("steps.jsonl", "eval.jsonl", "checkpoints/" + NEWEST))
+        paths = (folder / name for name in (STEPS, TESTS, f"{CHECKPOINTS}/{NEWEST}"))
         current = sum(int(path.stat().st_mtime_ns) for path in paths if path.exists())
         if current != size:
             size, moved = current, time.monotonic()

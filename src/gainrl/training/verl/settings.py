@@ -16,6 +16,7 @@ from gainrl.config.ppo import PPO
 from gainrl.config.preset import Training
 from gainrl.config.verl import Verl
 from gainrl.data.templates import TODAY
+from gainrl.training import files
 
 PLUGIN = "gainrl.training.verl.engine"
 REWARD = Path(__file__).with_name("reward.py")
@@ -36,7 +37,7 @@ class Place:
 
 def place_of(folder: Path, model: Path, benchmarks: Iterable[str]) -> Place:
     """The paths of a run: what verl reads is below the run's folder."""
-    inputs = folder.absolute() / "verl"
+    inputs = folder.absolute() / files.VERL
     tests = tuple(inputs / f"eval-{name}.parquet" for name in benchmarks)
     return Place(folder.absolute(), model.absolute(), inputs / "train.parquet", tests)
 
@@ -126,7 +127,7 @@ def overrides(
         "trainer.val_before_train": False,
         "trainer.critic_warmup": 0,
         "trainer.resume_mode": "auto",
-        "trainer.default_local_dir": str(place.folder / "checkpoints"),
+        "trainer.default_local_dir": str(place.folder / files.CHECKPOINTS),
         "trainer.max_actor_ckpt_to_keep": 2,
         "trainer.max_critic_ckpt_to_keep": 2,
     }

@@ -28,6 +28,7 @@ from gainrl import curricula
 from gainrl.curricula import Curriculum, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
+from gainrl.training import files
 from gainrl.training.local.objective import explained_variance
 from gainrl.training.verl.engine import FIELD, SECONDS
 from gainrl.training.verl.outcomes import outcome_of
@@ -119,7 +120,7 @@ class CurriculumTrainer(PPOTrainerSync):
             )
         self.replay_buffer.poll_interval = self.job["poll_interval"]
         # A checkpoint is written before its test: a run that was killed between owes that test.
-        tested = [row["step"] for row in read_lines(self.folder / "eval.jsonl")]
+        tested = [row["step"] for row in read_lines(self.folder / files.TESTS)]
         due = self.global_steps % self.config.trainer.test_freq == 0
         last = self.global_steps == self.job["steps"]
         self.config.trainer.val_before_train = (
@@ -163,14 +164,14 @@ class CurriculumTrainer(PPOTrainerSync):
                 record["jumped"] = int(self.global_steps % self.job["extra"]["rl"] == 0)
             if self.use_critic:
                 record["value_loss"] = float(np.mean(metrics["critic/vf_loss"]))
-            append_lines(self.folder / "steps.jsonl", [{"step": self.global_steps, **record}])
+            append_lines(self.folder / files.STEPS, [{"step": self.global_steps, **record}])
         seconds = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
         rolled = seconds.pop("seconds_gen", 0.0)
         whole = time.perf_counter() - began
         seconds["seconds_signal"] = self.signal_seconds
         seconds |= {"seconds_rollout": rolled, "seconds_train": whole - rolled}
         seconds |= {"seconds_step": whole, "seconds_curriculum": choosing}
-        append_lines(self.folder / "timing.jsonl", [{"step": self.global_steps, **seconds}])
+        append_lines(self.folder / files.TIMING, [{"step": self.global_steps, **seconds}])
         metrics.update({f"gainrl/{key}": value for key, value in record.items()})
         return batch
 
@@ -265,10 +266,10 @@ class CurriculumTrainer(PPOTrainerSync):
             found = {"extracted": extracted or None, "reason": reason, "rule": rule or None}
             answers.append({**answer, **found})
         text = "".join(json.dumps(answer) + "\n" for answer in answers)
-        write_text(self.folder / "verl" / "answers.jsonl", text)
+        write_text(self.folder / files.VERL / files.ANSWERS, text)
         frame = pd.DataFrame(answers)
         append_lines(
-            self.folder / "eval.jsonl",
+            self.folder / files.TESTS,
             [
                 summary(frame[frame["benchmark"] == name], name, self.global_steps)
                 for name in self.job["benchmarks"]
@@ -284,5 +285,5 @@ def config_of(job: dict[str, Any]) -> Any:
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("ppo_trainer", overrides=job["overrides"])
     OmegaConf.set_struct(config, False)
-    config.gainrl = {"job": str(Path(job["folder"]) / "job.json")}
+    config.gainrl = {"job": str(Path(job["folder"]) / files.JOB)}
     return config
