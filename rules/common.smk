@@ -18,34 +18,6 @@ def results_of(names):
     return tables + [f"results/figures/{figure}.png" for figure in drawn]
 
 
-def selections(experiment):
-    """Orders and scores that the selections of an experiment draw from."""
-    chosen, found = preset.experiments[experiment], []
-    for model, dataset in chosen.places:
-        orders = {preset.methods[m].order_key for m in plan.selecting(preset, experiment)}
-        found.append(layout.signal(model, dataset, "scores"))
-        found += [layout.order(model, dataset, order) for order in sorted(orders)]
-    return [str(path) for path in found]
-
-
-def warmup_tables(wildcards):
-    """Prompt tables that a model's warm-up reads."""
-    used = plan.model_slice(preset, wildcards.model)["warmup_data"]
-    return [str(layout.split(name, "warmup")) for name in used]
-
-
-def walked(wildcards):
-    """The order or the difficulties that a method's curriculum walks, and the features it reads."""
-    method = preset.methods[wildcards.method]
-    where = (wildcards.model, wildcards.dataset)
-    found = [layout.order(*where, method.order_key)] if method.order_key else []
-    if method.difficulty == "measured":
-        found.append(layout.signal(*where, "difficulty"))
-    tables = plan.feature_tables(method)
-    found += [layout.signals(*where) / f"{table}.parquet" for table in tables]
-    return [str(path) for path in found]
-
-
 # On several nodes a job has to be the batch script itself, which the SLURM plugin makes it only if it
 # is declared as MPI; as a step it would be confined to one node. tasks_per_gpu: 0 is "do not say".
 SEVERAL_NODES = (
@@ -97,7 +69,7 @@ def tested(experiment):
 
 def prepared(experiment):
     """Scores and difficulties that an experiment's methods needed; the table says what they cost."""
-    return [str(path) for path in table_plan.prepared(preset, layout, experiment)]
+    return [str(path) for path in plan.preparation(preset, layout, plan.runs(preset, [experiment]))]
 
 
 def benchmarks_of(wildcards):
@@ -178,12 +150,6 @@ def traced_results():
     """Its table and its figures."""
     table = [f"results/{linearity_plan.TABLE}"] if preset.linearity else []
     return table + traced_figures()
-
-
-def held_out(wildcards):
-    """Held-out prompts of a run's own data set and of its benchmarks."""
-    names = dict.fromkeys([wildcards.dataset, *benchmarks_of(wildcards)])
-    return [str(layout.split(name, "eval")) for name in names]
 
 
 def reported(everything):

@@ -60,7 +60,7 @@ rule speed_figure:
 # Which prompts the selections take (Figure 8, left).
 rule selection_figure:
     input:
-        lambda w: selections(figures[w.figure]),
+        lambda w: list(plan.selections(preset, layout, figures[w.figure])),
     output:
         png=report(
             "results/figures/{figure}_selection.png",

@@ -6,7 +6,7 @@ if preset.linearity:
     rule linearity:
         input:
             run=str(layout.done(KEY)),
-            held_out=held_out,
+            held_out=lambda w: plan.held_out(preset, layout, w),
         output:
             table=str(layout.linearity(KEY)),
             facts=str(layout.extrapolated(KEY)),

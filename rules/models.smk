@@ -3,7 +3,7 @@
 
 rule build_model:
     input:
-        tables=warmup_tables,
+        tables=lambda w: plan.warmup_tables(preset, layout, w.model),
     output:
         str(layout.model_note("{model}")),
     log:

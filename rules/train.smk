@@ -9,7 +9,7 @@ rule train:
     input:
         model=str(layout.model_note("{model}")),
         train=str(layout.split("{dataset}", "train")),
-        walked=walked,
+        walked=lambda w: plan.inputs_of(preset, layout, w).walked,
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
         environment=ancient(verl_environment),

@@ -5,7 +5,6 @@ from presets import changed, error_of
 
 from gainrl import plan
 from gainrl.plan import Layout
-from gainrl.tables.plan import prepared
 
 ONLY = {"nano": ["chain"], "other": ["word"]}
 
@@ -35,7 +34,8 @@ def test_what_is_measured_before_and_where_runs_belong_follow(tmp_path):
     data = preset(ONLY)
     data["experiments"]["table1"]["models"] = ["other"]
     loaded = plan.load(data)
-    files = {str(path) for path in prepared(loaded, Layout("small", tmp_path), "table2")}
+    prepared = plan.preparation(loaded, Layout("small", tmp_path), plan.runs(loaded, ["table2"]))
+    files = {str(path) for path in prepared}
     assert {path.split("/")[-3:-1] and tuple(path.split("/")[-3:-1]) for path in files} == {
         ("nano", "chain"),
         ("other", "word"),

@@ -15,16 +15,15 @@ from gainrl.curricula import build
 from gainrl.curricula.predicted import KINDS, STATE
 from gainrl.errors import DataError
 from gainrl.plan import Layout, RunKey
-from gainrl.plan.policies import FEATURE_TABLES
+from gainrl.plan.inputs import FEATURE_TABLES
 from gainrl.records import FEATURES, PROMPTS, SCORES, read_metadata, read_table, write_table
 from gainrl.signals.pooled import mean_states, principal_components
 from gainrl.stages import features, prepare
 from gainrl.stages.common import Context
 from gainrl.stages.prepare import prepare_data
 from gainrl.stages.runs import TrainingRun
-from gainrl.stages.training_data import TrainingData, inputs_of, training_data
+from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tables import make as results
-from gainrl.tables import plan as table_plan
 
 COMPONENTS = [name for name in FEATURES.required if name != "id"]
 
@@ -106,6 +105,8 @@ def test_the_stage_writes_a_table_of_every_prompt_twice_the_same(tmp_path, monke
     assert read_table(target, FEATURES).equals(frame)
 
 
+RUN = RunKey("nano", "chain", "learnt", 0)
+
 # --- what a preset needs -------------------------------------------------------------------------
 
 
@@ -125,17 +126,18 @@ def preset(**curriculum):
     ],
 )
 def test_a_method_needs_the_tables_of_its_features(choice, tables, timed):
-    method = plan.load(preset(features=choice)).methods["learnt"]
-    assert plan.feature_tables(method) == tables
     layout = Layout("small")
-    files = table_plan.preparation(layout, "nano", "chain", method)
+    found = plan.inputs_of(plan.load(preset(features=choice)), layout, RUN)
     folder = layout.signals("nano", "chain")
-    assert list(files.values()) == [folder / f"{name}.parquet" for name in timed]
+    assert found.walked == [folder / f"{name}.parquet" for name in tables]
+    assert list(found.features) == list(found.measured) == tables
+    assert list(found.costly.values()) == [folder / f"{name}.parquet" for name in timed]
 
 
 def test_other_methods_need_none():
-    methods = plan.load(BASE).methods
-    assert [plan.feature_tables(method) for method in methods.values()] == [[]] * 3
+    base, layout = plan.load(BASE), Layout("small")
+    runs = [RunKey("nano", "chain", method, 0) for method in base.methods]
+    assert [plan.inputs_of(base, layout, run).features for run in runs] == [{}] * 3
 
 
 def test_every_kind_of_feature_has_its_table_and_components_their_name():
@@ -163,8 +165,6 @@ def test_only_the_features_rerun_the_components():
 
 
 # --- what a run gets -----------------------------------------------------------------------------
-
-RUN = RunKey("nano", "chain", "learnt", 0)
 
 
 @pytest.fixture
@@ -207,12 +207,12 @@ def test_a_selection_keeps_the_features_of_its_prompts():
 
 
 def test_what_a_run_depends_on_are_the_features_that_it_reads(place):
-    first = inputs_of(place("length_c")[0], RUN)
+    first = input_digests(place("length_c")[0], RUN)
     assert list(first) == ["features"]
-    assert inputs_of(place("length_c")[0], RUN) == first
-    assert inputs_of(place("length_c", c_inter=0.0)[0], RUN) != first
-    assert inputs_of(place("all")[0], RUN) != first
-    assert inputs_of(place("none")[0], RUN) == {}
+    assert input_digests(place("length_c")[0], RUN) == first
+    assert input_digests(place("length_c", c_inter=0.0)[0], RUN) != first
+    assert input_digests(place("all")[0], RUN) != first
+    assert input_digests(place("none")[0], RUN) == {}
 
 
 def test_a_missing_table_is_named(place):

@@ -12,7 +12,6 @@ from gainrl.errors import ConfigError, DataError
 from gainrl.plan import Layout
 from gainrl.records import DIFFICULTY, SCORES, write_table
 from gainrl.stages.common import Context
-from gainrl.tables import plan as table_plan
 from gainrl.tables.facts import table_facts
 from gainrl.tables.published import Cell, Ours, differences, load, published_rows
 
@@ -248,9 +247,9 @@ def test_the_papers_own_setting_is_comparable(tmp_path):
 def test_an_experiments_table_reads_what_was_timed():
     preset = plan.load(changed("experiments", "table1", "methods", to=["grpo", "gain"]))
     layout = Layout("small")
-    found = table_plan.prepared(preset, layout, "table1")
+    found = plan.preparation(preset, layout, plan.runs(preset, ["table1"]))
     assert found == [layout.signals("nano", name) / "scores.parquet" for name in ("chain", "word")]
-    found = table_plan.prepared(preset, layout, "table2")
+    found = plan.preparation(preset, layout, plan.runs(preset, ["table2"]))
     assert found == [
         layout.signals(name, "chain") / "difficulty.parquet" for name in ("nano", "other")
     ]

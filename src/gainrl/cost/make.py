@@ -68,7 +68,7 @@ def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
     for kind in ("sh", "verl.txt"):
         for path in set(home.glob(f"*/*/*/seed*.{kind}")) - written:
             path.unlink()
-    summary = _summary(preset, rows, site)
+    summary = _summary(preset, context.layout, rows, site)
     write_text(home.with_name(f"{home.name}.md"), _page(preset, rows, summary))
     write_text(home.with_name(f"{home.name}.csv"), _frame(preset, rows).to_csv(index=False))
     print(f"{summary}\nDetails and assumptions: {home}.md; job scripts: {home}/")
@@ -200,13 +200,13 @@ def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
 # --- words and numbers ---------------------------------------------------------------------------
 
 
-def _summary(preset: Preset, rows: list[Row], site: Site) -> str:
+def _summary(preset: Preset, layout: Layout, rows: list[Row], site: Site) -> str:
     """What is printed: the bill, what it leaves out, and the runs without an estimate."""
     paid = [(row.name, row.cost) for row in rows if row.cost]
     local = [row for row in rows if not row.cost]
     parts = []
     if paid:
-        parts += [bill(paid), "\n".join(f"- {note}" for note in _notes(preset, rows, site))]
+        parts += [bill(paid), "\n".join(f"- {note}" for note in _notes(preset, layout, rows, site))]
     if local:
         runs = sum(len(row.keys) for row in local)
         parts.append(
@@ -222,7 +222,7 @@ def _local_line(preset: Preset, row: Row) -> dict[str, str]:
     return {"Run": row.name, "Runs": f"{len(row.keys):,}", "Steps": f"{steps:,}"}
 
 
-def _notes(preset: Preset, rows: list[Row], site: Site) -> list[str]:
+def _notes(preset: Preset, layout: Layout, rows: list[Row], site: Site) -> list[str]:
     """Sentences on what the bill does not hold."""
     notes = [
         "Estimated from FLOP and the assumptions of the preset's `cost`; not measured.",
@@ -230,7 +230,7 @@ def _notes(preset: Preset, rows: list[Row], site: Site) -> list[str]:
         "warm-up, loading, saving, lost work.",
     ]
     keys = [row.keys[0] for row in rows if row.cost]
-    notes += dict.fromkeys(filter(None, (_difficulty_note(preset, key) for key in keys)))
+    notes += dict.fromkeys(filter(None, (_difficulty_note(preset, layout, key) for key in keys)))
     tested = dict.fromkeys(name for key in keys for name in _benchmarks(preset, key))
     unknown = [name for name in tested if _problems(preset, name) is None]
     if unknown:
@@ -248,10 +248,10 @@ def _notes(preset: Preset, rows: list[Row], site: Site) -> list[str]:
     return notes
 
 
-def _difficulty_note(preset: Preset, key: RunKey) -> str | None:
+def _difficulty_note(preset: Preset, layout: Layout, key: RunKey) -> str | None:
     """What measured difficulties add, in RL steps of the run that walks them."""
     prompts = plan.known_rows(preset, key.dataset, "train")
-    if preset.methods[key.method].difficulty != "measured" or prompts is None:
+    if plan.inputs_of(preset, layout, key).difficulty is None or prompts is None:
         return None
     training = preset.training_for(key.dataset, key.model)
     answers = prompts * preset.scoring.difficulty_samples

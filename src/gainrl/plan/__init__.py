@@ -21,8 +21,16 @@ from gainrl.plan.fingerprints import (
     score_slice,
     table_slice,
 )
+from gainrl.plan.inputs import (
+    Inputs,
+    held_out,
+    inputs_of,
+    preparation,
+    selections,
+    warmup_tables,
+)
 from gainrl.plan.layout import Layout, RunKey
-from gainrl.plan.policies import feature_kinds, feature_tables, policy_of
+from gainrl.plan.policies import policy_of
 from gainrl.plan.runs import (
     ORDERS,
     STUDY_FIGURES,
@@ -43,6 +51,7 @@ __all__ = [
     "DATA_DIR",
     "ORDERS",
     "STUDY_FIGURES",
+    "Inputs",
     "Layout",
     "RunKey",
     "answers_slice",
@@ -56,11 +65,11 @@ __all__ = [
     "digest",
     "evaluation_slice",
     "experiments_of",
-    "feature_kinds",
-    "feature_tables",
     "features_slice",
     "file_digest",
     "gradients_slice",
+    "held_out",
+    "inputs_of",
     "known_rows",
     "layers_slice",
     "load",
@@ -68,6 +77,7 @@ __all__ = [
     "need_studies",
     "order_keys",
     "policy_of",
+    "preparation",
     "probe_slice",
     "probe_steps",
     "probed",
@@ -75,8 +85,10 @@ __all__ = [
     "runs",
     "score_slice",
     "selecting",
+    "selections",
     "snapshots",
     "study_figures",
     "table_slice",
     "traced",
+    "warmup_tables",
 ]

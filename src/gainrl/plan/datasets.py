@@ -105,10 +105,15 @@ def known_rows(preset: Preset, dataset: str, split: Literal["train", "eval"]) ->
     return sum(known) if len(known) == len(parts) else None
 
 
+def warmup_datasets(preset: Preset, model: str) -> list[str]:
+    """Data sets whose worked solutions a model is warmed up on, by name."""
+    warmup = preset.models[model].warmup
+    return sorted({name for phase in warmup.phases for name in phase.datasets}) if warmup else []
+
+
 def datasets_of(preset: Preset, model: str) -> list[str]:
     """Data sets whose questions the preset puts to a model, in training, tests and studies."""
-    warmup, studies = preset.models[model].warmup, preset.studies
-    found = [name for phase in warmup.phases for name in phase.datasets] if warmup else []
+    found, studies = warmup_datasets(preset, model), preset.studies
     for name, experiment in preset.experiments.items():
         for trained, dataset in experiment.places:
             if trained == model:

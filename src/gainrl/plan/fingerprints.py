@@ -9,7 +9,7 @@ from typing import Any
 
 from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
-from gainrl.plan.datasets import rendering_slice
+from gainrl.plan.datasets import rendering_slice, warmup_datasets
 from gainrl.plan.runs import benchmarks_of, need_studies, snapshots
 
 
@@ -24,10 +24,8 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
 
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     """What a model folder depends on, the prompts of its warm-up included."""
-    spec = preset.models[model]
-    used = {name for phase in spec.warmup.phases for name in phase.datasets} if spec.warmup else ()
-    data = {name: dataset_slice(preset, name) for name in sorted(used)}
-    return {"model": spec.fingerprint(), "warmup_data": data}
+    data = {name: dataset_slice(preset, name) for name in warmup_datasets(preset, model)}
+    return {"model": preset.models[model].fingerprint(), "warmup_data": data}
 
 
 def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:

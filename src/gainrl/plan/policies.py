@@ -18,10 +18,6 @@ def policy_of(method: Method) -> Any:
     return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
 
 
-FEATURE_TABLES = {"tokens": "scores", "angle": "scores", "states": "features"}
-"""Features of the start model's prefill by kind, and which table of its signals has them."""
-
-
 def feature_kinds(method: Method) -> tuple[str, ...]:
     """Kinds of features that a method's curriculum reads, if it needs any.
 
@@ -31,11 +27,6 @@ def feature_kinds(method: Method) -> tuple[str, ...]:
     if "features" not in policy.needs:
         return ()
     return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
-
-
-def feature_tables(method: Method) -> list[str]:
-    """Names of the tables that a method's features come from."""
-    return list(dict.fromkeys(FEATURE_TABLES[kind] for kind in feature_kinds(method)))
 
 
 def check_on_verl(method: Method, run: RunKey) -> None:

@@ -10,6 +10,7 @@ from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError
 from gainrl.plan.benchmarks import Test, final_tests
+from gainrl.plan.layout import Signal
 from gainrl.records import read_json, read_metadata
 from gainrl.report.page import Cost, Preparation
 from gainrl.results.runs import Run
@@ -125,6 +126,14 @@ def job_seconds(context: Context, run: Run) -> float | None:
 
 # --- preparation ---------------------------------------------------------------------------------
 
+MEASURED: Mapping[Signal, str] = {
+    "scores": "scores of the training prompts (Eq. 5)",
+    "features": "mean states of the training prompts",
+    "difficulty": "difficulties measured by rollouts",
+}
+STUDIED = ("scores", "difficulty")
+"""What the signal table is made of."""
+
 
 def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Preparation]:
     """Seconds of models, scores and difficulties behind the results, and of start models' tests.
@@ -136,15 +145,7 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
     studies = preset.studies
     signal = studies if studies and studies.signal else None
     pairs = [(model, name) for model in signal.models for name in signal.datasets] if signal else []
-    made = preset.methods
-    tables = {name: plan.feature_tables(method) for name, method in made.items()}
-    scores = {name for name, method in made.items() if method.order or "scores" in tables[name]}
-    scored = [*((r.model, r.dataset) for r in runs if r.method in scores), *pairs]
-    pooled = [(r.model, r.dataset) for r in runs if "features" in tables[r.method]]
-    measured = [
-        *((r.model, r.dataset) for r in runs if made[r.method].difficulty == "measured"),
-        *pairs,
-    ]
+    behind = [(run, plan.inputs_of(preset, layout, run).measured) for run in runs]
     models = [*(run.model for run in runs), *(m for m, _ in pairs), *(test.model for test in tests)]
     rows = [
         Preparation(
@@ -154,13 +155,11 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
         )
         for model in dict.fromkeys(models)
     ]
-    for what, name, wanted in (
-        ("scores of the training prompts (Eq. 5)", "scores", scored),
-        ("mean states of the training prompts", "features", pooled),
-        ("difficulties measured by rollouts", "difficulty", measured),
-    ):
+    for name, what in MEASURED.items():
+        wanted = [(run.model, run.dataset) for run, tables in behind if name in tables]
+        wanted += pairs if name in STUDIED else []
         for pair in dict.fromkeys(wanted):
-            seconds = _noted(layout.signals(*pair) / f"{name}.parquet")
+            seconds = _noted(layout.signal(*pair, name))
             rows.append(Preparation(what, " on ".join(pair), seconds))
     return [*rows, *_start_tests(tests)]
 

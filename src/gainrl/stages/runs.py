@@ -11,7 +11,7 @@ from gainrl.curricula import Setting
 from gainrl.plan import RunKey
 from gainrl.records import PROMPTS, append_lines, read_json, read_lines, read_table, write_json
 from gainrl.stages.common import Context, commit, machine, versions
-from gainrl.stages.training_data import TrainingData, inputs_of, training_data
+from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
 from gainrl.training.files import CHECKPOINTS, CONFIG, DONE, STEPS, TESTS, TIMING, TRACKING
 
@@ -41,8 +41,7 @@ class TrainingRun:
             "model": read_json(layout.model_note(key.model))["weights"],
             "train": plan.file_digest(layout.split(key.dataset, "train")),
         }
-        found.update(inputs_of(self.context, self.key))
-        return found
+        return {**found, **input_digests(self.context, key)}
 
     def execute(self) -> None:
         """Train, test, record."""
@@ -138,9 +137,8 @@ class TrainingRun:
             print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
         for path in (self.steps, self.tests, self.folder / CONFIG):
             self.tracked.artifact(path)
-        if self.method.order_key:
-            where = (self.key.model, self.key.dataset, self.method.order_key)
-            self.tracked.artifact(self.context.layout.order(*where))
+        if order := plan.inputs_of(self.context.preset, self.context.layout, self.key).order:
+            self.tracked.artifact(order)
         self.tracked.tag("gainrl.zero_variance_steps", str(idle))
         self.tracked.finish()
         final = {row["benchmark"]: row["accuracy"] for row in tests}

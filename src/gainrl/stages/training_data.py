@@ -14,7 +14,7 @@ from gainrl import plan
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
-from gainrl.plan import RunKey
+from gainrl.plan import Inputs, RunKey
 from gainrl.records import DIFFICULTY, FEATURES, ORDER, PROMPTS, SCORES, read_table
 from gainrl.stages.common import Context
 
@@ -22,7 +22,7 @@ TABLES = {
     "scores": (SCORES, {"tokens": "n_question", "c_intra": "c_intra", "c_inter": "c_inter"}),
     "features": (FEATURES, {name: name for name in FEATURES.required if name != "id"}),
 }
-"""Tables that features come from (gainrl.plan.feature_tables), and the columns they are."""
+"""Tables that features come from (`Inputs.features`), and the columns they are."""
 
 
 @dataclass(frozen=True)
@@ -60,51 +60,41 @@ def training_data(context: Context, key: RunKey) -> TrainingData:
     Raises:
         DataError: a file is missing, is of another training table, or has no difficulties.
     """
-    method, layout = context.preset.methods[key.method], context.layout
-    path = layout.split(key.dataset, "train")
-    table, order, difficulty = read_table(path, PROMPTS), None, None
+    given = plan.inputs_of(context.preset, context.layout, key)
+    table, order, difficulty = read_table(given.prompts, PROMPTS), None, None
     ids = table["id"].tolist()
-    if method.order_key:
-        ranks = layout.order(key.model, key.dataset, method.order_key)
-        order = _rows_of(ids, read_table(ranks, ORDER)["id"].tolist(), ranks)
-    if method.difficulty == "measured":
-        measured = layout.signals(key.model, key.dataset) / "difficulty.parquet"
-        values = read_table(measured, DIFFICULTY)
+    if given.order:
+        order = _rows_of(ids, read_table(given.order, ORDER)["id"].tolist(), given.order)
+    if given.difficulty:
+        values = read_table(given.difficulty, DIFFICULTY)
         difficulty = np.empty(len(ids))
-        difficulty[_rows_of(ids, values["id"].tolist(), measured)] = values["difficulty"]
-    elif method.difficulty == "column":
-        ranges = plan.difficulty_ranges(context.preset, key.dataset)
-        difficulty = _scaled_column(table, path, ranges)
-    features = _features(context, key, ids)
-    data = TrainingData(table, order, difficulty, _categories(table), features)
-    if method.selection is None:
-        return data
-    part = method.selection
-    return data.part(select(len(ids), part.share, part.slope, key.seed))
+        difficulty[_rows_of(ids, values["id"].tolist(), given.difficulty)] = values["difficulty"]
+    elif given.ranges is not None:
+        difficulty = _scaled_column(table, given.prompts, given.ranges)
+    data = TrainingData(table, order, difficulty, _categories(table), _features(given, ids))
+    part = context.preset.methods[key.method].selection
+    return data.part(select(len(ids), part.share, part.slope, key.seed)) if part else data
 
 
-def inputs_of(context: Context, key: RunKey) -> dict[str, Any]:
+def input_digests(context: Context, key: RunKey) -> dict[str, Any]:
     """Short hashes of the order, the difficulties and the features that a run reads."""
-    method, layout, found = context.preset.methods[key.method], context.layout, {}
-    if method.order_key:
-        path = layout.order(key.model, key.dataset, method.order_key)
-        found["order"] = plan.digest(read_table(path, ORDER)["id"].tolist())
-    if method.difficulty == "measured":
-        path = layout.signals(key.model, key.dataset) / "difficulty.parquet"
-        found["difficulty"] = plan.digest(read_table(path, DIFFICULTY).to_dict("list"))
-    ids = read_table(layout.split(key.dataset, "train"), PROMPTS)["id"].tolist()
-    if features := _features(context, key, ids):
+    given, found = plan.inputs_of(context.preset, context.layout, key), {}
+    if given.order:
+        found["order"] = plan.digest(read_table(given.order, ORDER)["id"].tolist())
+    if given.difficulty:
+        found["difficulty"] = plan.digest(read_table(given.difficulty, DIFFICULTY).to_dict("list"))
+    ids = read_table(given.prompts, PROMPTS)["id"].tolist()
+    if features := _features(given, ids):
         values = {name: column.tolist() for name, column in features.items()}
         found["features"] = plan.digest(values)
     return found
 
 
-def _features(context: Context, key: RunKey, ids: list[str]) -> dict[str, FloatArray] | None:
+def _features(given: Inputs, ids: list[str]) -> dict[str, FloatArray] | None:
     """What the prefill says of each prompt, from the tables that the method's curriculum needs."""
     found: dict[str, FloatArray] = {}
-    for table in plan.feature_tables(context.preset.methods[key.method]):
+    for table, path in given.features.items():
         schema, columns = TABLES[table]
-        path = context.layout.signals(key.model, key.dataset) / f"{table}.parquet"
         frame = read_table(path, schema)
         rows = _rows_of(ids, frame["id"].tolist(), path)
         for name, column in columns.items():

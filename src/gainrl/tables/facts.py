@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
+from gainrl import plan
 from gainrl.config.data import Dataset, Registered
 from gainrl.config.experiments import Published
 from gainrl.config.models import HubModel, LocalModel
 from gainrl.data import registry
 from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.models.shapes import KNOWN, architecture
+from gainrl.plan import Inputs
+from gainrl.plan.layout import Signal
 from gainrl.records import read_metadata
 from gainrl.results.runs import AVERAGE
 from gainrl.stages.common import Context
-from gainrl.tables import plan as table_plan
 from gainrl.tables import published
 from gainrl.tables.published import Cell, Ours
 from gainrl.tables.rows import Facts, Preparation, Row
+
+MEASURED: Mapping[Signal, str] = {
+    "scores": "prefill scoring",
+    "features": "mean states",
+    "difficulty": "difficulty rollouts",
+}
+"""What took time before a method could train."""
 
 
 def table_facts(context: Context, experiment: str) -> Facts:
@@ -30,14 +38,12 @@ def table_facts(context: Context, experiment: str) -> Facts:
     """
     preset, chosen = context.preset, context.preset.experiments[experiment]
     parameters = {name: _parameters(context, name) for name in chosen.models}
+    runs = {(key.model, key.dataset, key.method): key for key in plan.runs(preset, [experiment])}
     return Facts(
         parameters={name: count for name, count in parameters.items() if count},
         preparation={
-            (model, dataset, method): _preparation(
-                table_plan.preparation(context.layout, model, dataset, preset.methods[method])
-            )
-            for model, dataset in chosen.places
-            for method in chosen.methods
+            names: _preparation(plan.inputs_of(preset, context.layout, key))
+            for names, key in runs.items()
         },
         published=_published(context, experiment),
     )
@@ -55,16 +61,17 @@ def _parameters(context: Context, model: str) -> int | None:
         return None
 
 
-def _preparation(files: dict[str, Path]) -> Preparation:
+def _preparation(inputs: Inputs) -> Preparation:
     seconds = 0.0
-    for path in files.values():
+    for path in inputs.costly.values():
         if not path.exists():
             raise DataError(f"{path}: no such file")
         timed = read_metadata(path).get("seconds")
         if not isinstance(timed, int | float) or not math.isfinite(timed):
             raise DataError(f"{path}: its metadata has no 'seconds'")
         seconds += timed
-    how = f"{' and '.join(files)}, measured once" if files else "nothing to prepare"
+    words = [MEASURED[name] for name in inputs.costly]
+    how = f"{' and '.join(words)}, measured once" if words else "nothing to prepare"
     return Preparation(seconds, how)
 
 

@@ -1,0 +1,113 @@
+"""What a run reads, decided once: rules, reading, hashes, tables and cost ask here. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gainrl.config.preset import Preset
+from gainrl.plan.datasets import difficulty_ranges, warmup_datasets
+from gainrl.plan.layout import Layout, Signal
+from gainrl.plan.policies import feature_kinds
+from gainrl.plan.runs import benchmarks_of, selecting
+
+FEATURE_TABLES: Mapping[str, Signal] = {
+    "tokens": "scores",
+    "angle": "scores",
+    "states": "features",
+}
+"""Features of the start model's prefill by kind, and which table of its signals has them."""
+UNSCORED = ("length", "shuffled")
+"""Orders that need the score table for the prompts' lengths alone."""
+
+
+class Trained(Protocol):
+    """Names what is trained on what and how: a run of any seed, or the wildcards of a job."""
+
+    @property
+    def model(self) -> str:
+        """Of the preset's models."""
+
+    @property
+    def dataset(self) -> str:
+        """Of its data sets."""
+
+    @property
+    def method(self) -> str:
+        """Of its methods."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads beside its model; what its method does without is None or empty.
+
+    order: its ranks. difficulty: measured ones; ranges: ends of the scales of the data set's own
+    difficulties by part, if it goes by those. features: tables that its curriculum's features come
+    from. measured: all tables of the start model's signals behind the run, also those that its
+    order is made of; costly: those of them for which the start model had to score or to answer.
+    """
+
+    prompts: Path
+    order: Path | None
+    difficulty: Path | None
+    ranges: Mapping[str, tuple[float, float]] | None
+    features: Mapping[Signal, Path]
+    measured: Mapping[Signal, Path]
+    costly: Mapping[Signal, Path]
+
+    @property
+    def walked(self) -> list[Path]:
+        """The files that the run's curriculum is built from."""
+        ranks = [path for path in (self.order, self.difficulty) if path is not None]
+        return [*ranks, *self.features.values()]
+
+
+def inputs_of(preset: Preset, layout: Layout, run: Trained) -> Inputs:
+    """What a run reads, from its method and the policy of its curriculum."""
+    method, place = preset.methods[run.method], (run.model, run.dataset)
+    kinds = feature_kinds(method)
+    features = tuple(dict.fromkeys(FEATURE_TABLES[kind] for kind in kinds))
+    needed: dict[Signal, bool] = {
+        "scores": method.order is not None or "scores" in features,
+        "features": "features" in features,
+        "difficulty": method.difficulty == "measured",
+    }
+    measured = {name: layout.signal(*place, name) for name in needed if needed[name]}
+    # The length of a prompt, as an order or as a feature, would be known without a prefill.
+    scored = method.order not in (None, *UNSCORED) or "angle" in kinds
+    return Inputs(
+        prompts=layout.split(run.dataset, "train"),
+        order=layout.order(*place, method.order_key) if method.order_key else None,
+        difficulty=measured.get("difficulty"),
+        ranges=difficulty_ranges(preset, run.dataset) if method.difficulty == "column" else None,
+        features={name: measured[name] for name in features},
+        measured=measured,
+        costly={name: path for name, path in measured.items() if name != "scores" or scored},
+    )
+
+
+def preparation(preset: Preset, layout: Layout, runs: Iterable[Trained]) -> list[Path]:
+    """The costly tables behind some runs, each once."""
+    found = (inputs_of(preset, layout, run).costly.values() for run in runs)
+    return list(dict.fromkeys(path for paths in found for path in paths))
+
+
+def selections(preset: Preset, layout: Layout, experiment: str) -> Iterator[Path]:
+    """Scores and orders that the selections of an experiment draw from."""
+    orders = {preset.methods[name].order_key for name in selecting(preset, experiment)}
+    for place in preset.experiments[experiment].places:
+        yield layout.signal(*place, "scores")
+        yield from (layout.order(*place, order) for order in sorted(filter(None, orders)))
+
+
+def warmup_tables(preset: Preset, layout: Layout, model: str) -> list[Path]:
+    """Prompt tables that a model's warm-up reads."""
+    return [layout.split(name, "warmup") for name in warmup_datasets(preset, model)]
+
+
+def held_out(preset: Preset, layout: Layout, run: Trained) -> list[Path]:
+    """Held-out prompts of a run's own data set and of its benchmarks."""
+    tested = benchmarks_of(preset, run.model, run.dataset, run.method)
+    return [layout.split(name, "eval") for name in dict.fromkeys([run.dataset, *tested])]
