@@ -60,9 +60,7 @@ rule benchmark_shard:
 # The models that the preset's section `benchmarks` names, as they are.
 rule benchmarks_table:
     input:
-        scores=[
-            str(test.score(layout)) for test in benchmark_plan.start_tests(preset)
-        ],
+        scores=[str(test.score(layout)) for test in benchmark_plan.start_tests(preset)],
     output:
         csv=report(
             "results/benchmarks.csv",

@@ -8,6 +8,11 @@ KEY = plan.RunKey("{model}", "{dataset}", "{method}", "{seed}")
 ENVIRONMENT = "../envs/local.yaml"
 
 
+def of_place(slice_of):
+    """A slice of the preset for the model and the data set of a job."""
+    return lambda w: slice_of(preset, w.model, w.dataset)
+
+
 def results_of(names):
     """Tables and figures of some experiments."""
     drawn = [figure for figure, experiment in figures.items() if experiment in names]
@@ -45,13 +50,10 @@ def test_of(wildcards):
 def test_inputs(wildcards):
     """What a test needs: a model, its problems, and where vLLM answers, its environment."""
     test = test_of(wildcards)
-    weights = layout.model_note(test.model)
-    if test.run:
-        weights = layout.done(test.run)
     built = test.engine == "vllm" and preset.verl.python is None
     return {
-        "weights": str(weights),
-        "held_out": str(layout.split(test.benchmark, "eval")),
+        "weights": test.ready(layout),
+        "held_out": layout.split(test.benchmark, "eval"),
         "environment": ancient(environment_of_verl() if built else []),
     }
 

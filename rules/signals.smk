@@ -1,19 +1,38 @@
-# What is measured before training: angle scores, difficulties, features, and orders.
+# What the start model says of the training prompts: scores, difficulties, features, studies; and
+# the orders that follow from the scores.
 
 
-# One job, or with scoring.shards one a shard: cluster jobs or GPUs that share the prompts.
-if preset.scoring.shards == 1:
+PLACE = ("{model}", "{dataset}")
+# Commands of `gainrl` that measure a model on a data set: the name of the rule, and its output.
+MEASURES = {
+    "score": ("score", [layout.signal(*PLACE, "scores")]),
+    "difficulty": ("difficulty", [layout.signal(*PLACE, "difficulty")]),
+    "features": ("features", [layout.signal(*PLACE, "features")]),
+    "layers": ("study_layers", [layout.study(*PLACE, "layers"), layout.study(*PLACE, "maps")]),
+    "answers": ("study_answers", [layout.study(*PLACE, "answers")]),
+    "gradients": ("study_gradients", [layout.study(*PLACE, "gradients")]),
+}
+ALSO_READ = {"layers": [layout.signal(*PLACE, "difficulty")]}
+if preset.scoring.shards > 1:
+    del MEASURES["score"]
 
-    rule score:
+
+# A loop and not `use rule`, which would share one command line: a changed command line reruns jobs.
+for command, (name, outputs) in MEASURES.items():
+
+    rule:
+        name:
+            name
         input:
-            model=str(layout.model_note("{model}")),
-            train=str(layout.split("{dataset}", "train")),
+            layout.model_note("{model}"),
+            layout.split("{dataset}", "train"),
+            ALSO_READ.get(command, []),
         output:
-            str(layout.signal("{model}", "{dataset}", "scores")),
+            outputs,
         log:
-            str(layout.home / "logs/score/{model}-{dataset}.log"),
+            layout.home / f"logs/{command}/{{model}}-{{dataset}}.log",
         benchmark:
-            str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
+            layout.home / f"benchmarks/{command}/{{model}}-{{dataset}}.tsv"
         conda:
             ENVIRONMENT
         threads: preset.threads
@@ -21,12 +40,14 @@ if preset.scoring.shards == 1:
             mem_mb=8000,
         params:
             preset=PRESET,
-            slice=lambda w: plan.score_slice(preset, w.model, w.dataset),
+            slice=of_place(getattr(plan, f"{command}_slice")),
         shell:
-            "gainrl score --preset {params.preset} --model {wildcards.model}"
+            f"gainrl {command} --preset {{params.preset}} --model {{wildcards.model}}"
             " --dataset {wildcards.dataset} > {log} 2>&1"
 
-else:
+
+# With scoring.shards a job a shard: cluster jobs or GPUs that share the prompts.
+if preset.scoring.shards > 1:
 
     rule score_shard:
         input:
@@ -45,7 +66,7 @@ else:
             mem_mb=8000,
         params:
             preset=PRESET,
-            slice=lambda w: plan.score_slice(preset, w.model, w.dataset),
+            slice=of_place(plan.score_slice),
         shell:
             "gainrl score --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} --shard {wildcards.shard} > {log} 2>&1"
@@ -70,52 +91,6 @@ else:
         shell:
             "gainrl gather --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} > {log} 2>&1"
-
-
-rule difficulty:
-    input:
-        model=str(layout.model_note("{model}")),
-        train=str(layout.split("{dataset}", "train")),
-    output:
-        str(layout.signal("{model}", "{dataset}", "difficulty")),
-    log:
-        str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
-    benchmark:
-        str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        mem_mb=8000,
-    params:
-        preset=PRESET,
-        slice=lambda w: plan.difficulty_slice(preset, w.model, w.dataset),
-    shell:
-        "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
-
-
-rule features:
-    input:
-        model=str(layout.model_note("{model}")),
-        train=str(layout.split("{dataset}", "train")),
-    output:
-        str(layout.signal("{model}", "{dataset}", "features")),
-    log:
-        str(layout.home / "logs/features/{model}-{dataset}.log"),
-    benchmark:
-        str(layout.home / "benchmarks/features/{model}-{dataset}.tsv")
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        mem_mb=8000,
-    params:
-        preset=PRESET,
-        slice=lambda w: plan.features_slice(preset, w.model, w.dataset),
-    shell:
-        "gainrl features --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule order:

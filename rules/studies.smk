@@ -1,70 +1,5 @@
-# What the signal is worth: measurements of the start model and of a run's snapshots, and the table
-# and figures made of them. `snakemake figures` draws all that the preset asks for.
-
-
-rule study_layers:
-    input:
-        model=str(layout.model_note("{model}")),
-        train=str(layout.split("{dataset}", "train")),
-        difficulty=str(layout.signal("{model}", "{dataset}", "difficulty")),
-    output:
-        table=str(layout.study("{model}", "{dataset}", "layers")),
-        maps=str(layout.study("{model}", "{dataset}", "maps")),
-    log:
-        str(layout.home / "logs/layers/{model}-{dataset}.log"),
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        mem_mb=8000,
-    params:
-        preset=PRESET,
-        slice=lambda w: plan.layers_slice(preset, w.model, w.dataset),
-    shell:
-        "gainrl layers --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
-
-
-rule study_answers:
-    input:
-        model=str(layout.model_note("{model}")),
-        train=str(layout.split("{dataset}", "train")),
-    output:
-        str(layout.study("{model}", "{dataset}", "answers")),
-    log:
-        str(layout.home / "logs/answers/{model}-{dataset}.log"),
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        mem_mb=8000,
-    params:
-        preset=PRESET,
-        slice=lambda w: plan.answers_slice(preset, w.model, w.dataset),
-    shell:
-        "gainrl answers --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
-
-
-rule study_gradients:
-    input:
-        model=str(layout.model_note("{model}")),
-        train=str(layout.split("{dataset}", "train")),
-    output:
-        str(layout.study("{model}", "{dataset}", "gradients")),
-    log:
-        str(layout.home / "logs/gradients/{model}-{dataset}.log"),
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        mem_mb=8000,
-    params:
-        preset=PRESET,
-        slice=lambda w: plan.gradients_slice(preset, w.model, w.dataset),
-    shell:
-        "gainrl gradients --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
+# What the signal is worth: measurements of a run's snapshots, and the table and figures made of them
+# and of those of the start model (signals.smk). `snakemake figures` draws all that the preset asks for.
 
 
 rule probe:
@@ -82,7 +17,7 @@ rule probe:
         mem_mb=8000,
     params:
         preset=PRESET,
-        slice=lambda w: plan.probe_slice(preset, w.model, w.dataset),
+        slice=of_place(plan.probe_slice),
     shell:
         "gainrl probe --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"

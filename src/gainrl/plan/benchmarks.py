@@ -60,6 +60,10 @@ class Test:
         """The model's folder."""
         return layout.model(self.model) if self.run is None else layout.trained(self.run)
 
+    def ready(self, layout: Layout) -> Path:
+        """The file that is there once the model is complete."""
+        return layout.model_note(self.model) if self.run is None else layout.done(self.run)
+
 
 def parse(preset: Preset, subject: str, benchmark: str, protocol: str, engine: str) -> Test:
     """The test that some names stand for.
