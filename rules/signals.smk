@@ -1,38 +1,19 @@
-# What the start model says of the training prompts: scores, difficulties, features, studies; and
-# the orders that follow from the scores.
+# What is measured before training: angle scores, difficulties, features, and orders.
 
 
-PLACE = ("{model}", "{dataset}")
-# Commands of `gainrl` that measure a model on a data set: the name of the rule, and its output.
-MEASURES = {
-    "score": ("score", [layout.signal(*PLACE, "scores")]),
-    "difficulty": ("difficulty", [layout.signal(*PLACE, "difficulty")]),
-    "features": ("features", [layout.signal(*PLACE, "features")]),
-    "layers": ("study_layers", [layout.study(*PLACE, "layers"), layout.study(*PLACE, "maps")]),
-    "answers": ("study_answers", [layout.study(*PLACE, "answers")]),
-    "gradients": ("study_gradients", [layout.study(*PLACE, "gradients")]),
-}
-ALSO_READ = {"layers": [layout.signal(*PLACE, "difficulty")]}
-if preset.scoring.shards > 1:
-    del MEASURES["score"]
+# One job, or with scoring.shards one a shard: cluster jobs or GPUs that share the prompts.
+if preset.scoring.shards == 1:
 
-
-# A loop and not `use rule`, which would share one command line: a changed command line reruns jobs.
-for command, (name, outputs) in MEASURES.items():
-
-    rule:
-        name:
-            name
+    rule score:
         input:
-            layout.model_note("{model}"),
-            layout.split("{dataset}", "train"),
-            ALSO_READ.get(command, []),
+            model=layout.model_note("{model}"),
+            train=layout.split("{dataset}", "train"),
         output:
-            outputs,
+            layout.signal("{model}", "{dataset}", "scores"),
         log:
-            layout.home / f"logs/{command}/{{model}}-{{dataset}}.log",
+            str(layout.home / "logs/score/{model}-{dataset}.log"),
         benchmark:
-            layout.home / f"benchmarks/{command}/{{model}}-{{dataset}}.tsv"
+            str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
         conda:
             ENVIRONMENT
         threads: preset.threads
@@ -40,19 +21,17 @@ for command, (name, outputs) in MEASURES.items():
             mem_mb=8000,
         params:
             preset=PRESET,
-            slice=of_place(getattr(plan, f"{command}_slice")),
+            slice=of_place(plan.score_slice),
         shell:
-            f"gainrl {command} --preset {{params.preset}} --model {{wildcards.model}}"
+            "gainrl score --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} > {log} 2>&1"
 
-
-# With scoring.shards a job a shard: cluster jobs or GPUs that share the prompts.
-if preset.scoring.shards > 1:
+else:
 
     rule score_shard:
         input:
-            model=str(layout.model_note("{model}")),
-            train=str(layout.split("{dataset}", "train")),
+            model=layout.model_note("{model}"),
+            train=layout.split("{dataset}", "train"),
         output:
             temp(str(layout.shard("{model}", "{dataset}", "{shard}", preset.scoring.shards))),
         log:
@@ -77,10 +56,10 @@ if preset.scoring.shards > 1:
                 str(layout.shard("{model}", "{dataset}", shard, preset.scoring.shards))
                 for shard in range(preset.scoring.shards)
             ],
-            model=str(layout.model_note("{model}")),
-            train=str(layout.split("{dataset}", "train")),
+            model=layout.model_note("{model}"),
+            train=layout.split("{dataset}", "train"),
         output:
-            str(layout.signal("{model}", "{dataset}", "scores")),
+            layout.signal("{model}", "{dataset}", "scores"),
         log:
             str(layout.home / "logs/score/{model}-{dataset}.log"),
         localrule: True
@@ -93,11 +72,57 @@ if preset.scoring.shards > 1:
             " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
+rule difficulty:
+    input:
+        model=layout.model_note("{model}"),
+        train=layout.split("{dataset}", "train"),
+    output:
+        layout.signal("{model}", "{dataset}", "difficulty"),
+    log:
+        str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=of_place(plan.difficulty_slice),
+    shell:
+        "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule features:
+    input:
+        model=layout.model_note("{model}"),
+        train=layout.split("{dataset}", "train"),
+    output:
+        layout.signal("{model}", "{dataset}", "features"),
+    log:
+        str(layout.home / "logs/features/{model}-{dataset}.log"),
+    benchmark:
+        str(layout.home / "benchmarks/features/{model}-{dataset}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: preset.threads
+    resources:
+        mem_mb=8000,
+    params:
+        preset=PRESET,
+        slice=of_place(plan.features_slice),
+    shell:
+        "gainrl features --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
+
+
 rule order:
     input:
-        scores=str(layout.signal("{model}", "{dataset}", "scores")),
+        scores=layout.signal("{model}", "{dataset}", "scores"),
     output:
-        str(layout.order("{model}", "{dataset}", "{order}")),
+        layout.order("{model}", "{dataset}", "{order}"),
     log:
         str(layout.home / "logs/order/{model}-{dataset}-{order}.log"),
     conda:
