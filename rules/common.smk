@@ -25,20 +25,13 @@ def results_of(names):
 
 # On several nodes a job has to be the batch script itself, which the SLURM plugin makes it only if it
 # is declared as MPI; as a step it would be confined to one node. tasks_per_gpu: 0 is "do not say".
-SEVERAL_NODES = (
-    {"mpi": "srun", "tasks": preset.verl.nodes, "tasks_per_gpu": 0} if preset.verl.nodes > 1 else {}
-)
+NODES = max((each.resources(preset).nodes for each in backends.used(preset)), default=1)
+SEVERAL_NODES = {"mpi": "srun", "tasks": NODES, "tasks_per_gpu": 0} if NODES > 1 else {}
 
 
-def on_verl(wildcards):
-    """Whether a run is trained on verl."""
-    return preset.training_for(wildcards.dataset, wildcards.model).backend == "verl"
-
-
-def verl_environment(wildcards):
-    """The environment that a run needs beside this one, unless the preset names its own."""
-    needed = on_verl(wildcards) and preset.verl.python is None
-    return environment_of_verl() if needed else []
+def backend_of(wildcards):
+    """The backend of a run."""
+    return plan.backend_of(preset, wildcards.dataset, wildcards.model)
 
 
 def test_of(wildcards):
@@ -50,17 +43,12 @@ def test_of(wildcards):
 def test_inputs(wildcards):
     """What a test needs: a model, its problems, and where vLLM answers, its environment."""
     test = test_of(wildcards)
-    built = test.engine == "vllm" and preset.verl.python is None
+    environment = backends.find("verl").environment(preset) if test.engine == "vllm" else []
     return {
         "weights": test.ready(layout),
         "held_out": layout.split(test.benchmark, "eval"),
-        "environment": ancient(environment_of_verl() if built else []),
+        "environment": ancient(environment),
     }
-
-
-def environment_of_verl():
-    """The environment with verl and vLLM."""
-    return [f".environments/verl-{preset.verl.environment}/ready"]
 
 
 def tested(experiment):

@@ -12,7 +12,7 @@ rule train:
         walked=lambda w: plan.inputs_of(preset, layout, w).walked,
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
-        environment=ancient(verl_environment),
+        environment=ancient(lambda w: backend_of(w).environment(preset)),
     output:
         [str(layout.done(dataclasses.replace(KEY, seed=seed))) for seed in SEEDS],
     log:
@@ -25,9 +25,8 @@ rule train:
     resources:
         **SEVERAL_NODES,
         mem_mb=8000,
-        # What verl is told it has; the local backend trains on one device.
-        gpu=lambda w: preset.verl.nodes * preset.verl.gpus_per_node if on_verl(w) else 1,
-        nodes=lambda w: preset.verl.nodes if on_verl(w) else 1,
+        gpu=lambda w: backend_of(w).resources(preset).gpus,
+        nodes=lambda w: backend_of(w).resources(preset).nodes,
     params:
         preset=PRESET,
         slice=lambda w: plan.run_slice(preset, w.model, w.dataset, w.method),

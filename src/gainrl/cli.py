@@ -13,7 +13,6 @@ import gainrl
 from gainrl import plan
 from gainrl.errors import UserError
 from gainrl.linearity import plan as linearity_plan
-from gainrl.models.imports import uncollected
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -186,8 +185,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
         results.make_benchmarks(context, arguments.out)
     elif arguments.command == "train":
-        with uncollected():
-            from gainrl.stages.train import train
+        from gainrl.stages.runs import train
 
         named = (arguments.model, arguments.dataset, arguments.method)
         train(context, [plan.RunKey(*named, seed) for seed in arguments.seed])

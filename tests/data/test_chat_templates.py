@@ -17,7 +17,7 @@ from gainrl.stages import benchmark
 from gainrl.stages.evaluate import evaluate_start
 from gainrl.stages.prepare import build_model, prepare_data
 from gainrl.stages.score import score_shard
-from gainrl.stages.train import LocalRun
+from gainrl.stages.train_local import LocalRun
 from gainrl.training.verl.settings import template_arguments
 
 pytestmark = pytest.mark.usefixtures("one_thread")

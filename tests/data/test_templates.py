@@ -18,10 +18,10 @@ from trainers import (
 
 from gainrl import plan
 from gainrl.config.ppo import PPO
-from gainrl.config.training import OPTIONS
 from gainrl.data.prompts import check_words, encode
 from gainrl.errors import DataError
 from gainrl.grading.maths import marks_once
+from gainrl.plan.backends import REGISTRY
 from gainrl.signals import prefill
 from gainrl.stages.common import Context, render_templates
 from gainrl.training.local.templates import Templates
@@ -248,7 +248,9 @@ def test_a_template_holds_the_question_once():
 @pytest.mark.parametrize(("key", "value"), [("templates", ["{question}"]), ("format_weight", 0.5)])
 def test_verl_has_no_templates_and_no_reward_for_format(key, value):
     data = changed("overrides", to={"nano": {"training": {"backend": "verl", key: value}}})
-    assert f"{key} is an option of backend 'local'; it is 'verl'" in error_of(data)
+    message = error_of(data)
+    assert "training.backend 'verl' cannot train it (nano on chain)" in message
+    assert f"training.{key} is an option of backend 'local'" in message
 
 
 def test_programs_have_no_format_to_reward():
@@ -264,7 +266,7 @@ def test_options_that_are_off_are_no_part_of_what_a_run_depends_on():
     """So that an upgrade does not train everything again."""
     place = ("nano", "chain", "gain")
     before = plan.run_slice(plan.load(BASE), *place)
-    assert not set(OPTIONS) & {*before["training"], *before["method"]["training"]}
+    assert not REGISTRY["local"].options & {*before["training"], *before["method"]["training"]}
     preset = plan.load(changed("training", "templates", to=list(TEMPLATES)))
     assert plan.run_slice(preset, *place)["training"]["templates"] == list(TEMPLATES)
     own = changed("methods", "gain", "training", to={"format_weight": 0.2})

@@ -16,7 +16,7 @@ from gainrl.models.sampling import Sampling, generate
 from gainrl.plan import RunKey
 from gainrl.stages.evaluate import load_benchmark
 from gainrl.stages.prepare import build_model, prepare_data
-from gainrl.stages.train import LocalRun
+from gainrl.stages.train_local import LocalRun
 from gainrl.training.supervised import corpus
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,8 +9,8 @@ import pytest
 from presets import BASE, changed, error_of
 
 from gainrl import plan
-from gainrl.config.training import OPTIONS
 from gainrl.errors import ConfigError
+from gainrl.plan.backends import REGISTRY
 
 # --- overrides, runs, benchmarks -----------------------------------------------------------------
 
@@ -59,8 +59,8 @@ def test_a_policy_that_draws_several_times_needs_the_local_backend():
     plan.load(data)
     data["overrides"] = {"other": {"training": {"backend": "verl"}}}
     assert error_of(data) == (
-        "methods.grpo: curriculum 'dapo' draws several times in a step; "
-        "training.backend 'verl' (other on chain) draws once"
+        "methods.grpo: training.backend 'verl' cannot train it (other on chain): "
+        "curriculum 'dapo' draws several times in a step"
     )
 
 
@@ -157,7 +157,7 @@ def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_other(path, val
 def test_every_training_key_but_none_of_the_paths_reaches_a_runs_slice():
     preset = plan.load(BASE)
     found = set(plan.run_slice(preset, *GAIN)["training"])
-    assert found == set(type(preset.training).model_fields) - {*OPTIONS, "extra"}  # are off
+    assert found == set(type(preset.training).model_fields) - REGISTRY["local"].options  # are off
 
 
 # --- names on the command line -------------------------------------------------------------------

@@ -319,6 +319,6 @@ def test_ppo_cannot_down_sample():
 def test_verl_cannot_down_sample():
     data = changed("training", "downsample", to=HALF)
     data["training"]["backend"] = "verl"
-    assert error_of(data).endswith(
-        "training: downsample is an option of backend 'local'; it is 'verl'"
-    )
+    message = error_of(data)
+    assert "training.backend 'verl' cannot train it (nano on chain)" in message
+    assert message.endswith("training.downsample is an option of backend 'local'")

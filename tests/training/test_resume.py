@@ -60,7 +60,8 @@ def die():
 
 def arm(moment):
     """Have this process kill itself at a moment."""
-    from gainrl.stages import train
+    from gainrl.stages import runs
+    from gainrl.stages.train_local import LocalRun
 
     kind, _, number = moment.partition(" ")
     if kind in ("line", "second"):  # a line of steps.jsonl is on the disk; of the second run
@@ -71,7 +72,7 @@ def arm(moment):
             if wanted and (kind == "line" or Path(path).parent.name == "seed1"):
                 die()
 
-        train.append_lines = append
+        runs.append_lines = append
     elif kind == "writing":  # half of a checkpoint is on the disk
         import torch
 
@@ -96,10 +97,8 @@ def arm(moment):
 
         checkpoint.os.replace = never
     elif kind == "exporting":  # all steps are done, the trained model is written half
-        train.LocalRun._export = lambda run, target: (target.mkdir(), die())
+        LocalRun._export = lambda run, target: (target.mkdir(), die())
     elif kind == "recorded":  # MLflow has it all, and only done.json is missing
-        from gainrl.stages import runs
-
         written = runs.write_json
         runs.write_json = lambda path, value: (
             die() if Path(path).name == "done.json" else written(path, value)
@@ -129,7 +128,7 @@ class Runner:
         self.folder = folder
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(
-            ["gainrl.stages.train", "gainrl.stages.prepare", "gainrl.tables.make", "mlflow"]
+            ["gainrl.stages.train_local", "gainrl.stages.prepare", "gainrl.tables.make", "mlflow"]
         )
         self.preset = self.write_preset("preset.json", preset())
         self.log = folder / "log"

@@ -10,7 +10,6 @@ import pytest
 from project import TINY, jobs_in
 
 from gainrl import plan
-from gainrl.cost.make import verl_command
 from gainrl.stages.common import Context
 from gainrl.stages.train_verl import VerlRun
 from gainrl.training.verl.settings import place_of
@@ -38,8 +37,8 @@ def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypa
     context = Context(preset, Path("results"))
     key = plan.RunKey("nano", "chain", "gain", 1)
     try:
-        job = VerlRun(context, key)._prepare(0)
-        text = verl_command(preset, context.layout, key)
+        job = VerlRun(context, key)._job(0)
+        text = plan.backend_of(preset, "chain", "nano").command(preset, context.layout, key)
         assert shlex.split(text.replace("\\\n", ""), comments=True)[3:] == job["overrides"]
         place = place_of(context.layout.run(key), context.layout.model("nano"), ["chain"])
         assert all(path.is_file() for path in (place.train, *place.tests))

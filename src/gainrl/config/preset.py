@@ -22,7 +22,6 @@ from gainrl.config.errors import explain
 from gainrl.config.evaluation import (
     PROTOCOLS,
     Benchmarks,
-    EngineName,
     Evaluation,
     Protocol,
     Sampled,
@@ -110,8 +109,8 @@ class Preset(Section):
 
     curricula: parameters of a policy for every method that uses it and does not say otherwise.
     seeds_together: one job trains all seeds of a method one after another, in one process, which
-    saves the start of the others where runs take seconds (local backend). A file's key `extends`
-    names another file, which it adds to or changes (gainrl.config.files).
+    saves the start of the others where runs take seconds; not every backend allows it. A file's key
+    `extends` names another file, which it adds to or changes (gainrl.config.files).
     """
 
     preset: Name
@@ -290,21 +289,6 @@ class Preset(Section):
         found = self.protocols.get(protocol) or PROTOCOLS[protocol]
         known = getattr(self.datasets[benchmark], "name", benchmark)
         return found.of(benchmark, known)
-
-    def engine_for(self, benchmark: str, model: str) -> EngineName:
-        """Which engine answers, where the preset leaves it open."""
-        if self.testing.engine != "auto":
-            return self.testing.engine
-        return "vllm" if self._on_verl(model, benchmark) else "transformers"
-
-    def _on_verl(self, model: str, benchmark: str) -> bool:
-        """Whether some run of a model that is tested on a benchmark is trained on verl."""
-        return any(
-            self.training_for(dataset, model).backend == "verl"
-            for name, experiment in self.experiments.items()
-            for trained, dataset in experiment.places
-            if trained == model and benchmark in self.tested_on(name, dataset)
-        )
 
     def tested_on(self, experiment: str, dataset: str) -> tuple[str, ...]:
         """The data sets whose eval split tests runs trained on `dataset`."""

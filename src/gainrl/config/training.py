@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -10,8 +10,6 @@ from gainrl.config.base import Absent, Positive, Rate, Section, Share, Template
 from gainrl.config.extra import Extra
 
 Part = Annotated[float, Field(gt=0, le=1)]
-OPTIONS = ("downsample", "templates", "format_weight")
-"""Keys of `training` that only the local backend knows; all are off by default."""
 
 
 class Downsample(Section):
@@ -35,13 +33,17 @@ class Downsample(Section):
 class Training(Section):
     """The RL loop; names are the field's, defaults the paper's (spec section 4) unless noted.
 
-    Options of the local backend. downsample: train on a part of the rollouts and tokens, GRPO only.
-    templates: every step draws one for each prompt, in place of the data set's `prompt` (prompt
-    augmentation, arXiv 2602.03190); tests and scores have the data set's. format_weight: added to
-    the reward of a response that marks exactly one answer (gainrl.grading.maths.marks_once).
+    backend: a registered one (gainrl.plan.backends), `module:Class`, or an entry point of another
+    package (docs/backends.md).
+
+    Options that not every backend has. extra: RL-Extra. downsample: train on a part of the rollouts
+    and tokens, GRPO only. templates: every step draws one for each prompt, in place of the data
+    set's `prompt` (prompt augmentation, arXiv 2602.03190); tests and scores have the data set's.
+    format_weight: added to the reward of a response that marks exactly one answer
+    (gainrl.grading.maths.marks_once).
     """
 
-    backend: Literal["local", "verl"] = "local"
+    backend: str = "local"
     steps: Positive = 200
     prompts: Positive = 1024
     rollouts: Annotated[int, Field(ge=2)] = 8
@@ -69,16 +71,4 @@ class Training(Section):
     def _divides(self) -> Training:
         if self.mini_batch is not None and self.prompts % self.mini_batch:
             raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
-        if self.backend == "verl" and self.extra and self.save_every % self.extra.rl:
-            raise ValueError(
-                f"save_every {self.save_every} is no multiple of extra.rl {self.extra.rl}: on verl "
-                "a run can go on only from where the policy jumped"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _known_to_the_backend(self) -> Training:
-        for key in OPTIONS:
-            if self.backend != "local" and getattr(self, key):
-                raise ValueError(f"{key} is an option of backend 'local'; it is '{self.backend}'")
         return self

@@ -1,7 +1,7 @@
 """What a preset's runs cost and how each is started, before anything is fetched or paid for.
 
-Needs neither data nor weights nor a GPU. Only runs on verl are estimated: the local backend is for
-one device, and the estimate knows vLLM and data parallel training.
+Needs neither data nor weights nor a GPU. Only runs of distributed backends are estimated: the
+estimate knows vLLM and data parallel training.
 """
 
 from __future__ import annotations
@@ -18,23 +18,16 @@ from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
 from gainrl.cost.estimate import RunCost, Shape, Work, bill, listing, render, run_cost
 from gainrl.models.shapes import architecture
-from gainrl.plan import Layout, RunKey
+from gainrl.plan import RunKey
+from gainrl.plan.backends import Backend
 from gainrl.records import write_text
 from gainrl.stages.common import Context
 from gainrl.training.slurm import Job, Site, read_site, script
-from gainrl.training.verl.settings import overrides, place_of
-
-HEADER = """\
-# What `gainrl train` asks of verl in this run, to read and to compare; the job script trains.
-# It starts gainrl.training.verl.entry, which is main_ppo with these overrides and gainrl's trainer
-# ('gainrl'), the one that draws batches from a curriculum; verl alone does not know it. If the chat
-# template shows today's date, one more override holds it fixed.
-"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ by their seed alone; no cost if they train on the local backend."""
+    """Runs that differ by their seed alone; no cost if their backend is not distributed."""
 
     keys: tuple[RunKey, ...]
     cost: RunCost | None
@@ -46,7 +39,7 @@ class Row:
 
 
 def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
-    """Write the estimate and each run's job script and verl command line, and print the sums.
+    """Write the estimate and each run's job script and command line, and print the sums.
 
     Args:
         source: the preset's path, as the job scripts are to name it.
@@ -65,7 +58,7 @@ def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
     for row in rows:
         for key in row.keys:
             written |= _write_run(context, key, row.cost, source, home, site)
-    for kind in ("sh", "verl.txt"):
+    for kind in ("sh", "txt"):
         for path in set(home.glob(f"*/*/*/seed*.{kind}")) - written:
             path.unlink()
     summary = _summary(preset, context.layout, rows, site)
@@ -82,12 +75,12 @@ def plan_rows(preset: Preset) -> list[Row]:
     groups: dict[str, list[RunKey]] = {}
     for key in plan.runs(preset):
         groups.setdefault(key.parent, []).append(key)
-    paid = {keys[0].model: None for keys in groups.values() if _on_verl(preset, keys[0])}
-    shapes = {model: _shape(preset, model) for model in paid}
+    paid = [keys[0].model for keys in groups.values() if _backend(preset, keys[0]).distributed]
+    shapes = {model: _shape(preset, model) for model in dict.fromkeys(paid)}
     rows = []
     for keys in groups.values():
         cost = None
-        if _on_verl(preset, keys[0]):
+        if _backend(preset, keys[0]).distributed:
             shape, work = shapes[keys[0].model], _work(preset, keys[0])
             cost = run_cost(shape, work, preset.cost, runs=len(keys))
         rows.append(Row(tuple(keys), cost))
@@ -118,12 +111,12 @@ def _work(preset: Preset, key: RunKey) -> Work:
         critic=preset.methods[key.method].algorithm == "ppo",
         evaluation_every=evaluation.every,
         evaluation_samples=problems * evaluation.samples,
-        gpus=preset.verl.nodes * preset.verl.gpus_per_node,
+        gpus=_backend(preset, key).resources(preset).gpus,
     )
 
 
-def _on_verl(preset: Preset, key: RunKey) -> bool:
-    return preset.training_for(key.dataset, key.model).backend == "verl"
+def _backend(preset: Preset, key: RunKey) -> Backend:
+    return plan.backend_of(preset, key.dataset, key.model)
 
 
 def _benchmarks(preset: Preset, key: RunKey) -> list[str]:
@@ -140,13 +133,15 @@ def _problems(preset: Preset, benchmark: str) -> int | None:
 def _write_run(
     context: Context, key: RunKey, cost: RunCost | None, source: str, home: Path, site: Site
 ) -> set[Path]:
-    """Write the job script, and the verl command line of a run on verl; returns their paths."""
+    """Write the job script, and the command line of the trainer alone; returns their paths."""
     path = home / key.parent / f"seed{key.seed}.sh"
     write_text(path, _script(context, key, cost, source, path, site))
-    if cost is None:
+    backend = _backend(context.preset, key)
+    text = backend.command(context.preset, context.layout, key)
+    if text is None:
         return {path}
-    command = path.with_suffix(".verl.txt")
-    write_text(command, verl_command(context.preset, context.layout, key))
+    command = path.with_suffix(f".{backend.name}.txt")
+    write_text(command, text)
     return {path, command}
 
 
@@ -172,29 +167,12 @@ def _script(
 
 def _job(preset: Preset, key: RunKey, site: Site) -> Job:
     name = f"{preset.preset}-{key.model}-{key.dataset}-{key.method}-seed{key.seed}"
-    if _on_verl(preset, key):
-        nodes, gpus = preset.verl.nodes, preset.verl.gpus_per_node
-        return Job(name, nodes, gpus, site.train_cpus, site.train_mem_mb)
+    backend = _backend(preset, key)
+    if backend.distributed:
+        asked = backend.resources(preset)
+        return Job(name, asked.nodes, asked.gpus_per_node, site.train_cpus, site.train_mem_mb)
     nano = isinstance(preset.models[key.model], Nano)
     return Job(name, 1, 0 if nano else 1, preset.threads, 8000 if nano else 64000)
-
-
-def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
-    """verl's command line for a run: a shell command with one override a line."""
-    training = preset.training_for(key.dataset, key.model, key.method)
-    kept = plan.snapshots(preset, key.model, key.dataset, key.method)
-    given = overrides(
-        preset.verl,
-        training,
-        preset.evaluation_for(key.dataset, key.model),
-        place_of(layout.run(key), layout.model(key.model), _benchmarks(preset, key)),
-        preset.ppo_for(key.method),
-        key.seed,
-        export=training.keep_model or bool(kept),
-        arguments=preset.models[key.model].template_arguments,
-    )
-    lines = ["python -m verl.trainer.main_ppo", *map(shlex.quote, given)]
-    return HEADER + " \\\n    ".join(lines) + "\n"
 
 
 # --- words and numbers ---------------------------------------------------------------------------
@@ -209,8 +187,10 @@ def _summary(preset: Preset, layout: Layout, rows: list[Row], site: Site) -> str
         parts += [bill(paid), "\n".join(f"- {note}" for note in _notes(preset, layout, rows, site))]
     if local:
         runs = sum(len(row.keys) for row in local)
+        names = dict.fromkeys(_backend(preset, row.keys[0]).name for row in local)
+        where = " or ".join(names)
         parts.append(
-            f"{runs:,} run{'s' if runs > 1 else ''} on the local backend, on one device each; "
+            f"{runs:,} run{'s' if runs > 1 else ''} on the {where} backend, on one device each; "
             "GPU-hours are not estimated."
         )
         parts.append(listing([_local_line(preset, row) for row in local]))
@@ -271,7 +251,7 @@ def _page(preset: Preset, rows: list[Row], summary: str) -> str:
 
 
 def _frame(preset: Preset, rows: list[Row]) -> pd.DataFrame:
-    """One row a model, data set and method; hours are empty on the local backend."""
+    """One row a model, data set and method; hours are empty where they are not estimated."""
     lines = []
     for row in rows:
         key, cost = row.keys[0], row.cost

@@ -3,6 +3,7 @@
 Imported while the DAG is built: no torch.
 """
 
+from gainrl.plan.backends import backend_of
 from gainrl.plan.checks import check_names, load
 from gainrl.plan.datasets import DATA_DIR, data_dir, datasets_of, difficulty_ranges, known_rows
 from gainrl.plan.fingerprints import (
@@ -55,6 +56,7 @@ __all__ = [
     "Layout",
     "RunKey",
     "answers_slice",
+    "backend_of",
     "benchmarks_of",
     "check_names",
     "data_dir",

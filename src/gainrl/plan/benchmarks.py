@@ -12,6 +12,7 @@ from gainrl.config.evaluation import PROTOCOLS, EngineName
 from gainrl.config.preset import Preset
 from gainrl.data import registry
 from gainrl.errors import ConfigError, nearest
+from gainrl.plan.backends import Backend, backend_of
 from gainrl.plan.checks import check_names
 from gainrl.plan.datasets import rendering_slice
 from gainrl.plan.layout import Layout, RunKey
@@ -90,6 +91,19 @@ def parse(preset: Preset, subject: str, benchmark: str, protocol: str, engine: s
     return Test(model, benchmark, protocol, engine, run)  # type: ignore[arg-type]
 
 
+def engine_for(preset: Preset, benchmark: str, model: str) -> EngineName:
+    """Which engine answers: the preset's, or that of the backend which trains for the benchmark."""
+    if preset.testing.engine != "auto":
+        return preset.testing.engine
+    engines = (
+        backend_of(preset, dataset, model).engine
+        for name, experiment in preset.experiments.items()
+        for trained, dataset in experiment.places
+        if trained == model and benchmark in preset.tested_on(name, dataset)
+    )
+    return next((engine for engine in engines if engine != Backend.engine), Backend.engine)
+
+
 def final_tests(preset: Preset, experiments: Iterable[str]) -> list[Test]:
     """The tests that some experiments want of their final models and of the start models."""
     found: dict[Test, None] = {}
@@ -98,7 +112,7 @@ def final_tests(preset: Preset, experiments: Iterable[str]) -> list[Test]:
         for key in runs(preset, [name]):
             for benchmark in preset.tested_on(name, key.dataset):
                 for protocol in experiment.final:
-                    engine = preset.engine_for(benchmark, key.model)
+                    engine = engine_for(preset, benchmark, key.model)
                     for run in (None, key):
                         found[Test(key.model, benchmark, protocol, engine, run)] = None
     return list(found)
@@ -114,7 +128,7 @@ def start_tests(preset: Preset) -> list[Test]:
         for model in wanted.models
         for benchmark in wanted.benchmarks
         for protocol in wanted.protocols
-        for engine in wanted.engines or (preset.engine_for(benchmark, model),)
+        for engine in wanted.engines or (engine_for(preset, benchmark, model),)
     ]
 
 

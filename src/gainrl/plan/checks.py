@@ -10,23 +10,23 @@ from gainrl import curricula
 from gainrl.config.methods import Method
 from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError, nearest
+from gainrl.plan.backends import check_backends
 from gainrl.plan.datasets import check_datasets, check_difficulties
-from gainrl.plan.policies import check_format, check_on_verl, policy_of
+from gainrl.plan.policies import check_format, policy_of
 from gainrl.plan.runs import order_keys, runs
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
-    """Load a preset and check it against the registries of curricula, tasks and data sets.
+    """Load a preset and check it against the registries of curricula, backends and data sets.
 
     Raises:
-        ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, a pool
-            of a task that has none, or a method that lacks the order or difficulty its curriculum
-            walks, goes by difficulties that a data set lacks, draws several times in a step on
-            verl, or rewards the format of programs.
+        ConfigError: as `load_preset`, or an unknown task, data set, backend, curriculum or
+            parameter, a pool of a task that has none, or a method that lacks the order or
+            difficulty its curriculum walks, goes by difficulties that a data set lacks, rewards the
+            format of programs, or asks for what its backend cannot do.
     """
     preset = load_preset(source)
     check_datasets(preset)
-    _check_together(preset)
     for name, parameters in preset.curricula.items():
         curricula.check(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
@@ -41,23 +41,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 raise ConfigError(
                     f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
                 )
+    check_backends(preset)
     for run in runs(preset):
-        if preset.training_for(run.dataset, run.model).backend == "verl":
-            check_on_verl(preset.methods[run.method], run)
         check_format(preset, run)
         check_difficulties(preset, run)
     return preset
-
-
-def _check_together(preset: Preset) -> None:
-    """Refuse one job for all seeds where a run is trained on verl: it takes hours."""
-    if not preset.seeds_together:
-        return
-    for key in runs(preset):
-        if preset.training_for(key.dataset, key.model).backend == "verl":
-            raise ConfigError(
-                f"seeds_together: {key.parent} is trained on verl, where each seed is a job"
-            )
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

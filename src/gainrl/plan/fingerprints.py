@@ -9,6 +9,7 @@ from typing import Any
 
 from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
+from gainrl.plan.backends import backend_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
 from gainrl.plan.runs import benchmarks_of, need_studies, snapshots
 
@@ -136,15 +137,8 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "signal": [scoring.variant, scoring.tap, scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
         **({"ppo": ppo.fingerprint()} if ppo else {}),
-        **_verl_slice(preset, model, dataset),
+        **_sorted(backend_of(preset, dataset, model).fingerprint(preset)),
     }
-
-
-def _verl_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
-    """What a run on verl depends on besides; where and how patiently it runs is no part of it."""
-    if preset.training_for(dataset, model).backend != "verl":
-        return {}
-    return {"verl": {"keys": _sorted(preset.verl.keys)}}
 
 
 def _sorted(value: Any) -> Any:

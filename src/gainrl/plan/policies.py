@@ -7,7 +7,6 @@ from typing import Any
 from gainrl import curricula
 from gainrl.config.methods import Method
 from gainrl.config.preset import Preset
-from gainrl.curricula.base import draws_several
 from gainrl.data import registry
 from gainrl.errors import ConfigError
 from gainrl.plan.layout import RunKey
@@ -27,19 +26,6 @@ def feature_kinds(method: Method) -> tuple[str, ...]:
     if "features" not in policy.needs:
         return ()
     return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
-
-
-def check_on_verl(method: Method, run: RunKey) -> None:
-    """Refuse a policy that draws several times in a step, which verl's trainer does not.
-
-    Raises:
-        ConfigError: naming the method, its curriculum and where it is to run.
-    """
-    if draws_several(policy_of(method)):
-        raise ConfigError(
-            f"methods.{run.method}: curriculum '{method.curriculum.name}' draws several times in a "
-            f"step; training.backend 'verl' ({run.model} on {run.dataset}) draws once"
-        )
 
 
 def check_format(preset: Preset, run: RunKey) -> None:

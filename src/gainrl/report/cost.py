@@ -9,6 +9,7 @@ from typing import Any
 from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError
+from gainrl.plan.backends import Backend, find
 from gainrl.plan.benchmarks import Test, final_tests
 from gainrl.plan.layout import Signal
 from gainrl.records import read_json, read_metadata
@@ -86,21 +87,25 @@ test_seconds.__test__ = False  # type: ignore[attr-defined]
 def gpus_of(run: Run, preset: Preset) -> int | None:
     """GPUs that a run was trained on; None where nothing says so.
 
-    Runs of before run.json named its machine: on verl those that the preset gives a run, else 0 if
+    Runs of before run.json named its machine: those that a distributed backend is given, else 0 if
     torch was a build for CPUs.
     """
     noted = run.config.get("machine")
     if noted is not None:
         return noted["gpus"]
-    if run.config["training"].get("backend") == "verl":
-        return preset.verl.nodes * preset.verl.gpus_per_node
+    backend = _backend(run)
+    if backend.distributed:
+        return backend.resources(preset).gpus
     return 0 if run.config.get("versions", {}).get("torch", "").endswith("+cpu") else None
 
 
 def threads_of(run: Run) -> int | None:
-    """Threads of a local run; verl's processes are not limited to a number."""
-    local = run.config["training"].get("backend", "local") == "local"
-    return run.config.get("slice", {}).get("threads") if local else None
+    """Threads of a run; the processes of a distributed backend are not limited to a number."""
+    return None if _backend(run).distributed else run.config.get("slice", {}).get("threads")
+
+
+def _backend(run: Run) -> Backend:
+    return find(run.config["training"].get("backend", "local"))
 
 
 def job_seconds(context: Context, run: Run) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gainrl.plan import backends
 from gainrl.results.statistics import FloatArray
 
 FORWARD, BACKWARD = 2, 4
@@ -23,8 +24,8 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     """FLOP per parameter for a token of a step, over all passes that it takes part in.
 
     The rollout is a forward pass and the update a forward and a backward pass. Further forward
-    passes: the old log-probabilities, which verl always computes and the local trainer where one
-    batch makes several updates; the reference policy, where kl > 0. The critic of PPO has a pass
+    passes: the old log-probabilities, which some backends always compute and others where one batch
+    makes several updates; the reference policy, where kl > 0. The critic of PPO has a pass
     that gives the values, and an update. With `downsample` the old log-probabilities come from a
     pass that has tokens of its own (`step_flops`).
 
@@ -35,7 +36,9 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     passes = FORWARD + FORWARD + BACKWARD
     mini = training["mini_batch"]
     several = mini is not None and mini < training["prompts"]
-    if training["backend"] == "verl" or (several and not training.get("downsample")):
+    if backends.find(training["backend"]).recomputes or (
+        several and not training.get("downsample")
+    ):
         passes += FORWARD
     if training["kl"] > 0:
         passes += FORWARD
@@ -55,8 +58,7 @@ def step_flops(
 ) -> FloatArray:
     """(steps,) FLOP of RL steps.
 
-    The local trainer runs a prompt once for its group of rollouts (shared prefix), verl once for
-    each rollout.
+    Where the backend shares prompts, one runs once for its group of rollouts, else once for each.
 
     Args:
         parameters: of the policy, P; a critic is as large.
@@ -68,7 +70,7 @@ def step_flops(
             draws several times in a step, `downsample`): they have the rollout's pass only.
         measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses.
     """
-    copies = training["rollouts"] if training["backend"] == "verl" else 1
+    copies = 1 if backends.find(training["backend"]).shares_prompts else training["rollouts"]
     prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
     passes, idle = per_token(training, algorithm), np.asarray(idle_tokens, float)
     everything = passes * (copies * prompts + responses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -23,11 +22,10 @@ from gainrl.data.templates import check_template
 from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.grading.graders import Grader, Reward, find
 from gainrl.plan import Layout
+from gainrl.plan.backends.verl import environment_file
 from gainrl.tracking.record import TrackedRun
 
 PREPARATION = "preparation"
-ENVIRONMENTS = Path(".environments")
-"""Where rules/verl.smk builds verl's environments, below the working folder."""
 PACKAGES = ("torch", "transformers", "numpy", "mlflow", "snakemake")
 
 
@@ -110,25 +108,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def machine(preset: Preset, backend: str) -> dict[str, Any]:
-    """What a run is trained on: platform, processors that it may use, number and kind of GPUs.
-
-    On verl the GPUs are those that the preset gives a run; their kind is known to verl alone.
-    """
-    found = {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))}
-    if backend == "verl":
-        verl = preset.verl
-        gpus = verl.nodes * verl.gpus_per_node if verl.environment == "cuda" else 0
-        return {**found, "gpus": gpus, "gpu": None}
-    import torch
-
-    from gainrl.models.loading import device
-
-    if device().type != "cuda":
-        return {**found, "gpus": 0, "gpu": None}
-    return {**found, "gpus": 1, "gpu": torch.cuda.get_device_name()}
 
 
 def commit() -> str:
@@ -268,14 +247,9 @@ def verl_python(preset: Preset) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    verl = preset.verl
-    built = ENVIRONMENTS / f"verl-{verl.environment}" / "bin" / "python"
-    path = Path(verl.python) if verl.python else built
+    verl, ready = preset.verl, environment_file(preset)
+    path = Path(verl.python) if verl.python else ready.with_name("bin") / "python"
     if not path.exists():
-        hint = (
-            "key verl.python"
-            if verl.python
-            else f"`snakemake {built.parent.parent}/ready` builds it"
-        )
+        hint = "key verl.python" if verl.python else f"`snakemake {ready}` builds it"
         raise ConfigError(f"{path}: no Python of verl's environment there ({hint})")
     return path.absolute()  # not resolved: a virtual environment's python is a link

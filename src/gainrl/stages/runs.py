@@ -1,23 +1,74 @@
-"""What a training run is, whichever backend trains it: its folder, records and tracking."""
+"""The stage `train`, and what a run is, whichever backend trains it: folder, records, tracking."""
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from gainrl import plan
+from gainrl.config.imported import imported
 from gainrl.curricula import Setting
+from gainrl.errors import ConfigError
+from gainrl.models.imports import uncollected
 from gainrl.plan import RunKey
-from gainrl.records import PROMPTS, append_lines, read_json, read_lines, read_table, write_json
-from gainrl.stages.common import Context, commit, machine, versions
+from gainrl.plan.backends import KEY
+from gainrl.records import (
+    PROMPTS,
+    append_lines,
+    read_json,
+    read_lines,
+    read_table,
+    truncate_lines,
+    write_json,
+)
+from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
-from gainrl.training.files import CHECKPOINTS, CONFIG, DONE, STEPS, TESTS, TIMING, TRACKING
+from gainrl.training.files import CHECKPOINTS, CONFIG, DONE, SAMPLES, STEPS, TESTS, TIMING, TRACKING
+
+
+def train(context: Context, keys: Sequence[RunKey]) -> None:
+    """Train runs one after another, each with its backend.
+
+    Snakemake takes away all done.json of a job that failed. Checkpoints stay until the last run is
+    done, so that the next call goes on at the end of those that were.
+
+    Raises:
+        As `TrainingRun.execute`.
+    """
+    with uncollected():  # this imports what trains: torch, for the local backend
+        trainers = {key: trainer_of(context, key) for key in keys}
+    for key, trainer in trainers.items():
+        trainer(context, key).execute()
+    for key, trainer in trainers.items():
+        trainer(context, key).clean()
+
+
+def trainer_of(context: Context, key: RunKey) -> type[TrainingRun]:
+    """What trains a run.
+
+    Raises:
+        ConfigError: it cannot be imported, or is no `TrainingRun`.
+    """
+    backend = plan.backend_of(context.preset, key.dataset, key.model)
+    found = imported(backend.trainer, KEY)
+    if not (isinstance(found, type) and issubclass(found, TrainingRun)):
+        raise ConfigError(f"{KEY}: '{backend.trainer}' is no gainrl.stages.runs.TrainingRun")
+    return found
 
 
 class TrainingRun:
-    """One (model, data, method, seed): its folder, its records, its MLflow run."""
+    """One (model, data, method, seed): its folder, its records, its MLflow run.
+
+    A backend has a subclass with `train`; with `prepare`, if its runs can go on from a checkpoint;
+    and with `devices`, if they use GPUs. What such a method finds: `context` and `key`; `settings`,
+    `evaluation`, `method`, the run's sections of the preset; `slice`, what it depends on, with
+    `benchmarks` and `snapshots`; `data` and `setting()`; its `folder`, in which `checkpoints`.
+    """
 
     def __init__(self, context: Context, key: RunKey) -> None:
         self.context, self.key = context, key
@@ -43,16 +94,85 @@ class TrainingRun:
         }
         return {**found, **input_digests(self.context, key)}
 
-    def execute(self) -> None:
-        """Train, test, record."""
+    def prepare(self) -> int:
+        """Get ready to train, before anything is recorded.
+
+        Returns:
+            The step to go on from, that of the newest checkpoint, or 0.
+
+        Raises:
+            CheckpointError: the checkpoint belongs to another configuration.
+        """
+        return 0
+
+    def train(self, resumed: int) -> None:
+        """Train and test from step `resumed` to `settings.steps`.
+
+        Every step goes to `record_step`, every test to `record_test` (a backend whose processes
+        write these files themselves prints steps with `announce`); the answers of the last test to
+        samples/BENCHMARK.parquet (`records.SAMPLES`); with `settings.keep_model`, the weights as a
+        Hugging Face folder to model/. Tests are due every `evaluation.every` steps and at the last.
+
+        Raises:
+            BackendError: training failed.
+        """
         raise NotImplementedError
 
-    def _open(self, resumes: bool) -> None:
-        """Make the folder, open the MLflow run, say what the run is."""
+    def devices(self) -> dict[str, Any]:
+        """GPUs that the run is trained on: `gpus`, how many, and `gpu`, their kind if known."""
+        return {"gpus": 0, "gpu": None}
+
+    def execute(self) -> None:
+        """Train, test, record; go on from the newest checkpoint if there is one.
+
+        Raises:
+            UserError: as `prepare` and `train`.
+            TrackingError: something was not recorded; all files but done.json are there, and the
+                next call only records the rest.
+        """
+        resumed = self.prepare()
+        self._open(resumed)
+        self.train(resumed)
+        self._finish()
+
+    def record_step(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
+        """Append a step to steps.jsonl and timing.jsonl (docs/files.md), and print it."""
+        append_lines(self.steps, [record])
+        append_lines(self.timing, [{"step": record["step"], **seconds}])
+        self.announce(record, seconds)
+
+    def record_test(self, row: Mapping[str, Any]) -> None:
+        """Append a test of a benchmark to eval.jsonl, and track it."""
+        append_lines(self.tests, [row])
+        self._track_test(row)
+
+    def announce(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
+        """Print a step."""
+        warning = "  every group has zero variance" if record["zero_variance"] == 1 else ""
+        print(
+            f"step {record['step']}/{self.settings.steps}  accuracy {record['accuracy']:.3f}  "
+            f"C {record['signal']:.3f}  {seconds['seconds_step']:.2f} s{warning}",
+            flush=True,
+        )
+
+    def _open(self, resumed: int) -> None:
+        """Make the folder, open the MLflow run, say what the run is; drop what is done again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / DONE).unlink(missing_ok=True)
-        self.tracked = self._track(resumes)
+        self.tracked = self._track(resumed > 0)
         self._write_run()
+        if resumed:
+            print(f"going on from step {resumed}", flush=True)
+            for path in (self.steps, self.timing, self.tests):
+                truncate_lines(path, resumed)
+            self._track_records()
+            return
+        for path in (self.steps, self.timing, self.tests):
+            path.unlink(missing_ok=True)
+        for name in (SAMPLES, "snapshots", CHECKPOINTS):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in self.slice["benchmarks"]:
+            self.record_test(read_json(self.context.layout.start(self.key.model, name)))
 
     def _track(self, resumes: bool) -> TrackedRun:
         key, preset = self.key, self.context.preset
@@ -91,7 +211,7 @@ class TrainingRun:
                 "config_hash": self.config_hash,
                 "commit": commit(),
                 "versions": versions(),
-                "machine": machine(self.context.preset, self.settings.backend),
+                "machine": self._machine(),
                 "training": self.slice["training"],
                 "overrides": sorted(self.method.training.given),
                 "evaluation": self.slice["evaluation"],
@@ -119,14 +239,18 @@ class TrainingRun:
             features=data.features,
         )
 
-    def _test_start(self) -> None:
-        for name in self.slice["benchmarks"]:
-            path = self.context.layout.start(self.key.model, name)
-            row = read_json(path)
-            append_lines(self.tests, [row])
+    def _machine(self) -> dict[str, Any]:
+        """What the run is trained on: platform, processors that it may use, GPUs."""
+        cores = len(os.sched_getaffinity(0))
+        return {"platform": platform.platform(), "cores": cores, **self.devices()}
+
+    def _track_records(self) -> None:
+        """Track what is recorded; what the store has already is left alone."""
+        self.tracked.metrics(read_lines(self.steps))
+        for row in read_lines(self.tests):
             self._track_test(row)
 
-    def _track_test(self, row: dict[str, Any]) -> None:
+    def _track_test(self, row: Mapping[str, Any]) -> None:
         values = {k: v for k, v in row.items() if k != "benchmark"}
         self.tracked.metrics([values], prefix=f"eval/{row['benchmark']}/")
 
@@ -135,6 +259,7 @@ class TrainingRun:
         idle = sum(row["zero_variance"] == 1 for row in rows)
         if idle:
             print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
+        self._track_records()
         for path in (self.steps, self.tests, self.folder / CONFIG):
             self.tracked.artifact(path)
         if order := plan.inputs_of(self.context.preset, self.context.layout, self.key).order:

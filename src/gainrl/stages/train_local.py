@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,11 +12,10 @@ from safetensors import SafetensorError
 from gainrl import curricula
 from gainrl.errors import ModelError
 from gainrl.evaluation.accuracy import answer, summary
-from gainrl.models.loading import load_model, load_tokenizer, pad_token
+from gainrl.models.loading import device, load_model, load_tokenizer, pad_token
 from gainrl.models.resources import keep_freed_memory
-from gainrl.plan import RunKey
-from gainrl.records import SAMPLES, append_lines, read_lines, truncate_lines, write_table
-from gainrl.stages.common import Context, render_prompts, render_templates, reward_for
+from gainrl.records import SAMPLES, write_table
+from gainrl.stages.common import render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training import files
@@ -26,64 +25,30 @@ from gainrl.training.local.loop import LocalTrainer
 from gainrl.training.local.ppo import PPOTrainer
 
 
-def run_of(context: Context, key: RunKey) -> TrainingRun:
-    """A run with the backend that its preset asks for."""
-    if context.preset.training_for(key.dataset, key.model).backend == "verl":
-        from gainrl.stages.train_verl import VerlRun
-
-        return VerlRun(context, key)
-    return LocalRun(context, key)
-
-
-def train(context: Context, keys: Sequence[RunKey]) -> None:
-    """Train runs one after another.
-
-    Snakemake takes away all done.json of a job that failed. Checkpoints stay until the last run is
-    done, so that the next call goes on at the end of those that were.
-
-    Raises:
-        As `execute` of a run.
-    """
-    for key in keys:
-        run_of(context, key).execute()
-    for key in keys:
-        run_of(context, key).clean()
-
-
 class LocalRun(TrainingRun):
     """A run of the local trainer."""
 
-    def execute(self) -> None:
-        """Train, test, record; go on from the newest checkpoint if there is one.
-
-        Raises:
-            CheckpointError: the checkpoint belongs to another configuration.
-            TrackingError: something was not recorded; all files but done.json are there, and the
-                next call only records the rest.
-        """
+    def prepare(self) -> int:
+        """Read the newest checkpoint."""
         torch.set_num_threads(self.context.preset.threads)
         keep_freed_memory()
-        state = checkpoint.load_latest(self.checkpoints, self.config_hash)
-        self._open(resumes=state is not None)
+        self.state = checkpoint.load_latest(self.checkpoints, self.config_hash)
+        return self.state["step"] if self.state else 0
+
+    def train(self, resumed: int) -> None:
+        """Train and test in this process."""
         self._build()
-        if state is None:
-            for path in (self.steps, self.timing, self.tests):
-                path.unlink(missing_ok=True)
-            for name in ("samples", "snapshots"):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-            self._test_start()
-        else:
-            self.trainer.load_state_dict(state)
-            print(f"going on from step {self.trainer.step_number}", flush=True)
-            for path in (self.steps, self.timing, self.tests):
-                truncate_lines(path, self.trainer.step_number)
-            self.tracked.metrics(read_lines(self.steps))
-            for row in read_lines(self.tests):
-                self._track_test(row)
+        if self.state:
+            self.trainer.load_state_dict(self.state)
+            del self.state  # as large as the model and its optimizer
         self._loop()
         if self.settings.keep_model:
             self._export(self.folder / files.MODEL)
-        self._finish()
+
+    def devices(self) -> dict[str, Any]:
+        """The GPU, if there is one."""
+        found = device().type == "cuda"
+        return {"gpus": int(found), "gpu": torch.cuda.get_device_name() if found else None}
 
     def _build(self) -> None:
         key, layout = self.key, self.context.layout
@@ -126,8 +91,7 @@ class LocalRun(TrainingRun):
             limit = max_response(self.context.preset, self.key.model, benchmark.name)
             samples = answer(self.network, self.tokenizer, benchmark, settings, limit)
             row = summary(samples, benchmark.name, self.trainer.step_number)
-            append_lines(self.tests, [row])
-            self._track_test(row)
+            self.record_test(row)
             print(f"  test {benchmark.name}: {100 * row['accuracy']:.1f}%", flush=True)
             if last:
                 target = self.folder / files.SAMPLES / f"{benchmark.name}.parquet"
@@ -137,16 +101,9 @@ class LocalRun(TrainingRun):
         settings, pending = self.settings, []
         while self.trainer.step_number < settings.steps:
             record, seconds = self.trainer.step()
-            step = self.trainer.step_number
-            append_lines(self.steps, [record])
-            append_lines(self.timing, [{"step": step, **seconds}])
+            self.record_step(record, seconds)
             pending.append(record)
-            warning = "  every group has zero variance" if record["zero_variance"] == 1 else ""
-            print(
-                f"step {step}/{settings.steps}  accuracy {record['accuracy']:.3f}  "
-                f"C {record['signal']:.3f}  {seconds['seconds_step']:.2f} s{warning}",
-                flush=True,
-            )
+            step = self.trainer.step_number
             last = step == settings.steps
             if step in self.slice["snapshots"]:
                 self._export(self.context.layout.snapshot(self.key, step))

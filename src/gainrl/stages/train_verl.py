@@ -15,7 +15,7 @@ from transformers import AutoConfig
 from gainrl import curricula
 from gainrl.data import registry
 from gainrl.data.prompts import Prompts, Renderer
-from gainrl.errors import BackendError, CheckpointError, ConfigError, DataError
+from gainrl.errors import BackendError, CheckpointError, DataError
 from gainrl.evaluation.samples import prompt_hash
 from gainrl.models.loading import folder_ends, load_tokenizer
 from gainrl.records import (
@@ -23,48 +23,34 @@ from gainrl.records import (
     SAMPLES,
     read_lines,
     read_table,
-    truncate_lines,
     write_table,
     write_text,
 )
 from gainrl.stages.common import renderer_for, verl_python
-from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training import files
 from gainrl.training.verl import launch, settings
 
 POLL_SECONDS = 0.2
-UNUSED = {"every", "batch", "seed"}
-"""Keys of `evaluation` that verl's tests do not know; `every` is the run's for all benchmarks."""
 
 
 class VerlRun(TrainingRun):
     """A run of verl's trainer, in verl's own environment."""
 
-    def execute(self) -> None:
-        """Train, test, record; go on from verl's newest checkpoint if there is one.
-
-        Raises:
-            CheckpointError: the checkpoint belongs to another configuration.
-            BackendError: verl failed, or made no step for `verl.patience` seconds.
-            TrackingError: as the local backend.
-        """
-        python = verl_python(self.context.preset)
-        self._check_tests()
+    def prepare(self) -> int:
+        """Find verl's newest checkpoint and write what verl reads."""
+        self.python = verl_python(self.context.preset)
         resumed = self._newest()
         self._check_jumps(resumed)
-        job = self._prepare(resumed)
-        self._open(resumes=resumed > 0)
-        if resumed == 0:
-            for path in (self.steps, self.timing, self.tests):
-                path.unlink(missing_ok=True)
-            for name in ("samples", "snapshots", "checkpoints"):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-            self._test_start()
-        else:
-            print(f"going on from step {resumed}", flush=True)
-            for path in (self.steps, self.timing, self.tests):
-                truncate_lines(path, resumed)
+        self.job = self._job(resumed)
+        return resumed
+
+    def train(self, resumed: int) -> None:
+        """Have verl train and test.
+
+        Raises:
+            BackendError: verl failed, or made no step for `verl.patience` seconds.
+        """
         self.printed, self.last = resumed, self.settings.steps
         write_text(self.checkpoints / "config_hash", self.config_hash)
         verl = self.context.preset.verl
@@ -73,40 +59,22 @@ class VerlRun(TrainingRun):
             variables["GAINRL_EXTRA"] = self.settings.extra.model_dump_json()
         if not self._complete():  # else only something after the last test failed
             shape = (verl.nodes, verl.gpus_per_node)
-            launch.run(python, job, variables, verl.patience, *shape, self._follow)
+            launch.run(self.python, self.job, variables, verl.patience, *shape, self._follow)
             self._follow()
         if not self._complete():
             raise BackendError(f"{self.folder / 'verl.log'}: verl ended before the last test")
-        self._track_until(self.last)
         self._collect()
-        self._finish()
 
-    def _check_tests(self) -> None:
-        """verl tests all benchmarks with one setting; refuse what would be tested otherwise."""
-        preset, model = self.context.preset, self.key.model
-        for name in self.slice["benchmarks"]:
-            wanted = preset.evaluation_for(name, model).model_dump(
-                exclude={"every", "batch", "seed"}
-            )
-            ours = self.evaluation.model_dump(exclude={"every", "batch", "seed"})
-            if wanted != ours or max_response(preset, model, name) != self.settings.max_response:
-                raise ConfigError(
-                    f"overrides.{name}: verl tests all benchmarks of a run with the settings of "
-                    f"its training data ('{self.key.dataset}'), and with training.max_response"
-                )
+    def devices(self) -> dict[str, Any]:
+        """The GPUs that the preset gives a run; their kind is known to verl alone."""
+        verl = self.context.preset.verl
+        gpus = verl.nodes * verl.gpus_per_node if verl.environment == "cuda" else 0
+        return {"gpus": gpus, "gpu": None}
 
     def _check_jumps(self, resumed: int) -> None:
-        """Refuse checkpoints between two jumps: they lack the weights that the next one is from."""
-        extra, last = self.settings.extra, self.settings.steps
-        if extra is None:
-            return
-        between = [step for step in self.slice["snapshots"] if step % extra.rl]
-        if between:
-            raise ConfigError(
-                f"studies.dynamics.every: a snapshot at step {between[0]} is a checkpoint, and on "
-                f"verl these have to be at multiples of training.extra.rl ({extra.rl})"
-            )
-        if resumed % extra.rl and resumed != last:
+        """Refuse a checkpoint between two jumps: it lacks the weights that the next one is from."""
+        extra = self.settings.extra
+        if extra and resumed % extra.rl and resumed != self.settings.steps:
             raise CheckpointError(
                 f"{self.checkpoints}: step {resumed} is no multiple of training.extra.rl "
                 f"({extra.rl}); delete it to start this run anew"
@@ -130,7 +98,7 @@ class VerlRun(TrainingRun):
     def _input(self, name: str) -> Path:
         return (self.folder / files.VERL / name).absolute()
 
-    def _prepare(self, resumed: int) -> dict[str, Any]:
+    def _job(self, resumed: int) -> dict[str, Any]:
         """Write what verl reads; returns the job for `entry`."""
         key, layout, preset = self.key, self.context.layout, self.context.preset
         folder = layout.model(key.model).absolute()
@@ -245,12 +213,7 @@ class VerlRun(TrainingRun):
             if step <= self.printed or step not in seconds:
                 continue
             self.printed = step
-            warning = "  every group has zero variance" if record["zero_variance"] == 1 else ""
-            print(
-                f"step {step}/{self.settings.steps}  accuracy {record['accuracy']:.3f}  "
-                f"C {record['signal']:.3f}  {seconds[step]['seconds_step']:.2f} s{warning}",
-                flush=True,
-            )
+            self.announce(record, seconds[step])
         pointer = self.checkpoints / launch.NEWEST
         text = pointer.read_text(encoding="ascii") if pointer.exists() else ""
         if text.isdecimal():
