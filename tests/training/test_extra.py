@@ -10,10 +10,11 @@ from presets import changed, error_of
 from shards import sharded_jump
 from trainers import same, through_a_file, trainer_for, weights
 
+from gainrl import plan
 from gainrl.config.extra import Extra
 from gainrl.config.ppo import PPO
 from gainrl.config.preset import Training, load_preset
-from gainrl.errors import CheckpointError, ConfigError
+from gainrl.errors import CheckpointError
 from gainrl.stages.train_verl import VerlRun
 from gainrl.training.extra import Jumps
 
@@ -206,29 +207,40 @@ def test_a_method_can_have_its_own():
 
 def test_on_verl_checkpoints_are_where_the_policy_jumped():
     section = {"rl": 3, "jump": 3}
-    Training(save_every=20, extra=section)  # the local backend saves what it needs
-    Training(backend="verl", save_every=21, extra=section)
-    with pytest.raises(ValueError, match=r"save_every 20 is no multiple of extra\.rl 3"):
-        Training(backend="verl", save_every=20, extra=section)
+    for more in ({"save_every": 20}, {"backend": "verl", "save_every": 21}):
+        plan.load(changed("training", to={"steps": 4, "extra": section, **more}))
+    wrong = {"steps": 4, "backend": "verl", "save_every": 20, "extra": section}
+    message = error_of(changed("training", to=wrong))  # the local backend saves what it needs
+    assert "training.save_every 20 is no multiple of training.extra.rl 3" in message
 
 
 @pytest.mark.parametrize(
-    ("snapshots", "resumed", "error", "message"),
+    ("resumed", "message"),
     [
-        ([3, 6], 6, None, None),
-        ([], 8, None, None),  # the last step: there is nothing to go on with
-        ([6, 7], 0, ConfigError, "a snapshot at step 7"),
-        ([], 4, CheckpointError, "step 4 is no multiple of training.extra.rl"),
+        (6, None),
+        (8, None),  # the last step: there is nothing to go on with
+        (4, "step 4 is no multiple of training.extra.rl"),
     ],
 )
-def test_on_verl_nothing_goes_on_from_between_two_jumps(snapshots, resumed, error, message):
+def test_on_verl_nothing_goes_on_from_between_two_jumps(resumed, message):
     run = SimpleNamespace(
         settings=Training(backend="verl", steps=8, save_every=3, extra={"rl": 3, "jump": 3}),
-        slice={"snapshots": snapshots},
         checkpoints=Path("checkpoints"),
     )
-    if error is None:
+    if message is None:
         VerlRun._check_jumps(run, resumed)
         return
-    with pytest.raises(error, match=message):
+    with pytest.raises(CheckpointError, match=message):
         VerlRun._check_jumps(run, resumed)
+
+
+@pytest.mark.parametrize(("every", "step"), [(3, None), (7, 7)])
+def test_on_verl_snapshots_are_where_the_policy_jumped(every, step):
+    extra = {"rl": 3, "jump": 3}
+    data = changed("training", to={"backend": "verl", "steps": 8, "save_every": 3, "extra": extra})
+    dynamics = {"method": "grpo", "every": every, "prompts": 4, "samples": 2}
+    data["studies"] = {"models": ["nano"], "datasets": ["chain"], "dynamics": dynamics}
+    if step is None:
+        plan.load(data)
+    else:
+        assert f"asks for a snapshot at step {step}" in error_of(data)
