@@ -18,7 +18,7 @@ from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
 from gainrl.cost.estimate import RunCost, Shape, Work, bill, listing, render, run_cost
 from gainrl.models.shapes import architecture
-from gainrl.plan import RunKey
+from gainrl.plan import Layout, RunKey
 from gainrl.plan.backends import Backend
 from gainrl.records import write_text
 from gainrl.stages.common import Context
