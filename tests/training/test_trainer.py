@@ -242,7 +242,7 @@ def test_groups_without_variance_get_no_gradient_and_are_counted(make, table, pr
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
     alone = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
     rollouts = trainer._roll_out()
-    assert (~rollouts.idle).tolist() == [True, False, True, False]
+    assert (~rollouts.zero_advantage).tolist() == [True, False, True, False]
     trainer._update(rollouts)
     expected, _ = reference_update(alone.model, None, prompts, rollouts, range(4), trainer.settings)
     for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
@@ -257,7 +257,7 @@ def test_groups_without_variance_still_feel_the_kl_loss(make, table, prompts, gr
     start = copy.deepcopy(trainer.model)
     nudge(trainer.model)
     plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()
-    assert (~rollouts.idle).tolist() == [False, False, True, False]
+    assert (~rollouts.zero_advantage).tolist() == [False, False, True, False]
     trainer._update(rollouts)
     expected, _ = reference_update(plain, start, prompts, rollouts, range(4), trainer.settings)
     for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):

@@ -11,19 +11,24 @@ from gainrl import plan
 from gainrl.config.ppo import PPO
 from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError
+from gainrl.training import algorithms
 from gainrl.training.verl.settings import Place, overrides
 
 PAPER = Path(__file__).resolve().parents[2] / "experiments" / "paper.yaml"
+DEFAULT = PPO()
 PLACE = Place(Path("/run/seed0"), Path("/m"), Path("/train.parquet"), (Path("/a"), Path("/b")))
 
 
-def settings(preset: Preset, model: str, ppo: PPO | None = None, export: bool = True):
+def settings(
+    preset: Preset, model: str, algorithm: str = "grpo", ppo: PPO = DEFAULT, export: bool = True
+):
     """verl's keys and values for a run of a preset on DeepScaleR."""
     pairs = overrides(
         preset.verl,
         preset.training_for("deepscaler", model),
         preset.evaluation_for("deepscaler", model),
         PLACE,
+        algorithms.named(algorithm),
         ppo,
         seed=3,
         export=export,
@@ -79,7 +84,7 @@ def test_ppo_adds_a_critic_of_the_policys_size(paper):
     grpo = settings(paper, "llama-3.2-3b")
     assert not [key for key in grpo if key.startswith("critic.")]
     section = PPO(critic_lr=3e-5, gae_lambda=0.95, discount=0.99, clip_value=0.2)
-    ppo = settings(paper, "llama-3.2-3b", section)
+    ppo = settings(paper, "llama-3.2-3b", "ppo", section)
     assert {
         "algorithm.adv_estimator": '"gae"',
         "algorithm.lam": "0.95",
@@ -159,7 +164,7 @@ def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
 
 def test_template_arguments_are_in_the_command_only_where_a_model_has_them(paper):
     training = paper.training_for("deepscaler", "qwen2.5-math-7b")
-    asked = (paper.verl, training, paper.evaluation, PLACE, None, 3)
+    asked = (paper.verl, training, paper.evaluation, PLACE, algorithms.named("grpo"), PPO(), 3)
     given = {"enable_thinking": False, "style": "terse"}
     added = set(overrides(*asked, arguments=given)) - set(overrides(*asked))
     assert added == {

@@ -22,8 +22,8 @@ from gainrl.data.prompts import encode
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import read_json, read_lines
 from gainrl.signals.prefill import score
+from gainrl.training import algorithms
 from gainrl.training.local.loop import LocalTrainer, Rollouts
-from gainrl.training.local.objective import group_advantages
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 STEPS, SAVE = 12, 4
@@ -158,7 +158,9 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
     order = sorted(range(len(batch["rows"])), key=lambda i: rows.index(batch["rows"][i]))
     rewards = torch.stack([batch["rm_scores"][i].sum() for i in order]).view(len(rows), -1)
     theirs = torch.stack([batch["advantages"][i][0] for i in order]).view(len(rows), -1)
-    torch.testing.assert_close(group_advantages(rewards), theirs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        algorithms.named("grpo").advantages(rewards), theirs, atol=1e-5, rtol=0
+    )
 
     responses = [batch["responses"][i].tolist() for i in order]
     curriculum = build("uniform", {}, Setting(len(table), len(rows), 0))
@@ -168,7 +170,7 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
         settings, 0, lambda *_: 0.0,
     )  # fmt: skip
     sizes = np.full(len(rows), rewards.shape[1])
-    advantages = group_advantages(rewards).flatten()
+    advantages = algorithms.named("grpo").advantages(rewards).flatten()
     recorded = Rollouts(np.array(rows), sizes, responses, rewards.flatten(), advantages)
     trainer._roll_out = lambda: recorded
     record, _ = trainer.step()

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from gainrl.records import read_lines
+from gainrl.training.algorithms.ppo import gae, whiten
 from gainrl.training.local.critic import Estimates
-from gainrl.training.local.objective import gae, whiten
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SEEDS = (0, 1, 2)

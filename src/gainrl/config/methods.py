@@ -59,12 +59,13 @@ class Changes(Section):
 class Method(Section):
     """A composition: algorithm, curriculum, what it walks, what it is trained on.
 
-    algorithm: grpo, or ppo (GAE with a critic of the policy's size; its keys are `ppo`). order: the
-    ranks that the curriculum walks or `selection` draws by. inter_weight: c in C = C_intra + c *
-    C_inter (Table 4) for this method's order and curriculum, in place of `scoring.inter_weight`.
+    algorithm: a registered one (gainrl.training.algorithms); those with a critic have the keys
+    `ppo` besides. order: the ranks that the curriculum walks or `selection` draws by. inter_weight:
+    c in C = C_intra + c * C_inter (Table 4) for this method's order and curriculum, in place of
+    `scoring.inter_weight`.
     """
 
-    algorithm: Literal["grpo", "ppo"] = "grpo"
+    algorithm: str = "grpo"
     curriculum: Curriculum
     order: Order | None = None
     inter_weight: float | None = Field(default=None, ge=0)

@@ -21,6 +21,7 @@ from gainrl.models.shapes import architecture
 from gainrl.plan import Layout, RunKey
 from gainrl.records import write_text
 from gainrl.stages.common import Context
+from gainrl.training import algorithms
 from gainrl.training.slurm import Job, Site, read_site, script
 from gainrl.training.verl.settings import overrides, place_of
 
@@ -115,7 +116,7 @@ def _work(preset: Preset, key: RunKey) -> Work:
         rollouts=training.rollouts,
         max_response=training.max_response,
         kl=training.kl > 0,
-        critic=preset.methods[key.method].algorithm == "ppo",
+        critic=algorithms.named(preset.methods[key.method].algorithm).critic,
         evaluation_every=evaluation.every,
         evaluation_samples=problems * evaluation.samples,
         gpus=preset.verl.nodes * preset.verl.gpus_per_node,
@@ -188,7 +189,8 @@ def verl_command(preset: Preset, layout: Layout, key: RunKey) -> str:
         training,
         preset.evaluation_for(key.dataset, key.model),
         place_of(layout.run(key), layout.model(key.model), _benchmarks(preset, key)),
-        preset.ppo_for(key.method),
+        algorithms.named(preset.methods[key.method].algorithm),
+        preset.ppo,
         key.seed,
         export=training.keep_model or bool(kept),
         arguments=preset.models[key.model].template_arguments,

@@ -11,18 +11,21 @@ from gainrl.config.methods import Method
 from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError, nearest
 from gainrl.plan.datasets import check_datasets, check_difficulties
+from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import check_format, check_on_verl, policy_of
 from gainrl.plan.runs import order_keys, runs
+from gainrl.training import algorithms
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     """Load a preset and check it against the registries of curricula, tasks and data sets.
 
     Raises:
-        ConfigError: as `load_preset`, or an unknown task, data set, curriculum or parameter, a pool
-            of a task that has none, or a method that lacks the order or difficulty its curriculum
-            walks, goes by difficulties that a data set lacks, draws several times in a step on
-            verl, or rewards the format of programs.
+        ConfigError: as `load_preset`, or an unknown task, data set, algorithm, curriculum or
+            parameter, a pool of a task that has none, or a method that lacks the order or
+            difficulty its curriculum walks, goes by difficulties that a data set lacks, draws
+            several times in a step on verl, rewards the format of programs, or takes a part of
+            rollouts whose advantages are a critic's.
     """
     preset = load_preset(source)
     check_datasets(preset)
@@ -30,6 +33,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     for name, parameters in preset.curricula.items():
         curricula.check(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
+        algorithms.named(method.algorithm, f"methods.{name}.algorithm")
         if method.inter_weight is not None and preset.scoring.variant == "released":
             raise ConfigError(
                 f"methods.{name}.inter_weight: scoring.variant 'released' has its own weight"
@@ -44,6 +48,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     for run in runs(preset):
         if preset.training_for(run.dataset, run.model).backend == "verl":
             check_on_verl(preset.methods[run.method], run)
+        _check_downsample(preset, run)
         check_format(preset, run)
         check_difficulties(preset, run)
     return preset
@@ -58,6 +63,18 @@ def _check_together(preset: Preset) -> None:
             raise ConfigError(
                 f"seeds_together: {key.parent} is trained on verl, where each seed is a job"
             )
+
+
+def _check_downsample(preset: Preset, run: RunKey) -> None:
+    """Refuse to choose rollouts by advantages that are not a response's."""
+    algorithm = algorithms.named(preset.methods[run.method].algorithm)
+    training = preset.training_for(run.dataset, run.model, run.method)
+    if training.downsample and algorithm.critic:
+        whole = [name for name, each in algorithms.REGISTRY.items() if not each.critic]
+        raise ConfigError(
+            f"methods.{run.method}: training.downsample goes by the advantages of whole responses: "
+            f"it needs an algorithm without a critic ({', '.join(whole)})"
+        )
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

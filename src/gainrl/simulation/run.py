@@ -18,9 +18,9 @@ from gainrl.curricula.base import (
     in_draws,
 )
 from gainrl.simulation.world import World
+from gainrl.training import algorithms
 
-EPSILON = 1e-6
-"""What GRPO adds to the standard deviation of a group's rewards."""
+GRPO = algorithms.named("grpo")
 
 
 @dataclass(frozen=True)
@@ -154,18 +154,17 @@ class _Step:
 
 
 def _outcome(seen: Groups, kept: IntArray, signal: FloatArray) -> Outcome:
-    """What the policy is told; advantages are GRPO's, (r - mean) / (std + 1e-6), if trained on."""
-    p, n = seen.accuracy, seen.rollouts
-    spread = np.sqrt(p * (1 - p) * n / np.maximum(n - 1, 1))  # unbiased, of rewards 0 and 1
+    """What the policy observes; advantages are GRPO's, of groups that were trained on."""
+    advantage = GRPO.mean_abs_advantage(seen.accuracy, seen.rollouts)
     trained = np.zeros(len(seen.rows), dtype=bool)
     trained[kept] = True
     return Outcome(
         rows=seen.rows,
-        accuracy=p,
+        accuracy=seen.accuracy,
         signal=signal,
-        advantage=np.where(trained, 2 * p * (1 - p) / (spread + EPSILON), np.nan),
+        advantage=np.where(trained, advantage, np.nan),
         tokens=seen.tokens,
-        rollouts=n,
+        rollouts=seen.rollouts,
         mixed=seen.mixed,
         trained=trained,
     )

@@ -18,7 +18,7 @@ from gainrl.config.ppo import PPO
 from gainrl.config.preset import Training
 from gainrl.models.loading import autocast
 from gainrl.signals.taps import decoder_of
-from gainrl.training.local.objective import explained_variance, gae, value_loss, whiten
+from gainrl.training.algorithms.ppo import explained_variance, gae, value_loss, whiten
 from gainrl.training.packing import Packed, Row, final_states, micro_batches, pack
 
 

@@ -29,7 +29,7 @@ from gainrl.curricula import Curriculum, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.training import files
-from gainrl.training.local.objective import explained_variance
+from gainrl.training.algorithms.ppo import explained_variance
 from gainrl.training.verl.engine import FIELD, SECONDS
 from gainrl.training.verl.outcomes import outcome_of
 
