@@ -158,9 +158,8 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
     order = sorted(range(len(batch["rows"])), key=lambda i: rows.index(batch["rows"][i]))
     rewards = torch.stack([batch["rm_scores"][i].sum() for i in order]).view(len(rows), -1)
     theirs = torch.stack([batch["advantages"][i][0] for i in order]).view(len(rows), -1)
-    torch.testing.assert_close(
-        algorithms.named("grpo").advantages(rewards), theirs, atol=1e-5, rtol=0
-    )
+    advantages = algorithms.named("grpo").advantages(rewards)
+    torch.testing.assert_close(advantages, theirs, atol=1e-5, rtol=0)
 
     responses = [batch["responses"][i].tolist() for i in order]
     curriculum = build("uniform", {}, Setting(len(table), len(rows), 0))
@@ -170,8 +169,7 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
         settings, 0, lambda *_: 0.0,
     )  # fmt: skip
     sizes = np.full(len(rows), rewards.shape[1])
-    advantages = algorithms.named("grpo").advantages(rewards).flatten()
-    recorded = Rollouts(np.array(rows), sizes, responses, rewards.flatten(), advantages)
+    recorded = Rollouts(np.array(rows), sizes, responses, rewards.flatten(), advantages.flatten())
     trainer._roll_out = lambda: recorded
     record, _ = trainer.step()
     first = read_lines(resumed.folder / "steps.jsonl")[0]
