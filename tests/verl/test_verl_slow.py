@@ -9,6 +9,7 @@ import pandas as pd
 import place as places
 import pytest
 import torch
+from replay import replayed
 
 from gainrl.records import read_lines
 from gainrl.training.algorithms.ppo import gae, whiten
@@ -57,6 +58,28 @@ def test_ppo_with_a_critic_on_two_ranks(place):
     observed = read_lines(two.folder / "probe" / "curriculum.jsonl")
     first = next(event for event in observed if event["event"] == "observed")
     np.testing.assert_allclose(first["signal"], start[first["rows"]], atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["dr_grpo", "gspo", "rloo"])
+def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
+    """The rollouts of verl's first step give the local trainer the same update; verl learns."""
+    content = copy.deepcopy(place.content)
+    content["preset"] = algorithm
+    content["training"] |= {"mini_batch": None}
+    content["methods"]["grpo"]["algorithm"] = algorithm
+    content["verl"]["variables"]["GAINRL_PROBE"] = str(place.folder / algorithm / "probe")
+    (place.folder / algorithm).mkdir()
+    one = places.Place(place.folder / algorithm, content)
+    one.home.mkdir(parents=True)
+    for name in ("data", "models", "signals", "evals"):
+        (one.home / name).symlink_to(place.home / name)
+    one.gainrl("tracking", "init")
+    one.gainrl(*one.train("grpo"), seconds=900)
+    steps = read_lines(one.run("grpo") / "steps.jsonl")
+    record = replayed(one, algorithm)
+    for key in ("loss", "kl", "entropy", "grad_norm", "signal", "accuracy"):
+        assert record[key] == pytest.approx(steps[0][key], abs=1e-5, rel=1e-4), key
+    assert steps[-1]["accuracy"] > steps[0]["accuracy"] + 0.3
 
 
 def test_the_backends_learn_alike(place):

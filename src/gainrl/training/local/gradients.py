@@ -16,7 +16,7 @@ from gainrl.models.sampling import Sampling, generate
 from gainrl.models.texts import texts_of
 from gainrl.training import algorithms
 from gainrl.training.layout import row_tokens_for
-from gainrl.training.packing import Branch, log_probabilities, micro_batches, pack, split_rows
+from gainrl.training.packing import Suffix, log_probabilities, micro_batches, pack, split_rows
 
 GRPO = algorithms.named("grpo")
 
@@ -71,13 +71,13 @@ def _norm(
     pad: int,
 ) -> float:
     model.zero_grad(set_to_none=True)
-    rows = split_rows(prompt, [Branch(k, r) for k, r in enumerate(responses)], settings.row_tokens)
+    rows = split_rows(prompt, [Suffix(k, r) for k, r in enumerate(responses)], settings.row_tokens)
     tokens = sum(map(len, responses))
     divisor = GRPO.divisor(tokens, len(responses), settings.max_response)
     for batch in micro_batches(rows, settings.micro_batch_tokens):
         packed = pack(batch, pad)
         now, _ = log_probabilities(model, packed, settings.temperature)
-        owner = packed.branch.to(advantages.device)
+        owner = packed.suffix.to(advantages.device)
         loss, _ = GRPO.loss(now, now.detach(), advantages[owner], owner, clip=settings.clip)
         (loss / divisor).backward()
     squares = [p.grad.double().square().sum() for p in model.parameters() if p.grad is not None]

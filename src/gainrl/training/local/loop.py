@@ -27,15 +27,15 @@ from gainrl.training import algorithms
 from gainrl.training.algorithms import Algorithm
 from gainrl.training.extra import Jumps
 from gainrl.training.layout import row_tokens_for
-from gainrl.training.local.critic import Critic
+from gainrl.training.local.critic import Critic, adamw
 from gainrl.training.local.downsample import down_sample
 from gainrl.training.local.rollouts import OldPolicy, Rollouts, gather
 from gainrl.training.local.templates import Templates
 from gainrl.training.packing import (
     ALONE,
-    Branch,
     Packed,
-    Row,
+    PackedRow,
+    Suffix,
     log_probabilities,
     micro_batches,
     pack,
@@ -86,19 +86,11 @@ class LocalTrainer:
         everything = [row for each in renderings or [prompts] for row in each.tokens]
         longest = max(map(len, everything)) + settings.max_response
         self.row_tokens = row_tokens_for(model, settings.row_tokens, everything, longest, self.pad)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.lr,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
+        self.optimizer = adamw(model, settings, settings.lr)
         self.jumps = Jumps(self.optimizer, settings.extra) if settings.extra else None
         mixed = int(np.random.SeedSequence([seed, 21]).generate_state(1)[0])
         self.generator = torch.Generator(device=self.device).manual_seed(mixed)
-        self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
-        for parameter in model.parameters():  # AdamW skips what has none, also after a restart
-            parameter.grad = torch.zeros_like(parameter)
 
     def step(self) -> tuple[dict[str, Any], dict[str, float]]:
         """One RL step.
@@ -185,7 +177,7 @@ class LocalTrainer:
         signal = np.full(len(rollouts.rows), np.nan) if old is None else old.signal
         sums = dict.fromkeys(("loss", "kl", "entropy", "grad_norm"), 0.0)
         for rows in parts:
-            mine = [branch.index for row in rows for branch in row.branches]
+            mine = [suffix.index for row in rows for suffix in row.suffixes]
             divisor = self.algorithm.divisor(
                 int(rollouts.tokens_in_loss[mine].sum()), len(mine), self.settings.max_response
             )
@@ -215,12 +207,12 @@ class LocalTrainer:
         Returns:
             The entropies' sum over all its target tokens, also those that the loss is not of.
         """
-        temperature = self.settings.temperature
+        settings = self.settings
         advantage = rollouts.advantages_of(packed).to(self.device)
-        has_gradient = self.settings.kl > 0 or bool(advantage.any())
+        has_gradient = settings.kl > 0 or bool(advantage.any())
         with torch.set_grad_enabled(has_gradient), autocast(self.device):
             now, entropy, states = self._log_probabilities(packed)
-        response = packed.branch.to(self.device)
+        response = packed.suffix.to(self.device)
         if old is None:
             self._read_signal(packed, states, rollouts, signal)
             before = now.detach()
@@ -229,9 +221,8 @@ class LocalTrainer:
         reference = None
         if self.reference is not None:
             with torch.no_grad(), autocast(self.device):
-                reference = log_probabilities(self.reference, packed, temperature)[0]
-        chosen = rollouts.mask_of(packed)
-        if chosen is not None:
+                reference = log_probabilities(self.reference, packed, settings.temperature)[0]
+        if (chosen := rollouts.mask_of(packed)) is not None:
             chosen = chosen.to(self.device)
             now, before, advantage = now[chosen], before[chosen], advantage[chosen]
             response = response[chosen]
@@ -241,8 +232,8 @@ class LocalTrainer:
             before,
             advantage,
             response,
-            clip=self.settings.clip,
-            kl=self.settings.kl,
+            clip=settings.clip,
+            kl=settings.kl,
             reference=reference,
         )
         if has_gradient:
@@ -252,15 +243,17 @@ class LocalTrainer:
         return entropy.sum().item()
 
     def _measure(self, rollouts: Rollouts) -> OldPolicy:
-        """A pass before the first update, over what it runs and the other prompts' trunks."""
+        """A pass before the first update, over what it runs and the other prompts alone."""
         count, shape = len(rollouts.rows), (len(rollouts.responses), int(rollouts.lengths.max()))
         picked, entropy = torch.zeros((2, *shape), device=self.device)
         old = OldPolicy(np.full(count, np.nan), picked, entropy)
         rows = self._rows_of(rollouts, range(count))
         for i in sorted(set(range(count)) - {row.index for row in rows}):
-            rows.append(Row(self.prompts.tokens[rollouts.rows[i]], (), i, self.row_tokens == ALONE))
+            rows.append(
+                PackedRow(self.prompts.tokens[rollouts.rows[i]], (), i, self.row_tokens == ALONE)
+            )
         for packed in self._packs(rows, rollouts):
-            at = packed.branch.to(self.device), packed.places.to(self.device)
+            at = packed.suffix.to(self.device), packed.places.to(self.device)
             with torch.no_grad(), autocast(self.device):
                 picked[at], entropy[at], states = self._log_probabilities(packed)
             self._read_signal(packed, states, rollouts, old.signal)
@@ -275,7 +268,7 @@ class LocalTrainer:
     def _read_signal(
         self, packed: Packed, states: torch.Tensor, rollouts: Rollouts, signal: np.ndarray
     ) -> None:
-        """C of the prompts whose trunk is in this micro-batch, from states computed anyway."""
+        """C of the prompts of this micro-batch, from states computed anyway."""
         places = np.array([row.index for row in packed.rows])
         chosen = rollouts.rows[places]
         lengths, prefixes = self.prompts.n_question[chosen], self.prompts.prefixes[chosen]
@@ -288,7 +281,7 @@ class LocalTrainer:
                 self.scoring.inter_weight, self.scoring.variant == "offdiagonal"
             ).tolist()
 
-    def _mini_batches(self, rollouts: Rollouts) -> list[list[Row]]:
+    def _mini_batches(self, rollouts: Rollouts) -> list[list[PackedRow]]:
         """The packed rows of each mini-batch; a group stays whole."""
         count, size = len(rollouts.rows), self.settings.mini_batch or len(rollouts.rows)
         return [
@@ -296,17 +289,17 @@ class LocalTrainer:
             for at in range(0, count, size)
         ]
 
-    def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[Row]:
+    def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[PackedRow]:
         """Packed rows of some prompts of the batch (positions in the batch), with what is run."""
         starts, wanted, rows = rollouts.starts, rollouts.tokens_in_loss, []
         for i in chosen:
             responses = range(starts[i], starts[i] + rollouts.sizes[i])
-            branches = [Branch(k, rollouts.responses[k]) for k in responses if wanted[k]]
-            trunk = self.prompts.tokens[rollouts.rows[i]]
-            rows += split_rows(trunk, branches, self.row_tokens, i)
+            suffixes = [Suffix(k, rollouts.responses[k]) for k in responses if wanted[k]]
+            prefix = self.prompts.tokens[rollouts.rows[i]]
+            rows += split_rows(prefix, suffixes, self.row_tokens, i)
         return rows
 
-    def _packs(self, rows: list[Row], rollouts: Rollouts) -> Iterator[Packed]:
+    def _packs(self, rows: list[PackedRow], rollouts: Rollouts) -> Iterator[Packed]:
         """Micro-batches; prompts without a policy gradient apart from the rest."""
         zero = rollouts.zero_advantage
         for wanted in (False, True):

@@ -106,7 +106,7 @@ class Rollouts:
     def advantages_of(self, packed: Packed) -> torch.Tensor:
         """(T,) advantages of a micro-batch's target tokens."""
         whole = self.advantages.dim() == 1
-        return self.advantages[packed.branch if whole else (packed.branch, packed.places)]
+        return self.advantages[packed.suffix if whole else (packed.suffix, packed.places)]
 
     @property
     def tokens_in_loss(self) -> IntArray:
@@ -120,7 +120,7 @@ class Rollouts:
 
     def mask_of(self, packed: Packed) -> torch.Tensor | None:
         """(T,) bool, a micro-batch's target tokens that the loss is of; None for all."""
-        return None if self.mask is None else self.mask[packed.branch, packed.places]
+        return None if self.mask is None else self.mask[packed.suffix, packed.places]
 
     @property
     def trained(self) -> Rollouts:
