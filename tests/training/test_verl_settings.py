@@ -99,6 +99,56 @@ def test_ppo_adds_a_critic_of_the_policys_size(paper):
     }.items() <= ppo.items()
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "estimator", "aggregation", "more"),
+    [
+        ("grpo", "grpo", "token-mean", {}),
+        ("rloo", "rloo", "token-mean", {}),
+        (
+            "dr_grpo",
+            "grpo",
+            "seq-mean-token-sum-norm",
+            {
+                "algorithm.norm_adv_by_std_in_grpo": "false",
+                "actor_rollout_ref.actor.loss_scale_factor": "3000",
+            },
+        ),
+        (
+            "gspo",
+            "grpo",
+            "seq-mean-token-mean",
+            {"actor_rollout_ref.actor.policy_loss.loss_mode": '"gspo"'},
+        ),
+    ],
+)
+def test_an_algorithm_in_verls_words(paper, algorithm, estimator, aggregation, more):
+    found, grpo = (settings(paper, "llama-3.2-3b", name) for name in (algorithm, "grpo"))
+    expected = {
+        "algorithm.adv_estimator": f'"{estimator}"',
+        "actor_rollout_ref.actor.loss_agg_mode": f'"{aggregation}"',
+        **more,
+    }
+    assert expected.items() <= found.items()
+    assert found.items() - grpo.items() <= expected.items()
+
+
+def test_a_methods_own_clip_is_both_of_verls_bounds(paper):
+    """verl reads `clip_ratio` only where these are null, and by default they are 0.2."""
+    data = copy.deepcopy(paper.model_dump(mode="json"))
+    data["methods"]["gain"]["training"]["clip"] = 0.0003
+    preset = plan.load(data)
+    for method, clip in (("gain", 0.0003), ("grpo", 0.2)):
+        training = preset.training_for("deepscaler", "llama-3.2-3b", method)
+        pairs = overrides(
+            preset.verl, training, preset.evaluation, PLACE, algorithms.named("gspo"), DEFAULT, 3
+        )
+        for name in ("clip_ratio", "clip_ratio_low", "clip_ratio_high"):
+            assert f"actor_rollout_ref.actor.{name}={clip}" in pairs
+        run = plan.run_slice(preset, "llama-3.2-3b", "deepscaler", method)
+        assert run["training"]["clip"] == clip
+        assert ("clip" in run["method"]["training"]) is (method == "gain")
+
+
 def test_the_presets_own_keys_win(paper):
     keys = {
         "data.seed": 7,

@@ -45,6 +45,7 @@ class Changes(Section):
     mini_batch: Positive | None = None
     rollouts: Annotated[int, Field(ge=2)] | None = None
     lr: Rate | None = None
+    clip: Annotated[float | None, Field(gt=0), Absent()] = None
     extra: Annotated[Extra | None, Absent()] = None
     downsample: Annotated[Downsample | None, Absent()] = None
     templates: Annotated[tuple[Template, ...] | None, Absent(also=((),))] = None

@@ -35,7 +35,7 @@ class Downsample(Section):
 class Training(Section):
     """The RL loop; names are the field's, defaults the paper's (spec section 4) unless noted.
 
-    Options of the local backend. downsample: train on a part of the rollouts and tokens, GRPO only.
+    Options of the local backend. downsample: train on a part of the rollouts and tokens; no critic.
     templates: every step draws one for each prompt, in place of the data set's `prompt` (prompt
     augmentation, arXiv 2602.03190); tests and scores have the data set's. format_weight: added to
     the reward of a response that marks exactly one answer (gainrl.grading.maths.marks_once).
