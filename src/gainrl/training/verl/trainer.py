@@ -153,9 +153,9 @@ class CurriculumTrainer(PPOTrainerSync):
         batch = super().step(metrics, timing_raw)
         with marked_timer("gainrl", timing_raw):
             outcome, record = self._outcome(batch)
-            told = time.perf_counter()
+            observed = time.perf_counter()
             self.curriculum.observe(outcome)
-            choosing = self.train_dataloader.seconds + time.perf_counter() - told
+            choosing = self.train_dataloader.seconds + time.perf_counter() - observed
             for key, value in self.curriculum.metrics().items():
                 record[f"curriculum/{key}"] = float(value)
             for key, theirs in LOSSES.items():
@@ -191,7 +191,7 @@ class CurriculumTrainer(PPOTrainerSync):
         data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=fields)
         reward = np.array([row.sum().item() for row in data["rm_scores"].unbind()])
         tokens = np.array([int(row.sum()) for row in data["response_mask"].unbind()])
-        spread = np.array(
+        mean_abs_advantage = np.array(
             [
                 float((advantage * mask).abs().sum() / mask.sum())
                 for advantage, mask in zip(
@@ -205,7 +205,7 @@ class CurriculumTrainer(PPOTrainerSync):
         self.signal_seconds = sum(row.item() for row in timed) / self._data_parallel()
         rows = np.array([self.row_of[key.split("_")[0]] for key in real])
         drawn = self.train_dataloader.rows
-        outcome = outcome_of(drawn, rows, reward, signal, spread, tokens)
+        outcome = outcome_of(drawn, rows, reward, signal, mean_abs_advantage, tokens)
         lost = len(drawn) - len(outcome.rows)
         if lost:
             print(
