@@ -1,4 +1,4 @@
-"""PPO on two ranks, and learning curves beside the local backend's (`make test-slow`)."""
+"""PPO on two ranks, algorithms and learning curves beside the local backend's (`make test-slow`)."""
 
 from __future__ import annotations
 
@@ -62,10 +62,11 @@ def test_ppo_with_a_critic_on_two_ranks(place):
 
 @pytest.mark.parametrize("algorithm", ["dr_grpo", "gspo", "rloo"])
 def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
-    """The rollouts of verl's first step give the local trainer the same update; verl learns."""
+    """The rollouts of verl's first step give the local trainer the same update."""
     content = copy.deepcopy(place.content)
     content["preset"] = algorithm
-    content["training"] |= {"mini_batch": None}
+    content["training"] |= {"mini_batch": None, "steps": 2}
+    content["evaluation"]["every"] = 2
     content["methods"]["grpo"]["algorithm"] = algorithm
     content["verl"]["variables"]["GAINRL_PROBE"] = str(place.folder / algorithm / "probe")
     (place.folder / algorithm).mkdir()
@@ -79,7 +80,6 @@ def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
     record = replayed(one, algorithm)
     for key in ("loss", "kl", "entropy", "grad_norm", "signal", "accuracy"):
         assert record[key] == pytest.approx(steps[0][key], abs=1e-5, rel=1e-4), key
-    assert steps[-1]["accuracy"] > steps[0]["accuracy"] + 0.3
 
 
 def test_the_backends_learn_alike(place):
