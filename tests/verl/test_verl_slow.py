@@ -1,4 +1,4 @@
-"""PPO on two ranks, algorithms and learning curves beside the local backend's (`make test-slow`)."""
+"""PPO on two ranks, algorithms and learning curves beside the local ones (`make test-slow`)."""
 
 from __future__ import annotations
 
