@@ -47,7 +47,7 @@ from gainrl.signals.taps import decoder_of
 from gainrl.training.local.loop import LocalTrainer
 from gainrl.training.packing import (
     ALONE,
-    Branch,
+    Suffix,
     log_probabilities,
     micro_batches,
     pack,
@@ -279,15 +279,15 @@ def train(case: Case) -> tuple[str, str]:
         model, case.tokenizer, case.prompts, answers, order, settings, 1,
         lambda texts, _: [float(next(rewards) % 2) for _ in texts],
     )  # fmt: skip
-    branches, worst = [Branch(k, each) for k, each in enumerate(case.responses)], 0.0
-    for batch in micro_batches(split_rows(rows[4], branches, trainer.row_tokens), 200):
+    suffixes, worst = [Suffix(k, each) for k, each in enumerate(case.responses)], 0.0
+    for batch in micro_batches(split_rows(rows[4], suffixes, trainer.row_tokens), 200):
         with torch.no_grad():
             packed = pack(batch, 0)
             found, _ = log_probabilities(case.model, packed)
-        for k in packed.branch.unique().tolist():
+        for k in packed.suffix.unique().tolist():
             response = case.responses[k]
             wanted = naive_log_probabilities(case.wide, [*rows[4], *response], len(response))
-            worst = max(worst, float((found[packed.branch == k].double() - wanted).abs().max()))
+            worst = max(worst, float((found[packed.suffix == k].double() - wanted).abs().max()))
     record, _ = trainer.step()
     if not np.isfinite([record["loss"], record["grad_norm"], record["signal"]]).all():
         raise ArithmeticError("an RL step is not finite")
@@ -299,7 +299,7 @@ def warm_up(case: Case) -> str:
     phase = WarmupPhase(datasets=["none"], steps=1, batch=len(rows), lr=1e-3)
     train_supervised(
         copy.deepcopy(case.model),
-        [(rows[0][:PREFIX], [Branch(i, row[PREFIX:]) for i, row in enumerate(rows)])],
+        [(rows[0][:PREFIX], [Suffix(i, row[PREFIX:]) for i, row in enumerate(rows)])],
         Warmup(phases=[phase]),
         pad=0,
         report=lambda step: losses.append(step.loss),

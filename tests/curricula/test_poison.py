@@ -11,6 +11,7 @@ from outcomes import BATCH, outcome, play, setting
 
 from gainrl.curricula import REGISTRY, Setting, base, build
 from gainrl.errors import CheckpointError, ConfigError, DataError, GradingError
+from gainrl.training.algorithms import named
 from gainrl.training.local.rollouts import gather
 from gainrl.training.verl.outcomes import outcome_of
 
@@ -198,7 +199,7 @@ def test_a_policy_that_asks_for_nothing(rows, rollouts, kept, said) -> None:
         return [[1]] * (len(asked) * size), [0.0] * (len(asked) * size)
 
     with pytest.raises(ConfigError, match=said):
-        gather(Draws(rows, rollouts, kept), BATCH, respond)
+        gather(Draws(rows, rollouts, kept), BATCH, respond, named("grpo"))
 
 
 @pytest.mark.parametrize("lost", ["response", "grade"])
@@ -208,4 +209,4 @@ def test_a_lost_response_or_grade_is_not_another_prompts(lost) -> None:
         return [[1]] * (count - (lost == "response")), [0.0] * (count - (lost == "grade"))
 
     with pytest.raises(GradingError, match=r"4 responses were asked for: [34] came, [34] of them"):
-        gather(Draws([5, 6], 2, [0]), BATCH, respond)
+        gather(Draws([5, 6], 2, [0]), BATCH, respond, named("grpo"))

@@ -168,9 +168,9 @@ def test_a_group_that_only_differs_in_format_has_variance(make, tokenizer):
     answers = [[mark], [9], [mark], [9]] * 4
     trainer._respond = lambda rows, rollouts: (answers, [1.0] * 16)
     rollouts = trainer._roll_out()
-    assert not rollouts.even.any()
+    assert not rollouts.zero_variance.any()
     assert rollouts.groups().accuracy.tolist() == [1.0] * 4
-    assert rollouts.take(np.array([1])).right.tolist() == [1.0] * 4
+    assert rollouts.take(np.array([1])).correct.tolist() == [1.0] * 4
 
 
 def test_without_a_weight_the_reward_is_the_accuracy(make):

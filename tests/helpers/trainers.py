@@ -9,9 +9,9 @@ from gainrl.config.models import Nano
 from gainrl.config.preset import Training
 from gainrl.curricula import Setting, build
 from gainrl.models.nano import build_model
+from gainrl.training import algorithms
 from gainrl.training.local.critic import Critic
 from gainrl.training.local.loop import LocalTrainer
-from gainrl.training.local.ppo import PPOTrainer
 
 PAD, END = 0, 1
 ENDS = frozenset({END, *range(100, 130)})  # so that a random model's answers differ in length
@@ -41,11 +41,12 @@ def trainer_for(
     seed=5,
     reward=odd,
     curriculum=None,
+    algorithm=None,
     ppo=None,
     model=None,
     **changes,
 ):
-    """A trainer of GRPO, or of PPO with the section `ppo`; of a nano model, or of another."""
+    """A trainer by an algorithm (GRPO; with the section `ppo` PPO) of a nano model or another."""
     chosen = settings(**changes)
     size = len(prompts.ids)
     policy = curriculum or build(
@@ -54,7 +55,8 @@ def trainer_for(
         Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy()),
     )
     model = network(tokenizer) if model is None else model
-    given = (
+    name = algorithm or ("ppo" if ppo else "grpo")
+    trainer = LocalTrainer(
         model,
         tokenizer,
         prompts,
@@ -63,11 +65,9 @@ def trainer_for(
         chosen,
         seed,
         lambda texts, golds: list(map(reward, texts, golds)),
+        algorithm=algorithms.named(name),
+        critic=Critic(model, chosen, ppo, seed, PAD) if ppo else None,
     )
-    if ppo is None:
-        trainer = LocalTrainer(*given)
-    else:
-        trainer = PPOTrainer(*given, critic=Critic(model, chosen, ppo, seed, PAD))
     trainer.ends = ENDS
     return trainer
 

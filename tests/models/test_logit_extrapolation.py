@@ -132,10 +132,10 @@ def by_hand(packs, logits):
     found = []
     for packed in packs:
         for row in packed.rows:
-            for branch in row.branches:
-                whole = torch.log_softmax(logits([*row.trunk, *branch.tokens]), -1)
-                at = range(len(row.trunk) - 1, len(row.trunk) + len(branch.tokens) - 1)
-                found += [float(whole[i, t]) for i, t in zip(at, branch.tokens, strict=True)]
+            for suffix in row.suffixes:
+                whole = torch.log_softmax(logits([*row.prefix, *suffix.tokens]), -1)
+                at = range(len(row.prefix) - 1, len(row.prefix) + len(suffix.tokens) - 1)
+                found += [float(whole[i, t]) for i, t in zip(at, suffix.tokens, strict=True)]
     return found
 
 

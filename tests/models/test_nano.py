@@ -11,7 +11,7 @@ from gainrl.config.models import Nano
 from gainrl.data.generate import VOCABULARY, generate_splits
 from gainrl.data.prompts import encode
 from gainrl.models.nano import LESSONS, build_model, build_tokenizer
-from gainrl.training.packing import Row, log_probabilities, pack, split_rows
+from gainrl.training.packing import PackedRow, log_probabilities, pack, split_rows
 from gainrl.training.supervised import corpus
 
 
@@ -107,23 +107,23 @@ def test_saved_and_loaded_it_gives_the_same_logits(tokenizer, model, tmp_path):
 def test_packed_log_probabilities_equal_those_of_separate_sequences(tokenizer, model, warmup):
     rows = warmup.head(12)
     prompts = encode(tokenizer, list(rows["id"]), list(rows["question"]))
-    branches = corpus(tokenizer, prompts, list(rows["noisy_solution"]), "completion")
-    trunk = prompts.tokens[0][: prompts.n_prefix]
+    suffixes = corpus(tokenizer, prompts, list(rows["noisy_solution"]), "completion")
+    prefix = prompts.tokens[0][: prompts.n_prefix]
     with torch.no_grad():
-        packed = pack(split_rows(trunk, branches, 128), 0)
-        assert 1 < len(packed.rows) < len(branches)
+        packed = pack(split_rows(prefix, suffixes, 128), 0)
+        assert 1 < len(packed.rows) < len(suffixes)
         together, entropy = log_probabilities(model, packed)
-        for branch in branches:
-            ids = torch.tensor([[*trunk, *branch.tokens]])
+        for suffix in suffixes:
+            ids = torch.tensor([[*prefix, *suffix.tokens]])
             scores = torch.log_softmax(model(ids).logits[0, :-1], -1)
             alone = scores.gather(1, ids[0, 1:, None]).squeeze(1)
-            expected = alone[len(trunk) + branch.first - 1 :]
-            mine = together[packed.branch == branch.index]
+            expected = alone[len(prefix) + suffix.first - 1 :]
+            mine = together[packed.suffix == suffix.index]
             torch.testing.assert_close(mine, expected, atol=1e-5, rtol=0)
-        single = pack([Row(trunk, branches[:1])], 0)
+        single = pack([PackedRow(prefix, suffixes[:1])], 0)
         torch.testing.assert_close(
             log_probabilities(model, single)[1],
-            entropy[packed.branch == branches[0].index],
+            entropy[packed.suffix == suffixes[0].index],
             atol=1e-5,
             rtol=0,
         )
@@ -133,9 +133,9 @@ def test_the_corpus_predicts_the_solution_and_the_end_token(tokenizer, warmup):
     rows = warmup.head(5)
     prompts = encode(tokenizer, list(rows["id"]), list(rows["question"]))
     for loss_on, starts in (("completion", prompts.lengths - prompts.n_prefix), ("all", [0] * 5)):
-        branches = corpus(tokenizer, prompts, list(rows["solution"]), loss_on)
-        assert [branch.first for branch in branches] == list(starts)
-        for branch, text in zip(branches, rows["solution"], strict=True):
-            assert branch.tokens[-1] == tokenizer.eos_token_id
+        suffixes = corpus(tokenizer, prompts, list(rows["solution"]), loss_on)
+        assert [suffix.first for suffix in suffixes] == list(starts)
+        for suffix, text in zip(suffixes, rows["solution"], strict=True):
+            assert suffix.tokens[-1] == tokenizer.eos_token_id
             solution = tokenizer(text, add_special_tokens=False)["input_ids"]
-            assert list(branch.tokens[-1 - len(solution) : -1]) == solution
+            assert list(suffix.tokens[-1 - len(solution) : -1]) == solution

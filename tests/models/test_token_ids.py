@@ -129,5 +129,5 @@ def test_worked_solutions_end_with_a_token_that_the_model_has(tmp_path):
     network = load_model(save(tmp_path, bytes_tokenizer(eos_token=None), ends=[5, 7]))
     tokenizer = load_tokenizer(tmp_path)
     prompts = Renderer(tokenizer, system="Be brief.").encode(["a", "b"], ["1 + 1", "2 + 1"])
-    branches = corpus(tokenizer, prompts, ["2", "3"], "all", end_token(network, tokenizer))
-    assert [branch.tokens[-1] for branch in branches] == [5, 5]
+    suffixes = corpus(tokenizer, prompts, ["2", "3"], "all", end_token(network, tokenizer))
+    assert [suffix.tokens[-1] for suffix in suffixes] == [5, 5]

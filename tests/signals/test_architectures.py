@@ -21,7 +21,7 @@ from gainrl.signals.shared_prefix import reach
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.packing import (
     ALONE,
-    Branch,
+    Suffix,
     log_probabilities,
     micro_batches,
     pack,
@@ -101,17 +101,17 @@ def test_trained_log_probabilities_and_gradients_equal_those_of_single_sequences
     assert ("one sequence a row" in capsys.readouterr().err) == (row_tokens == ALONE)
     rows = []
     for i in (1, 4):
-        branches = [Branch(10 * i + k, each, k) for k, each in enumerate(RESPONSES)]
-        rows += split_rows(PROMPTS[i], branches, row_tokens, i)
+        suffixes = [Suffix(10 * i + k, each, k) for k, each in enumerate(RESPONSES)]
+        rows += split_rows(PROMPTS[i], suffixes, row_tokens, i)
     weighted = wanted = torch.zeros(())
     for batch in micro_batches(rows, 300):
         packed = pack(batch, PAD)
         found, _ = log_probabilities(model, packed)
-        weighted = weighted + (found * (packed.branch + 1)).sum()
-        for k in sorted(set(packed.branch.tolist())):
+        weighted = weighted + (found * (packed.suffix + 1)).sum()
+        for k in sorted(set(packed.suffix.tolist())):
             response = RESPONSES[k % 10]
             alone = plain_log_probabilities(model, PROMPTS[k // 10], response)[k % 10 :]
-            torch.testing.assert_close(found[packed.branch == k], alone, atol=1e-4, rtol=0)
+            torch.testing.assert_close(found[packed.suffix == k], alone, atol=1e-4, rtol=0)
             wanted = wanted + (alone * (k + 1)).sum()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     ours, theirs = (
@@ -144,12 +144,12 @@ def test_greedy_answers_equal_those_of_whole_passes(name, capsys):
 def test_the_loss_of_a_warm_up_is_that_of_the_model_itself(name):
     model = tiny(name)
     start = copy.deepcopy(model)
-    branches = [Branch(i, [*row[PREFIX:], 1], 3) for i, row in enumerate(PROMPTS)]
+    suffixes = [Suffix(i, [*row[PREFIX:], 1], 3) for i, row in enumerate(PROMPTS)]
     phase = WarmupPhase(datasets=["none"], steps=1, batch=len(PROMPTS), lr=1e-3)
     losses = []
     train_supervised(
         model,
-        [(COMMON, branches)],
+        [(COMMON, suffixes)],
         Warmup(phases=[phase], row_tokens=100),
         pad=PAD,
         report=lambda step: losses.append(step.loss),
@@ -165,14 +165,14 @@ def test_the_loss_of_a_warm_up_is_that_of_the_model_itself(name):
 
 
 def test_dropout_in_a_warm_up_is_drawn_from_its_seed():
-    branches = [Branch(i, [*row[PREFIX:], 1]) for i, row in enumerate(PROMPTS)]
+    suffixes = [Suffix(i, [*row[PREFIX:], 1]) for i, row in enumerate(PROMPTS)]
     phase = WarmupPhase(datasets=["none"], steps=3, batch=2, lr=1e-3)
 
     def losses(seed):
         found, model = [], tiny("other names", resid_pdrop=0.3)
         train_supervised(
             model,
-            [(COMMON, branches)],
+            [(COMMON, suffixes)],
             Warmup(phases=[phase], seed=seed),
             pad=PAD,
             report=lambda step: found.append(step.loss),

@@ -211,7 +211,7 @@ def test_all_of_the_rollouts_and_tokens_are_grpo(make):
 
 
 def test_the_signal_is_that_of_every_prompt(make, prompts, table):
-    varied = {table["answer"][0]}  # one group with variance: the others have only a trunk
+    varied = {table["answer"][0]}  # one group with variance: the others have only a prefix
     policy = Fixed([[0, 1, 2, 3]])
     trainer = make(
         curriculum=policy,
@@ -312,7 +312,7 @@ def test_ppo_cannot_down_sample():
     data["methods"]["grpo"]["algorithm"] = "ppo"
     assert error_of(data).endswith(
         "methods.grpo: training.downsample goes by the advantages of whole responses: "
-        "it needs algorithm 'grpo'"
+        "it needs an algorithm without a critic"
     )
 
 

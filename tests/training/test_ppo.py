@@ -69,9 +69,9 @@ def test_values_are_those_of_transformers_token_classifier(make, prompts, row_to
         for batch in micro_batches(trainer._rows_of(rollouts, range(4)), 400):
             packed = pack(batch, PAD)
             values = trainer.critic.model(packed)
-            for k in sorted(set(packed.branch.tolist())):
+            for k in sorted(set(packed.suffix.tolist())):
                 prompt, response = prompts.tokens[rollouts.rows[k // 4]], rollouts.responses[k]
-                mine = packed.branch == k
+                mine = packed.suffix == k
                 wanted = plain_values(model, prompt, response)
                 torch.testing.assert_close(values[mine], wanted, atol=1e-5, rtol=0)
                 assert packed.places[mine].tolist() == list(range(len(response)))

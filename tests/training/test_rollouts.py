@@ -10,8 +10,10 @@ from trainers import odd, same, trainer_for, weights
 from gainrl.curricula import Setting, build
 from gainrl.curricula.base import Request
 from gainrl.curricula.dapo import Dapo
-from gainrl.training.local.objective import group_advantages
+from gainrl.training import algorithms
 from gainrl.training.local.rollouts import Rollouts, advantages_by_group, by_group, gather
+
+GRPO = algorithms.named("grpo")
 
 
 def scripted(rewards):
@@ -52,7 +54,7 @@ class Script:
 
 def test_more_rollouts_of_a_prompt_join_its_group():
     policy = Script([([7, 2], [2, 2]), ([2, 5], [2, 3])], [1, 2])
-    found = gather(policy, 8, scripted({7: [0, 0], 2: [1, 0, 0, 0], 5: [1, 1, 0]}))
+    found = gather(policy, 8, scripted({7: [0, 0], 2: [1, 0, 0, 0], 5: [1, 1, 0]}), GRPO)
     assert found.rows.tolist() == [7, 2, 5]
     assert found.sizes.tolist() == [2, 4, 3]
     assert found.rewards.tolist() == [0, 0, 1, 0, 0, 0, 1, 1, 0]
@@ -74,7 +76,7 @@ def test_more_rollouts_of_a_prompt_join_its_group():
 def test_estimates_join_no_group_and_their_tokens_are_counted_unless_free():
     script = {1: [1, 0], 2: [1, 1, 0, 0, 0]}
     policy = Script([([2], [3], "estimate"), ([1], [2]), ([2], [2], "free")], [0])
-    found = gather(policy, 8, scripted(script))
+    found = gather(policy, 8, scripted(script), GRPO)
     assert found.rows.tolist() == [1]
     assert (found.estimated, found.free) == (1 + 2 + 3, 4 + 5)
     estimates = [given for _, given in policy.seen]
@@ -87,7 +89,8 @@ def test_estimates_join_no_group_and_their_tokens_are_counted_unless_free():
 def test_groups_of_one_size_have_the_advantages_of_a_table():
     rewards = torch.rand(12, generator=torch.Generator().manual_seed(1))
     assert torch.equal(
-        advantages_by_group(rewards, np.full(3, 4)), group_advantages(rewards.view(3, 4)).flatten()
+        advantages_by_group(GRPO, rewards, np.full(3, 4)),
+        GRPO.advantages(rewards.view(3, 4)).flatten(),
     )
 
 
@@ -110,7 +113,7 @@ def test_dapo_draws_until_a_batch_of_groups_is_mixed():
     # of the first nine prompts the 2nd, 6th, 7th and 9th are mixed: three batches, four groups
     mixed = {order[i] for i in (1, 5, 6, 8)}
     script = {row: [1, 0] if row in mixed else [0, 0] for row in order}
-    found = gather(policy, 2, scripted(script))
+    found = gather(policy, 2, scripted(script), GRPO)
     assert found.rows.tolist() == order[:9]
     assert found.trained.rows.tolist() == [order[i] for i in (1, 5, 6)]
     assert policy.metrics()["batches"] == 3
@@ -123,7 +126,7 @@ def test_dapo_stops_at_its_limit_with_what_there_is(mixed):
     script = {row: [0, 0] for row in order}
     if mixed:
         script[order[4]] = [0, 1]
-    found = gather(policy, 2, scripted(script))
+    found = gather(policy, 2, scripted(script), GRPO)
     assert len(found.rows) == 6
     assert found.trained.rows.tolist() == ([order[4]] if mixed else order[:3])
 
@@ -131,7 +134,7 @@ def test_dapo_stops_at_its_limit_with_what_there_is(mixed):
 def test_dapo_ends_when_every_prompt_has_been_drawn():
     policy = dapo(size=7)
     policy.next_batch()  # so that batches run over the end of the epoch
-    found = gather(policy, 2, scripted({row: [0, 0] for row in range(7)}))
+    found = gather(policy, 2, scripted({row: [0, 0] for row in range(7)}), GRPO)
     assert sorted(found.rows.tolist()) == list(range(7))
 
 

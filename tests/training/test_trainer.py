@@ -25,7 +25,7 @@ from trainers import (
 
 from gainrl.config.ppo import PPO
 from gainrl.signals import prefill
-from gainrl.training.packing import Branch, log_probabilities, micro_batches, pack, split_rows
+from gainrl.training.packing import Suffix, log_probabilities, micro_batches, pack, split_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,19 +47,19 @@ def test_packed_log_probabilities_equal_plain_ones(
     responses = [rng.integers(2, 200, size).tolist() for size in (1, 12, 7, 20) * 3]
     rows = []
     for i in range(3):
-        branches = [Branch(k, responses[k]) for k in range(4 * i, 4 * i + 4)]
-        rows += split_rows(prompts.tokens[i], branches, row_tokens, i)
+        suffixes = [Suffix(k, responses[k]) for k in range(4 * i, 4 * i + 4)]
+        rows += split_rows(prompts.tokens[i], suffixes, row_tokens, i)
     assert len(rows) in counts
     seen = set()
     with torch.no_grad():
         for batch in micro_batches(rows, 400):
             packed = pack(batch, PAD)
             picked, entropy = log_probabilities(model, packed, temperature)
-            for k in sorted(set(packed.branch.tolist())):
+            for k in sorted(set(packed.suffix.tolist())):
                 alone, spread = plain_log_probabilities(
                     model, prompts.tokens[k // 4], responses[k], temperature
                 )
-                mine = packed.branch == k
+                mine = packed.suffix == k
                 torch.testing.assert_close(picked[mine], alone, atol=1e-5, rtol=0)
                 torch.testing.assert_close(entropy[mine], spread, atol=1e-4, rtol=0)
                 seen.add(k)
@@ -70,7 +70,7 @@ def test_micro_batches_keep_to_the_budget_and_lose_nothing(prompts):
     rows = [
         row
         for i, size in enumerate((3, 30, 12, 5, 80))
-        for row in split_rows(prompts.tokens[i], [Branch(i, [7] * size)], 50, i)
+        for row in split_rows(prompts.tokens[i], [Suffix(i, [7] * size)], 50, i)
     ]
     batches = list(micro_batches(rows, 120))
     assert sorted(row.index for batch in batches for row in batch) == list(range(5))
@@ -242,7 +242,7 @@ def test_groups_without_variance_get_no_gradient_and_are_counted(make, table, pr
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
     alone = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=reward)
     rollouts = trainer._roll_out()
-    assert (~rollouts.idle).tolist() == [True, False, True, False]
+    assert (~rollouts.zero_advantage).tolist() == [True, False, True, False]
     trainer._update(rollouts)
     expected, _ = reference_update(alone.model, None, prompts, rollouts, range(4), trainer.settings)
     for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
@@ -257,7 +257,7 @@ def test_groups_without_variance_still_feel_the_kl_loss(make, table, prompts, gr
     start = copy.deepcopy(trainer.model)
     nudge(trainer.model)
     plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()
-    assert (~rollouts.idle).tolist() == [False, False, True, False]
+    assert (~rollouts.zero_advantage).tolist() == [False, False, True, False]
     trainer._update(rollouts)
     expected, _ = reference_update(plain, start, prompts, rollouts, range(4), trainer.settings)
     for (name, _), grad in zip(trainer.model.named_parameters(), gradients[0], strict=True):
@@ -267,7 +267,7 @@ def test_groups_without_variance_still_feel_the_kl_loss(make, table, prompts, gr
 def test_groups_without_variance_are_run_without_a_graph(make, table, monkeypatch):
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=good_prompts(table, [0, 2]))
     rollouts = trainer._roll_out()
-    idle = sum(len(row.branches) for row in trainer._rows_of(rollouts, [1, 3]))
+    idle = sum(len(row.suffixes) for row in trainer._rows_of(rollouts, [1, 3]))
     assert idle == 8
     decoder, graph = trainer.model.get_decoder(), []
     plain = decoder.forward

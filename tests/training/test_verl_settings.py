@@ -11,19 +11,24 @@ from gainrl import plan
 from gainrl.config.ppo import PPO
 from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError
+from gainrl.training import algorithms
 from gainrl.training.verl.settings import Place, overrides
 
 PAPER = Path(__file__).resolve().parents[2] / "experiments" / "paper.yaml"
+DEFAULT = PPO()
 PLACE = Place(Path("/run/seed0"), Path("/m"), Path("/train.parquet"), (Path("/a"), Path("/b")))
 
 
-def settings(preset: Preset, model: str, ppo: PPO | None = None, export: bool = True):
+def settings(
+    preset: Preset, model: str, algorithm: str = "grpo", ppo: PPO = DEFAULT, export: bool = True
+):
     """verl's keys and values for a run of a preset on DeepScaleR."""
     pairs = overrides(
         preset.verl,
         preset.training_for("deepscaler", model),
         preset.evaluation_for("deepscaler", model),
         PLACE,
+        algorithms.named(algorithm),
         ppo,
         seed=3,
         export=export,
@@ -79,7 +84,7 @@ def test_ppo_adds_a_critic_of_the_policys_size(paper):
     grpo = settings(paper, "llama-3.2-3b")
     assert not [key for key in grpo if key.startswith("critic.")]
     section = PPO(critic_lr=3e-5, gae_lambda=0.95, discount=0.99, clip_value=0.2)
-    ppo = settings(paper, "llama-3.2-3b", section)
+    ppo = settings(paper, "llama-3.2-3b", "ppo", section)
     assert {
         "algorithm.adv_estimator": '"gae"',
         "algorithm.lam": "0.95",
@@ -92,6 +97,56 @@ def test_ppo_adds_a_critic_of_the_policys_size(paper):
         "critic.optim.betas": "[0.9, 0.999]",
         "critic.optim.clip_grad": "1.0",
     }.items() <= ppo.items()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "estimator", "aggregation", "more"),
+    [
+        ("grpo", "grpo", "token-mean", {}),
+        ("rloo", "rloo", "token-mean", {}),
+        (
+            "dr_grpo",
+            "grpo",
+            "seq-mean-token-sum-norm",
+            {
+                "algorithm.norm_adv_by_std_in_grpo": "false",
+                "actor_rollout_ref.actor.loss_scale_factor": "3000",
+            },
+        ),
+        (
+            "gspo",
+            "grpo",
+            "seq-mean-token-mean",
+            {"actor_rollout_ref.actor.policy_loss.loss_mode": '"gspo"'},
+        ),
+    ],
+)
+def test_an_algorithm_in_verls_words(paper, algorithm, estimator, aggregation, more):
+    found, grpo = (settings(paper, "llama-3.2-3b", name) for name in (algorithm, "grpo"))
+    expected = {
+        "algorithm.adv_estimator": f'"{estimator}"',
+        "actor_rollout_ref.actor.loss_agg_mode": f'"{aggregation}"',
+        **more,
+    }
+    assert expected.items() <= found.items()
+    assert found.items() - grpo.items() <= expected.items()
+
+
+def test_a_methods_own_clip_is_both_of_verls_bounds(paper):
+    """verl reads `clip_ratio` only where these are null, and by default they are 0.2."""
+    data = copy.deepcopy(paper.model_dump(mode="json"))
+    data["methods"]["gain"]["training"]["clip"] = 0.0003
+    preset = plan.load(data)
+    for method, clip in (("gain", 0.0003), ("grpo", 0.2)):
+        training = preset.training_for("deepscaler", "llama-3.2-3b", method)
+        pairs = overrides(
+            preset.verl, training, preset.evaluation, PLACE, algorithms.named("gspo"), DEFAULT, 3
+        )
+        for name in ("clip_ratio", "clip_ratio_low", "clip_ratio_high"):
+            assert f"actor_rollout_ref.actor.{name}={clip}" in pairs
+        run = plan.run_slice(preset, "llama-3.2-3b", "deepscaler", method)
+        assert run["training"]["clip"] == clip
+        assert ("clip" in run["method"]["training"]) is (method == "gain")
 
 
 def test_the_presets_own_keys_win(paper):
@@ -159,7 +214,7 @@ def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):
 
 def test_template_arguments_are_in_the_command_only_where_a_model_has_them(paper):
     training = paper.training_for("deepscaler", "qwen2.5-math-7b")
-    asked = (paper.verl, training, paper.evaluation, PLACE, None, 3)
+    asked = (paper.verl, training, paper.evaluation, PLACE, algorithms.named("grpo"), PPO(), 3)
     given = {"enable_thinking": False, "style": "terse"}
     added = set(overrides(*asked, arguments=given)) - set(overrides(*asked))
     assert added == {

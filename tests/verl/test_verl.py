@@ -15,15 +15,13 @@ import pandas as pd
 import place as places
 import pytest
 import torch
+from replay import replayed
 
-from gainrl.config.preset import Training
 from gainrl.curricula import Setting, build
 from gainrl.data.prompts import encode
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import read_json, read_lines
 from gainrl.signals.prefill import score
-from gainrl.training.local.loop import LocalTrainer, Rollouts
-from gainrl.training.local.objective import group_advantages
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 STEPS, SAVE = 12, 4
@@ -148,31 +146,7 @@ def test_the_tracked_run_is_complete(resumed):
 
 
 def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resumed):
-    batch = torch.load(resumed.place.folder / "probe" / "batch.pt", weights_only=True)
-    settings = Training(**{**resumed.place.content["training"], "backend": "local"})
-    table = pd.read_parquet(resumed.place.home / "data/sevens/train.parquet")
-    folder = resumed.place.home / "models/nano"
-    tokenizer = load_tokenizer(folder)
-    prompts = encode(tokenizer, list(table["id"]), list(table["question"]))
-    rows = list(dict.fromkeys(batch["rows"]))
-    order = sorted(range(len(batch["rows"])), key=lambda i: rows.index(batch["rows"][i]))
-    rewards = torch.stack([batch["rm_scores"][i].sum() for i in order]).view(len(rows), -1)
-    theirs = torch.stack([batch["advantages"][i][0] for i in order]).view(len(rows), -1)
-    torch.testing.assert_close(group_advantages(rewards), theirs, atol=1e-5, rtol=0)
-
-    responses = [batch["responses"][i].tolist() for i in order]
-    curriculum = build("uniform", {}, Setting(len(table), len(rows), 0))
-    curriculum.next_batch()
-    trainer = LocalTrainer(
-        load_model(folder, trained=True), tokenizer, prompts, list(table["answer"]), curriculum,
-        settings, 0, lambda *_: 0.0,
-    )  # fmt: skip
-    sizes = np.full(len(rows), rewards.shape[1])
-    advantages = group_advantages(rewards).flatten()
-    recorded = Rollouts(np.array(rows), sizes, responses, rewards.flatten(), advantages)
-    trainer._roll_out = lambda: recorded
-    record, _ = trainer.step()
-    first = read_lines(resumed.folder / "steps.jsonl")[0]
+    record, first = replayed(resumed.place), read_lines(resumed.folder / "steps.jsonl")[0]
     for key in ("loss", "entropy", "grad_norm", "signal", "response_length", "accuracy"):
         assert record[key] == pytest.approx(first[key], abs=1e-5, rel=1e-4), key
     assert record["prompt_tokens"] == first["prompt_tokens"]

@@ -19,14 +19,15 @@ from gainrl.curricula import Setting, build
 from gainrl.data.generate import generate_splits
 from gainrl.data.prompts import encode
 from gainrl.models.nano import build_model, build_tokenizer
+from gainrl.training import algorithms
+from gainrl.training.algorithms.ppo import value_loss, whiten
 from gainrl.training.local.critic import Critic, Estimates
-from gainrl.training.local.objective import value_loss, whiten
-from gainrl.training.local.ppo import PPOTrainer
+from gainrl.training.local.loop import LocalTrainer
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(600)]
 
 
-def trainer_of(section: PPO) -> PPOTrainer:
+def trainer_of(section: PPO) -> LocalTrainer:
     """A small trainer, whose rewards go by the answer's length."""
     tokenizer = build_tokenizer()
     model = build_model(
@@ -36,16 +37,16 @@ def trainer_of(section: PPO) -> PPOTrainer:
     spec = Generated(source="generate", task="chain", train=12, eval=1)
     table = generate_splits(spec, "chain")["train"]
     prompts = encode(tokenizer, list(table["id"]), list(table["question"]))
-    trainer = PPOTrainer(
+    trainer = LocalTrainer(
         model, tokenizer, prompts, list(table["answer"]), build("uniform", {}, Setting(12, 4, 0)),
         settings, 0, lambda texts, golds: [len(text) / 20 for text in texts],
-        critic=Critic(model, settings, section, 0, pad=0),
+        algorithm=algorithms.named("ppo"), critic=Critic(model, settings, section, 0, pad=0),
     )  # fmt: skip
     trainer.ends = frozenset({1, *range(100, 130)})  # answers of several lengths
     return trainer
 
 
-def critic_folder(trainer: PPOTrainer, folder: Path) -> Path:
+def critic_folder(trainer: LocalTrainer, folder: Path) -> Path:
     """The critic as transformers saves a token classifier."""
     config = trainer.model.config.__class__.from_dict(
         {**trainer.model.config.to_dict(), "num_labels": 1}

@@ -1,4 +1,4 @@
-"""PPO on two ranks, and learning curves beside the local backend's (`make test-slow`)."""
+"""PPO on two ranks, algorithms and learning curves beside the local ones (`make test-slow`)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pandas as pd
 import place as places
 import pytest
 import torch
+from replay import replayed
 
 from gainrl.records import read_lines
+from gainrl.training.algorithms.ppo import gae, whiten
 from gainrl.training.local.critic import Estimates
-from gainrl.training.local.objective import gae, whiten
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SEEDS = (0, 1, 2)
@@ -57,6 +58,28 @@ def test_ppo_with_a_critic_on_two_ranks(place):
     observed = read_lines(two.folder / "probe" / "curriculum.jsonl")
     first = next(event for event in observed if event["event"] == "observed")
     np.testing.assert_allclose(first["signal"], start[first["rows"]], atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["dr_grpo", "gspo", "rloo"])
+def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
+    """The rollouts of verl's first step give the local trainer the same update."""
+    content = copy.deepcopy(place.content)
+    content["preset"] = algorithm
+    content["training"] |= {"mini_batch": None, "steps": 2}
+    content["evaluation"]["every"] = 2
+    content["methods"]["grpo"]["algorithm"] = algorithm
+    content["verl"]["variables"]["GAINRL_PROBE"] = str(place.folder / algorithm / "probe")
+    (place.folder / algorithm).mkdir()
+    one = places.Place(place.folder / algorithm, content)
+    one.home.mkdir(parents=True)
+    for name in ("data", "models", "signals", "evals"):
+        (one.home / name).symlink_to(place.home / name)
+    one.gainrl("tracking", "init")
+    one.gainrl(*one.train("grpo"), seconds=900)
+    steps = read_lines(one.run("grpo") / "steps.jsonl")
+    record = replayed(one, algorithm)
+    for key in ("loss", "entropy", "grad_norm", "signal", "accuracy"):
+        assert record[key] == pytest.approx(steps[0][key], abs=1e-5, rel=1e-4), key
 
 
 def test_the_backends_learn_alike(place):

@@ -45,6 +45,7 @@ class Changes(Section):
     mini_batch: Positive | None = None
     rollouts: Annotated[int, Field(ge=2)] | None = None
     lr: Rate | None = None
+    clip: Annotated[float | None, Field(gt=0), Absent()] = None
     extra: Annotated[Extra | None, Absent()] = None
     downsample: Annotated[Downsample | None, Absent()] = None
     templates: Annotated[tuple[Template, ...] | None, Absent(also=((),))] = None
@@ -59,12 +60,13 @@ class Changes(Section):
 class Method(Section):
     """A composition: algorithm, curriculum, what it walks, what it is trained on.
 
-    algorithm: grpo, or ppo (GAE with a critic of the policy's size; its keys are `ppo`). order: the
-    ranks that the curriculum walks or `selection` draws by. inter_weight: c in C = C_intra + c *
-    C_inter (Table 4) for this method's order and curriculum, in place of `scoring.inter_weight`.
+    algorithm: a registered one (gainrl.training.algorithms); those with a critic have the keys
+    `ppo` besides. order: the ranks that the curriculum walks or `selection` draws by. inter_weight:
+    c in C = C_intra + c * C_inter (Table 4) for this method's order and curriculum, in place of
+    `scoring.inter_weight`.
     """
 
-    algorithm: Literal["grpo", "ppo"] = "grpo"
+    algorithm: str = "grpo"
     curriculum: Curriculum
     order: Order | None = None
     inter_weight: float | None = Field(default=None, ge=0)

@@ -1,4 +1,4 @@
-"""The preset's `ppo`: what PPO has beside GRPO's keys. The same for both backends."""
+"""The preset's `ppo`: what algorithms with a critic have besides. The same for both backends."""
 
 from __future__ import annotations
 

@@ -200,12 +200,7 @@ class Preset(Section):
 
     def _trainable(self, experiment: Experiment) -> None:
         for (model, dataset), method in product(experiment.places, experiment.methods):
-            training = self.training_for(dataset, model, method)
-            if training.downsample and self.methods[method].algorithm == "ppo":
-                raise ValueError(
-                    f"methods.{method}: training.downsample goes by the advantages of whole "
-                    "responses: it needs algorithm 'grpo'"
-                )
+            self.training_for(dataset, model, method)
 
     def _testable(self, key: str, experiment: Experiment) -> None:
         for name in experiment.final:
@@ -269,10 +264,6 @@ class Preset(Section):
         weight = self.methods[method].inter_weight
         changes = {} if weight is None else {"inter_weight": weight}
         return _merged(self.scoring, changes, f"methods.{method}")
-
-    def ppo_for(self, method: str) -> PPO | None:
-        """The section `ppo` for a method that trains with PPO."""
-        return self.ppo if self.methods[method].algorithm == "ppo" else None
 
     def evaluation_for(self, dataset: str, model: str) -> Evaluation:
         """The evaluation section with the overrides of the model, then of the data set."""

@@ -37,7 +37,7 @@ class Training(Section):
     package (docs/backends.md).
 
     Options that not every backend has. extra: RL-Extra. downsample: train on a part of the rollouts
-    and tokens, GRPO only. templates: every step draws one for each prompt, in place of the data
+    and tokens, no critic. templates: every step draws one for each prompt, in place of the data
     set's `prompt` (prompt augmentation, arXiv 2602.03190); tests and scores have the data set's.
     format_weight: added to the reward of a response that marks exactly one answer
     (gainrl.grading.maths.marks_once).

@@ -22,6 +22,7 @@ from gainrl.plan import Layout, RunKey
 from gainrl.plan.backends import Backend
 from gainrl.records import write_text
 from gainrl.stages.common import Context
+from gainrl.training import algorithms
 from gainrl.training.slurm import Job, Site, read_site, script
 
 
@@ -108,7 +109,7 @@ def _work(preset: Preset, key: RunKey) -> Work:
         rollouts=training.rollouts,
         max_response=training.max_response,
         kl=training.kl > 0,
-        critic=preset.methods[key.method].algorithm == "ppo",
+        critic=algorithms.named(preset.methods[key.method].algorithm).critic,
         evaluation_every=evaluation.every,
         evaluation_samples=problems * evaluation.samples,
         gpus=_backend(preset, key).resources(preset).gpus,

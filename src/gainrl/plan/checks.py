@@ -12,24 +12,28 @@ from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError, nearest
 from gainrl.plan.backends import check_backends
 from gainrl.plan.datasets import check_datasets, check_difficulties
+from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import check_format, policy_of
 from gainrl.plan.runs import order_keys, runs
+from gainrl.training import algorithms
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     """Load a preset and check it against the registries of curricula, backends and data sets.
 
     Raises:
-        ConfigError: as `load_preset`, or an unknown task, data set, backend, curriculum or
-            parameter, a pool of a task that has none, or a method that lacks the order or
+        ConfigError: as `load_preset`, or an unknown task, data set, algorithm, backend, curriculum
+            or parameter, a pool of a task that has none, or a method that lacks the order or
             difficulty its curriculum walks, goes by difficulties that a data set lacks, rewards the
-            format of programs, or asks for what its backend cannot do.
+            format of programs, takes a part of rollouts whose advantages are a critic's, or asks
+            for what its backend cannot do.
     """
     preset = load_preset(source)
     check_datasets(preset)
     for name, parameters in preset.curricula.items():
         curricula.check(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
+        algorithms.named(method.algorithm, f"methods.{name}.algorithm")
         if method.inter_weight is not None and preset.scoring.variant == "released":
             raise ConfigError(
                 f"methods.{name}.inter_weight: scoring.variant 'released' has its own weight"
@@ -43,9 +47,21 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                 )
     check_backends(preset)
     for run in runs(preset):
+        _check_downsample(preset, run)
         check_format(preset, run)
         check_difficulties(preset, run)
     return preset
+
+
+def _check_downsample(preset: Preset, run: RunKey) -> None:
+    """Refuse to choose rollouts by advantages that are not a response's."""
+    algorithm = algorithms.named(preset.methods[run.method].algorithm)
+    training = preset.training_for(run.dataset, run.model, run.method)
+    if training.downsample and algorithm.critic:
+        raise ConfigError(
+            f"methods.{run.method}: training.downsample goes by the advantages of whole responses: "
+            "it needs an algorithm without a critic"
+        )
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

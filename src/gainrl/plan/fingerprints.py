@@ -12,6 +12,7 @@ from gainrl.config.preset import Preset
 from gainrl.plan.backends import backend_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
 from gainrl.plan.runs import benchmarks_of, need_studies, snapshots
+from gainrl.training import algorithms
 
 
 def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
@@ -126,7 +127,8 @@ def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, An
 def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
     """What a training run depends on beside its seed and its input files."""
     scoring = preset.scoring_for(method)
-    benchmarks, ppo = benchmarks_of(preset, model, dataset, method), preset.ppo_for(method)
+    benchmarks = benchmarks_of(preset, model, dataset, method)
+    critic = algorithms.named(preset.methods[method].algorithm).critic
     return {
         "training": preset.training_for(dataset, model, method).fingerprint(),
         "evaluation": preset.evaluation_for(dataset, model).fingerprint(),
@@ -136,7 +138,7 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
         "signal": [scoring.variant, scoring.tap, scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
-        **({"ppo": ppo.fingerprint()} if ppo else {}),
+        **({"ppo": preset.ppo.fingerprint()} if critic else {}),
         **_sorted(backend_of(preset, dataset, model).fingerprint(preset)),
     }
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from gainrl.plan import backends
 from gainrl.results.statistics import FloatArray
+from gainrl.training import algorithms
 
 FORWARD, BACKWARD = 2, 4
 """FLOP per token and parameter."""
@@ -25,13 +26,13 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
 
     The rollout is a forward pass and the update a forward and a backward pass. Further forward
     passes: the old log-probabilities, which some backends always compute and others where one batch
-    makes several updates; the reference policy, where kl > 0. The critic of PPO has a pass
+    makes several updates; the reference policy, where kl > 0. A critic (PPO) has a pass
     that gives the values, and an update. With `downsample` the old log-probabilities come from a
     pass that has tokens of its own (`step_flops`).
 
     Args:
         training: section `training` of run.json: backend, prompts, mini_batch, kl, downsample.
-        algorithm: grpo or ppo.
+        algorithm: its name.
     """
     passes = FORWARD + FORWARD + BACKWARD
     mini = training["mini_batch"]
@@ -42,7 +43,7 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
         passes += FORWARD
     if training["kl"] > 0:
         passes += FORWARD
-    if algorithm == "ppo":
+    if algorithms.named(algorithm).critic:
         passes += FORWARD + FORWARD + BACKWARD
     return passes
 
@@ -65,7 +66,7 @@ def step_flops(
         prompt_tokens: (steps,) tokens of a step's prompts, each prompt counted once.
         response_tokens: (steps,) tokens of all rollouts of a step.
         training: as for `per_token`, with rollouts.
-        algorithm: grpo or ppo.
+        algorithm: its name.
         idle_tokens: (steps,) of them, tokens that were rolled out and not trained on (a policy that
             draws several times in a step, `downsample`): they have the rollout's pass only.
         measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses.

@@ -18,9 +18,9 @@ from gainrl.curricula.base import (
     in_draws,
 )
 from gainrl.simulation.world import World
+from gainrl.training import algorithms
 
-EPSILON = 1e-6
-"""What GRPO adds to the standard deviation of a group's rewards."""
+GRPO = algorithms.named("grpo")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Step:
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         self.world, self.rng = world, rng
         self.rows = np.empty(0, dtype=np.int64)
-        self.rollouts, self.right = self.rows.copy(), self.rows.copy()
+        self.rollouts, self.correct = self.rows.copy(), self.rows.copy()
         self.tokens = {"group": 0, "estimate": 0, "free": 0}
         self.seconds = 0.0
 
@@ -70,14 +70,14 @@ class _Step:
         draws = in_draws(policy, rollouts)
         estimates = None
         while (request := self._timed(draws.draw, self.seen(), estimates)) is not None:
-            right = self.rng.binomial(request.rollouts, self.world.rates(request.rows))
+            correct = self.rng.binomial(request.rollouts, self.world.rates(request.rows))
             spent = self._tokens(request.rows, request.rollouts)
             self.tokens[request.purpose] += int(spent.sum())
             if request.purpose == "group":
-                self._join(request.rows, request.rollouts, right)
+                self._join(request.rows, request.rollouts, correct)
                 estimates = None
             else:
-                estimates = self._groups(request.rows, request.rollouts, right)
+                estimates = self._groups(request.rows, request.rollouts, correct)
         seen = self.seen()
         kept = np.asarray(self._timed(draws.keep, seen))
         signal = np.full(len(seen.rows), np.nan)
@@ -95,21 +95,21 @@ class _Step:
 
     def seen(self) -> Groups:
         """The groups so far."""
-        return self._groups(self.rows, self.rollouts, self.right)
+        return self._groups(self.rows, self.rollouts, self.correct)
 
-    def _groups(self, rows: IntArray, rollouts: IntArray, right: IntArray) -> Groups:
+    def _groups(self, rows: IntArray, rollouts: IntArray, correct: IntArray) -> Groups:
         return Groups(
             rows=rows,
             rollouts=rollouts,
-            accuracy=right / rollouts,
-            mixed=(right > 0) & (right < rollouts),
+            accuracy=correct / rollouts,
+            mixed=(correct > 0) & (correct < rollouts),
             tokens=self._tokens(rows, rollouts),
         )
 
     def _tokens(self, rows: IntArray, rollouts: IntArray) -> IntArray:
         return np.rint(rollouts * self.world.pool.tokens[rows]).astype(np.int64)
 
-    def _join(self, rows: IntArray, rollouts: IntArray, right: IntArray) -> None:
+    def _join(self, rows: IntArray, rollouts: IntArray, correct: IntArray) -> None:
         """Put responses into their prompts' groups; new groups come last."""
         order = np.argsort(self.rows, kind="stable")
         place = np.searchsorted(self.rows, rows, sorter=order)
@@ -118,9 +118,9 @@ class _Step:
         self.rows = np.concatenate([self.rows, rows[~known]])
         # New arrays, for the policy may hold the ones before.
         self.rollouts = np.concatenate([self.rollouts, rollouts[~known]])
-        self.right = np.concatenate([self.right, right[~known]])
+        self.correct = np.concatenate([self.correct, correct[~known]])
         self.rollouts[old] += rollouts[known]
-        self.right[old] += right[known]
+        self.correct[old] += correct[known]
 
     def _record(self, seen: Groups, kept: IntArray, signal: FloatArray) -> dict[str, Any]:
         """What a trainer records of its rollouts; all groups count, trained on or not."""
@@ -154,18 +154,17 @@ class _Step:
 
 
 def _outcome(seen: Groups, kept: IntArray, signal: FloatArray) -> Outcome:
-    """What the policy is told; advantages are GRPO's, (r - mean) / (std + 1e-6), if trained on."""
-    p, n = seen.accuracy, seen.rollouts
-    spread = np.sqrt(p * (1 - p) * n / np.maximum(n - 1, 1))  # unbiased, of rewards 0 and 1
+    """What the policy observes; advantages are GRPO's, of groups that were trained on."""
+    advantage = GRPO.mean_abs_advantage(seen.accuracy, seen.rollouts)
     trained = np.zeros(len(seen.rows), dtype=bool)
     trained[kept] = True
     return Outcome(
         rows=seen.rows,
-        accuracy=p,
+        accuracy=seen.accuracy,
         signal=signal,
-        advantage=np.where(trained, 2 * p * (1 - p) / (spread + EPSILON), np.nan),
+        advantage=np.where(trained, advantage, np.nan),
         tokens=seen.tokens,
-        rollouts=n,
+        rollouts=seen.rollouts,
         mixed=seen.mixed,
         trained=trained,
     )

@@ -177,7 +177,7 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
 def _corpus(
     context: Context, model: str, network: Any, tokenizer: Any, phase: Any, loss_on: str
 ) -> Any:
-    """The prefix that a phase's data sets share, and their branches."""
+    """The prefix that a phase's data sets share, and their suffixes."""
     column = "solution" if phase.solutions == "clean" else "noisy_solution"
     parts = []
     for name in phase.datasets:
@@ -187,17 +187,17 @@ def _corpus(
             raise ModelError(f"{path}: no column '{column}' for the warm-up")
         prompts = render_prompts(context, tokenizer, model, name, frame, network)
         parts.append((prompts, list(frame[column])))
-    trunks = [prompts.tokens[0][: prompts.n_prefix] for prompts, _ in parts]
+    prefixes = [prompts.tokens[0][: prompts.n_prefix] for prompts, _ in parts]
     shared = next(
-        (i for i, at in enumerate(zip(*trunks, strict=False)) if len(set(at)) > 1),
-        min(map(len, trunks)),
+        (i for i, at in enumerate(zip(*prefixes, strict=False)) if len(set(at)) > 1),
+        min(map(len, prefixes)),
     )
     end, rows = end_token(network, tokenizer), embedding_rows(network.config)
-    branches = [
-        branch
+    suffixes = [
+        suffix
         for prompts, solutions in parts
-        for branch in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on, end)
+        for suffix in corpus(tokenizer, replace(prompts, n_prefix=shared), solutions, loss_on, end)
     ]
-    for branch in branches:
-        check_known(tokenizer, branch.tokens, rows, f"models.{model}.warmup: a worked solution")
-    return trunks[0][:shared], branches
+    for suffix in suffixes:
+        check_known(tokenizer, suffix.tokens, rows, f"models.{model}.warmup: a worked solution")
+    return prefixes[0][:shared], suffixes

@@ -18,11 +18,10 @@ from gainrl.records import SAMPLES, write_table
 from gainrl.stages.common import render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
-from gainrl.training import files
+from gainrl.training import algorithms, files
 from gainrl.training.local import checkpoint
 from gainrl.training.local.critic import Critic
 from gainrl.training.local.loop import LocalTrainer
-from gainrl.training.local.ppo import PPOTrainer
 
 
 class LocalRun(TrainingRun):
@@ -62,7 +61,11 @@ class LocalRun(TrainingRun):
             load_benchmark(self.context, key.model, name, self.network, self.tokenizer)
             for name in self.slice["benchmarks"]
         ]
-        given = (
+        algorithm, critic = algorithms.named(self.method.algorithm), None
+        if algorithm.critic:
+            pad = pad_token(self.network, self.tokenizer)
+            critic = Critic(self.network, self.settings, self.context.preset.ppo, key.seed, pad)
+        self.trainer = LocalTrainer(
             self.network,
             self.tokenizer,
             prompts,
@@ -76,14 +79,10 @@ class LocalRun(TrainingRun):
             key.seed,
             reward_for(self.context.preset, key.dataset),
             self.context.preset.scoring_for(key.method),
+            rendered,
+            algorithm,
+            critic,
         )
-        ppo = self.context.preset.ppo_for(key.method)
-        if ppo is None:
-            self.trainer = LocalTrainer(*given, renderings=rendered)
-        else:
-            pad = pad_token(self.network, self.tokenizer)
-            critic = Critic(self.network, self.settings, ppo, key.seed, pad)
-            self.trainer = PPOTrainer(*given, renderings=rendered, critic=critic)
 
     def _test(self, last: bool) -> None:
         for benchmark in self.benchmarks:

@@ -28,7 +28,7 @@ from gainrl.records import (
 )
 from gainrl.stages.common import renderer_for, verl_python
 from gainrl.stages.runs import TrainingRun
-from gainrl.training import files
+from gainrl.training import algorithms, files
 from gainrl.training.verl import launch, settings
 
 POLL_SECONDS = 0.2
@@ -126,7 +126,8 @@ class VerlRun(TrainingRun):
             self.settings,
             self.evaluation,
             place,
-            preset.ppo_for(key.method),
+            algorithms.named(self.method.algorithm),
+            preset.ppo,
             key.seed,
             export=self.settings.keep_model or bool(self.slice["snapshots"]),
             arguments=settings.template_arguments(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gainrl.models.extrapolated import Extrapolated
-from gainrl.training.packing import Branch, Packed, micro_batches, pack, split_rows, target_logits
+from gainrl.training.packing import Packed, Suffix, micro_batches, pack, split_rows, target_logits
 
 LOGITS = 1 << 26
 """Logits that are held at a time for one model: 256 MB in fp32."""
@@ -32,9 +32,9 @@ def packed_responses(
     """
     group = len(responses) // len(prompts)
     rows = []
-    for i, trunk in enumerate(prompts):
-        branches = [Branch(k, responses[k]) for k in range(i * group, (i + 1) * group)]
-        rows += split_rows(trunk, branches, row_tokens, i)
+    for i, prefix in enumerate(prompts):
+        suffixes = [Suffix(k, responses[k]) for k in range(i * group, (i + 1) * group)]
+        rows += split_rows(prefix, suffixes, row_tokens, i)
     return [pack(batch, pad) for batch in micro_batches(rows, max(1, LOGITS // vocabulary))]
 
 

@@ -12,12 +12,12 @@ import torch
 from gainrl.errors import ModelError
 from gainrl.signals.plain import LEAK, objection, refusing, say
 from gainrl.signals.shared_prefix import reach
-from gainrl.training.packing import ALONE, Branch, pack, split_rows, target_logits
+from gainrl.training.packing import ALONE, Suffix, pack, split_rows, target_logits
 
 HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 """Keys of configurations that make logits more than a linear map of the last hidden states."""
-TRUNK, SIZES, TARGETS = 8, (7, 5), 8
-"""Tokens of the rows that packing is tried out on: trunk, short branches, targets a branch."""
+PREFIX, SIZES, TARGETS = 8, (7, 5), 8
+"""Tokens of the rows that packing is tried out on: prefix, short suffixes, targets a suffix."""
 
 
 def row_tokens_for(
@@ -71,7 +71,7 @@ def _objection(model: Any, prompts: Sequence[Sequence[int]], longest: int, pad: 
     with torch.no_grad():
         with refusing(model):
             expected = _logits(model, ALONE, prompts, longest, pad)
-        one_row = TRUNK + longest + sum(SIZES)
+        one_row = PREFIX + longest + sum(SIZES)
         return objection(model, lambda: _logits(model, one_row, prompts, longest, pad), expected)
 
 
@@ -88,7 +88,7 @@ def _check_alone(model: Any, prompts: Sequence[Sequence[int]], longest: int, pad
             f"({why}), so it cannot be trained"
         )
     with torch.enable_grad(), refusing(model):
-        total = torch.cat(_logits(model, ALONE, prompts, TRUNK + 1, pad)).sum()
+        total = torch.cat(_logits(model, ALONE, prompts, PREFIX + 1, pad)).sum()
         weights = [each for each in model.parameters() if each.requires_grad]
         if weights:
             torch.autograd.grad(total, weights, allow_unused=True)
@@ -102,18 +102,18 @@ def _logits(
     pad: int,
     together: bool = False,
 ) -> list[torch.Tensor]:
-    """(n, V) logits of the last n <= TARGETS tokens of three branches of one trunk.
+    """(n, V) logits of the last n <= TARGETS tokens of three suffixes of one prefix.
 
     Rows are run one by one, without padding, or together.
     """
     stream = cycle(chain.from_iterable(prompts))
-    trunk = list(islice(stream, TRUNK))
-    sizes = (SIZES[0], max(longest - TRUNK, 1), SIZES[1])
-    branches = [
-        Branch(k, list(islice(stream, size)), max(size - TARGETS, 0))
+    prefix = list(islice(stream, PREFIX))
+    sizes = (SIZES[0], max(longest - PREFIX, 1), SIZES[1])
+    suffixes = [
+        Suffix(k, list(islice(stream, size)), max(size - TARGETS, 0))
         for k, size in enumerate(sizes)
     ]
-    rows = split_rows(trunk, branches, row_tokens)
+    rows = split_rows(prefix, suffixes, row_tokens)
     batches = [rows] if together else [[row] for row in rows]
     logits = torch.cat([target_logits(model, pack(batch, pad)) for batch in batches])
     return list(logits.split([min(size, TARGETS) for size in sizes]))

@@ -1,8 +1,8 @@
 """Packed log-probabilities: sequences with a common start share its computation.
 
-A row holds one trunk (a prompt, or the prefix that a data set shares) and several branches (the
-group's responses, or questions with their solutions). Every branch sees the trunk and itself, so
-the result equals that of separate sequences, but the trunk is run once: a group of 8 rollouts
+A row holds one prefix (a prompt, or the prefix that a data set shares) and several suffixes (the
+group's responses, or questions with their solutions). Every suffix sees the prefix and itself, so
+the result equals that of separate sequences, but the prefix is run once: a group of 8 rollouts
 costs one prompt, not eight. The same forward pass yields the prompt's hidden states, from which the
 angle signal is taken at no further cost. Of models that this is not right for
 (gainrl.training.layout) every row is one sequence, alone, which the model's own forward pass runs.
@@ -24,8 +24,8 @@ ALONE = 0
 
 
 @dataclass(frozen=True)
-class Branch:
-    """Tokens after the trunk; `index` says whose they are, predictions start at `first`."""
+class Suffix:
+    """Tokens after the prefix; `index` says whose they are, predictions start at `first`."""
 
     index: int
     tokens: Sequence[int]
@@ -33,18 +33,18 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One trunk with its branches; with at most one if it is `alone`."""
+class PackedRow:
+    """One prefix with its suffixes; with at most one if it is `alone`."""
 
-    trunk: Sequence[int]
-    branches: Sequence[Branch]
+    prefix: Sequence[int]
+    suffixes: Sequence[Suffix]
     index: int = 0
     alone: bool = False
 
     @property
     def length(self) -> int:
         """Tokens in the row."""
-        return len(self.trunk) + sum(len(branch.tokens) for branch in self.branches)
+        return len(self.prefix) + sum(len(suffix.tokens) for suffix in self.suffixes)
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Packed:
 
     inputs, positions: (R, L); mask: (R, 1, L, L) bool, true where a token may look, or None of rows
     that are alone: padding comes after them, so causality hides it; source: (T,) flat positions in
-    R * L of the states that predict the T target tokens; targets: (T,); branch: (T,) index of the
-    branch that a target belongs to; trunks: (R,) trunk lengths.
+    R * L of the states that predict the T target tokens; targets: (T,); suffix: (T,) index of the
+    suffix that a target belongs to; prefixes: (R,) prefix lengths.
     """
 
     inputs: torch.Tensor
@@ -62,38 +62,38 @@ class Packed:
     mask: torch.Tensor | None
     source: torch.Tensor
     targets: torch.Tensor
-    branch: torch.Tensor
-    trunks: torch.Tensor
-    rows: Sequence[Row]
+    suffix: torch.Tensor
+    prefixes: torch.Tensor
+    rows: Sequence[PackedRow]
 
     @property
     def places(self) -> torch.Tensor:
-        """(T,) which token of its branch a target is, from 0 on."""
+        """(T,) which token of its suffix a target is, from 0 on."""
         row = self.source // self.inputs.shape[1]
-        return self.positions.flatten()[self.source] + 1 - self.trunks[row]
+        return self.positions.flatten()[self.source] + 1 - self.prefixes[row]
 
 
 def split_rows(
-    trunk: Sequence[int], branches: Sequence[Branch], row_tokens: int, index: int = 0
-) -> list[Row]:
-    """Deal branches out to rows of at most `row_tokens` (but at least one branch a row)."""
+    prefix: Sequence[int], suffixes: Sequence[Suffix], row_tokens: int, index: int = 0
+) -> list[PackedRow]:
+    """Deal suffixes out to rows of at most `row_tokens` (but at least one suffix a row)."""
     if row_tokens == ALONE:
-        return [Row(trunk, [branch], index, alone=True) for branch in branches]
-    rows: list[Row] = []
-    current: list[Branch] = []
-    length = len(trunk)
-    for branch in branches:
-        if current and length + len(branch.tokens) > row_tokens:
-            rows.append(Row(trunk, current, index))
-            current, length = [], len(trunk)
-        current.append(branch)
-        length += len(branch.tokens)
-    return [*rows, Row(trunk, current, index)] if current else rows
+        return [PackedRow(prefix, [suffix], index, alone=True) for suffix in suffixes]
+    rows: list[PackedRow] = []
+    current: list[Suffix] = []
+    length = len(prefix)
+    for suffix in suffixes:
+        if current and length + len(suffix.tokens) > row_tokens:
+            rows.append(PackedRow(prefix, current, index))
+            current, length = [], len(prefix)
+        current.append(suffix)
+        length += len(suffix.tokens)
+    return [*rows, PackedRow(prefix, current, index)] if current else rows
 
 
-def micro_batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
+def micro_batches(rows: Sequence[PackedRow], tokens: int) -> Iterator[list[PackedRow]]:
     """Rows by length, in batches of at most `tokens` tokens with padding (at least one row)."""
-    batch: list[Row] = []
+    batch: list[PackedRow] = []
     for row in sorted(rows, key=lambda row: row.length):
         if batch and row.length * (len(batch) + 1) > tokens:
             yield batch
@@ -103,8 +103,14 @@ def micro_batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def pack(rows: Sequence[Row], pad: int) -> Packed:
-    """Lay rows out as tensors."""
+def pack(rows: Sequence[PackedRow], pad: int) -> Packed:
+    """Lay rows out as tensors. The prefix p0 p1 with the suffixes a0 a1 a2 and b0 b1 becomes
+
+    inputs     p0  p1  a0  a1  a2  b0  b1
+    positions   0   1   2   3   4   2   3    every suffix goes on where the prefix ends
+    segment     0   0   1   1   1   2   2    a token sees its own segment and 0 (`_mask`)
+    source              1   2   3   1   5    where it is predicted: b0 after p1, not after a2
+    """
     width = max(row.length for row in rows)
     inputs = torch.full((len(rows), width), pad)
     positions = torch.zeros((len(rows), width), dtype=torch.long)
@@ -113,15 +119,16 @@ def pack(rows: Sequence[Row], pad: int) -> Packed:
     targets: list[int] = []
     owner: list[int] = []
     for r, row in enumerate(rows):
-        tokens, places, parts = list(row.trunk), list(range(len(row.trunk))), [0] * len(row.trunk)
-        for number, branch in enumerate(row.branches, start=1):
-            here, size = len(tokens), len(branch.tokens)
-            for j in range(branch.first, size):
-                source.append(r * width + (here + j - 1 if j else len(row.trunk) - 1))
-            targets += branch.tokens[branch.first :]
-            owner += [branch.index] * (size - branch.first)
-            tokens += branch.tokens
-            places += range(len(row.trunk), len(row.trunk) + size)
+        end = len(row.prefix)
+        tokens, places, parts = list(row.prefix), list(range(end)), [0] * end
+        for number, suffix in enumerate(row.suffixes, start=1):
+            start, size = len(tokens), len(suffix.tokens)
+            for j in range(suffix.first, size):
+                source.append(r * width + (start + j - 1 if j else end - 1))
+            targets += suffix.tokens[suffix.first :]
+            owner += [suffix.index] * (size - suffix.first)
+            tokens += suffix.tokens
+            places += range(end, end + size)
             parts += [number] * size
         inputs[r, : len(tokens)] = torch.tensor(tokens)
         positions[r, : len(tokens)] = torch.tensor(places)
@@ -130,16 +137,16 @@ def pack(rows: Sequence[Row], pad: int) -> Packed:
         inputs,
         positions,
         None if rows[0].alone else _mask(segment),
-        torch.tensor(source, dtype=torch.long),  # there are none if no row has a branch
+        torch.tensor(source, dtype=torch.long),  # there are none if no row has a suffix
         torch.tensor(targets, dtype=torch.long),
         torch.tensor(owner, dtype=torch.long),
-        torch.tensor([len(row.trunk) for row in rows]),
+        torch.tensor([len(row.prefix) for row in rows]),
         rows,
     )
 
 
 def _mask(segment: torch.Tensor) -> torch.Tensor:
-    """(R, 1, L, L) from (R, L) parts: 0 the trunk, then the branches, -1 after the row's end."""
+    """(R, 1, L, L) from (R, L) parts: 0 the prefix, then the suffixes, -1 after the row's end."""
     width = segment.shape[1]
     same = segment[:, :, None] == segment[:, None, :]
     mask = (same | (segment[:, None, :] == 0)) & torch.ones(width, width, dtype=torch.bool).tril()

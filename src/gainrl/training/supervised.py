@@ -18,7 +18,7 @@ from gainrl.config.models import Warmup, WarmupPhase
 from gainrl.data.prompts import Prompts
 from gainrl.errors import DataError
 from gainrl.training.layout import row_tokens_for
-from gainrl.training.packing import Branch, log_probabilities, pack, split_rows
+from gainrl.training.packing import Suffix, log_probabilities, pack, split_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SupervisedStep:
 
 def train_supervised(
     model: Any,
-    corpora: Sequence[tuple[Sequence[int], Sequence[Branch]]],
+    corpora: Sequence[tuple[Sequence[int], Sequence[Suffix]]],
     warmup: Warmup,
     *,
     pad: int,
@@ -45,7 +45,7 @@ def train_supervised(
     Dropout, of models that have it, is drawn from the warm-up's seed.
 
     Args:
-        corpora: for each phase the shared prefix and the branches (see `corpus`).
+        corpora: for each phase the shared prefix and the suffixes (see `corpus`).
         pad: token id that fills batches; it is never predicted.
 
     Raises:
@@ -56,8 +56,8 @@ def train_supervised(
     model.train()
     torch.manual_seed(int(np.random.SeedSequence([warmup.seed, 24]).generate_state(1)[0]))
     step, began = 0, time.perf_counter()
-    for number, (phase, (trunk, branches)) in enumerate(zip(warmup.phases, corpora, strict=True)):
-        if not branches:
+    for number, (phase, (prefix, suffixes)) in enumerate(zip(warmup.phases, corpora, strict=True)):
+        if not suffixes:
             raise DataError(f"warm-up phase {number} has no worked solutions")
         optimizer = torch.optim.AdamW(
             model.parameters(),
@@ -66,12 +66,12 @@ def train_supervised(
             betas=(0.9, 0.95),
             fused=True,
         )
-        batches = _batches(branches, phase.batch, rng)
+        batches = _batches(suffixes, phase.batch, rng)
         for inner in range(phase.steps):
             lr = _learning_rate(phase, inner)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            rows = split_rows(trunk, next(batches), row_tokens)
+            rows = split_rows(prefix, next(batches), row_tokens)
             picked, _ = log_probabilities(model, pack(rows, pad))
             loss = -picked.mean()
             optimizer.zero_grad(set_to_none=True)
@@ -85,13 +85,13 @@ def train_supervised(
 
 def _row_tokens(
     model: Any,
-    corpora: Sequence[tuple[Sequence[int], Sequence[Branch]]],
+    corpora: Sequence[tuple[Sequence[int], Sequence[Suffix]]],
     warmup: Warmup,
     pad: int,
 ) -> int:
     """As `row_tokens_for`, of all phases."""
-    sizes = [len(trunk) + len(one.tokens) for trunk, branches in corpora for one in branches]
-    some = [[*trunk, *one.tokens] for trunk, branches in corpora for one in branches[:8]]
+    sizes = [len(prefix) + len(one.tokens) for prefix, suffixes in corpora for one in suffixes]
+    some = [[*prefix, *one.tokens] for prefix, suffixes in corpora for one in suffixes[:8]]
     return row_tokens_for(model, warmup.row_tokens, some, max(sizes), pad) if sizes else 0
 
 
@@ -102,8 +102,8 @@ def _learning_rate(phase: WarmupPhase, step: int) -> float:
 
 
 def _batches(
-    corpus: Sequence[Branch], size: int, rng: np.random.Generator
-) -> Iterator[list[Branch]]:
+    corpus: Sequence[Suffix], size: int, rng: np.random.Generator
+) -> Iterator[list[Suffix]]:
     """Endless batches of similar length: shuffle, sort pools of 16 batches, shuffle batches."""
     lengths = np.array([len(row.tokens) for row in corpus])
     while True:
@@ -122,16 +122,16 @@ def corpus(
     solutions: Sequence[str],
     loss_on: str,
     end: int | None = None,
-) -> list[Branch]:
+) -> list[Suffix]:
     """Questions with their worked solutions, ended by the token `end` or the tokenizer's own.
 
-    The prompts' shared prefix is the trunk and is left out. With loss_on 'completion' only the
+    The prompts' shared prefix is left out. With loss_on 'completion' only the
     solution is predicted, with 'all' the question too.
     """
     coded = tokenizer([text.strip() for text in solutions], add_special_tokens=False)["input_ids"]
-    branches, last = [], tokenizer.eos_token_id if end is None else end
+    suffixes, last = [], tokenizer.eos_token_id if end is None else end
     for number, (prompt, completion) in enumerate(zip(prompts.tokens, coded, strict=True)):
         question = prompt[prompts.n_prefix :]
         first = len(question) if loss_on == "completion" else 0
-        branches.append(Branch(number, [*question, *completion, last], first))
-    return branches
+        suffixes.append(Suffix(number, [*question, *completion, last], first))
+    return suffixes

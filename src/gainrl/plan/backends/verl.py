@@ -11,6 +11,7 @@ from gainrl.config.preset import Preset
 from gainrl.plan.backends.base import Backend, Resources
 from gainrl.plan.layout import Layout, RunKey
 from gainrl.plan.runs import benchmarks_of, snapshots
+from gainrl.training import algorithms
 from gainrl.training.verl.settings import overrides, place_of
 
 HEADER = """\
@@ -52,7 +53,6 @@ class VerlBackend(Backend):
 
     def _tested_otherwise(self, preset: Preset, run: RunKey) -> Iterator[str]:
         """Benchmarks whose settings are not those of the run's own data set."""
-
         asked = preset.training_for(run.dataset, run.model, run.method).max_response
         ours = preset.evaluation_for(run.dataset, run.model).model_dump(exclude=UNUSED)
         for name in benchmarks_of(preset, run.model, run.dataset, run.method):
@@ -86,7 +86,8 @@ class VerlBackend(Backend):
             training,
             preset.evaluation_for(run.dataset, run.model),
             place_of(layout.run(run), layout.model(run.model), benchmarks),
-            preset.ppo_for(run.method),
+            algorithms.named(preset.methods[run.method].algorithm),
+            preset.ppo,
             run.seed,
             export=training.keep_model or bool(kept),
             arguments=preset.models[run.model].template_arguments,

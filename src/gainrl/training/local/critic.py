@@ -18,8 +18,21 @@ from gainrl.config.ppo import PPO
 from gainrl.config.preset import Training
 from gainrl.models.loading import autocast
 from gainrl.signals.taps import decoder_of
-from gainrl.training.local.objective import explained_variance, gae, value_loss, whiten
-from gainrl.training.packing import Packed, Row, final_states, micro_batches, pack
+from gainrl.training.algorithms.ppo import explained_variance, gae, value_loss, whiten
+from gainrl.training.packing import Packed, PackedRow, final_states, micro_batches, pack
+
+
+def adamw(model: torch.nn.Module, training: Training, lr: float) -> torch.optim.AdamW:
+    """The optimiser of a policy or a critic; the gradients are zeros from then on."""
+    for parameter in model.parameters():  # AdamW skips what has none, also after a restart
+        parameter.grad = torch.zeros_like(parameter)
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=lr,
+        betas=training.betas,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
 
 
 class ValueModel(torch.nn.Module):
@@ -90,18 +103,10 @@ class Critic:
         self.model = ValueModel(model, seed)
         self.training, self.settings, self.pad = training, settings, pad
         self.device = self.model.head.weight.device
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=settings.critic_lr,
-            betas=training.betas,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(True).grad = torch.zeros_like(parameter)
+        self.optimizer = adamw(self.model.requires_grad_(True), training, settings.critic_lr)
 
     def learn(
-        self, parts: Sequence[Sequence[Row]], rewards: torch.Tensor, lengths: torch.Tensor
+        self, parts: Sequence[Sequence[PackedRow]], rewards: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Advantages of a step's responses, and an update for each mini-batch.
 
@@ -109,7 +114,7 @@ class Critic:
         first mini-batch is also the one that it is trained with.
 
         Args:
-            parts: packed rows of each mini-batch; `branch.index` is a response, 0 to K - 1.
+            parts: packed rows of each mini-batch; `suffix.index` is a response, 0 to K - 1.
             rewards, lengths: (K,); lengths in tokens.
 
         Returns:
@@ -132,17 +137,19 @@ class Critic:
             "explained_variance": explained,
         }
 
-    def _run(self, rows: Sequence[Row], known: Estimates, *, evaluate: bool, train: bool) -> float:
+    def _run(
+        self, rows: Sequence[PackedRow], known: Estimates, *, evaluate: bool, train: bool
+    ) -> float:
         """All micro-batches of some rows: note their values, or learn, or both.
 
         Returns:
             The token-mean loss (0 without training).
         """
         total = 0.0
-        tokens = sum(len(branch.tokens) for row in rows for branch in row.branches)
+        tokens = sum(len(suffix.tokens) for row in rows for suffix in row.suffixes)
         for batch in micro_batches(rows, self.training.micro_batch_tokens):
             packed = pack(batch, self.pad)
-            at = packed.branch.to(self.device), packed.places.to(self.device)
+            at = packed.suffix.to(self.device), packed.places.to(self.device)
             with torch.set_grad_enabled(train), autocast(self.device):
                 values = self.model(packed)
             if evaluate:

@@ -17,14 +17,14 @@ import torch
 
 from gainrl.config.training import Downsample
 from gainrl.curricula.base import BoolArray, FloatArray, IntArray
-from gainrl.training.local.rollouts import Known, Rollouts
+from gainrl.training.local.rollouts import OldPolicy, Rollouts
 
 
 def down_sample(
     rollouts: Rollouts,
     section: Downsample,
     progress: float,
-    measure: Callable[[Rollouts], Known],
+    measure: Callable[[Rollouts], OldPolicy],
 ) -> tuple[Rollouts, dict[str, float]]:
     """Mark the tokens of a step that are trained on; there may be none.
 
@@ -33,7 +33,7 @@ def down_sample(
         measure: a pass over the responses of the rollouts that are kept, before the first update.
 
     Returns:
-        The rollouts with `mask` and `known`; for the record, `kept_rollouts` (share of the
+        The rollouts with `mask` and `old`; for the record, `kept_rollouts` (share of the
         rollouts), `kept_tokens` (share of their tokens) and `measured_rollout_tokens` (tokens of
         the responses of that pass).
     """
@@ -44,9 +44,9 @@ def down_sample(
     advantages = rollouts.advantages.double().numpy().round(5)
     kept = torch.from_numpy(extreme(advantages, place, counted(share, count)))
     whole = kept[:, None] & (torch.arange(int(lengths.max())) < lengths[:, None])
-    known = measure(replace(rollouts, mask=whole))
-    mask = highest(rollouts.advantages.abs()[:, None] * known.entropy.cpu(), whole, token_share)
-    return replace(rollouts, mask=mask, known=known), {
+    old = measure(replace(rollouts, mask=whole))
+    mask = highest(rollouts.advantages.abs()[:, None] * old.entropy.cpu(), whole, token_share)
+    return replace(rollouts, mask=mask, old=old), {
         "kept_rollouts": float(kept.double().mean()),
         "kept_tokens": int(mask.sum()) / int(lengths.sum()),
         "measured_rollout_tokens": int(whole.sum()),

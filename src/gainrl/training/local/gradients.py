@@ -14,9 +14,11 @@ from gainrl.grading.graders import Reward
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.models.texts import texts_of
+from gainrl.training import algorithms
 from gainrl.training.layout import row_tokens_for
-from gainrl.training.local.objective import group_advantages, policy_loss
-from gainrl.training.packing import Branch, log_probabilities, micro_batches, pack, split_rows
+from gainrl.training.packing import Suffix, log_probabilities, micro_batches, pack, split_rows
+
+GRPO = algorithms.named("grpo")
 
 
 def gradient_norms(
@@ -31,8 +33,8 @@ def gradient_norms(
 ) -> pd.DataFrame:
     """Norm of the whole model's gradient for each prompt by itself, without an update.
 
-    The loss is the trainer's: clipped policy gradient over the group's tokens, divided by their
-    number, without a KL term. A group of equal rewards has norm 0.
+    The loss is GRPO's: clipped policy gradient over the group's tokens, divided by their number,
+    without a KL term. A group of equal rewards has norm 0.
 
     Args:
         rollouts: responses a prompt; the group of the loss.
@@ -52,7 +54,7 @@ def gradient_norms(
         responses = generate(model, [tokens], rollouts, sampling, generator, ends=ends, pad=pad)
         texts = texts_of(tokenizer, responses)
         rewards = torch.tensor([reward(texts, [gold] * len(texts))])
-        advantages = group_advantages(rewards)[0]
+        advantages = GRPO.advantages(rewards)[0]
         norm = 0.0
         if advantages.any():
             norm = _norm(model, tokens, responses, advantages.to(place), settings, pad)
@@ -62,21 +64,22 @@ def gradient_norms(
 
 def _norm(
     model: Any,
-    tokens: Sequence[int],
+    prompt: Sequence[int],
     responses: Sequence[Sequence[int]],
     advantages: torch.Tensor,
     settings: Training,
     pad: int,
 ) -> float:
     model.zero_grad(set_to_none=True)
-    rows = split_rows(tokens, [Branch(k, r) for k, r in enumerate(responses)], settings.row_tokens)
-    total = sum(map(len, responses))
+    rows = split_rows(prompt, [Suffix(k, r) for k, r in enumerate(responses)], settings.row_tokens)
+    tokens = sum(map(len, responses))
+    divisor = GRPO.divisor(tokens, len(responses), settings.max_response)
     for batch in micro_batches(rows, settings.micro_batch_tokens):
         packed = pack(batch, pad)
         now, _ = log_probabilities(model, packed, settings.temperature)
-        owner = packed.branch.to(advantages.device)
-        loss, _ = policy_loss(now, now.detach(), advantages[owner], clip=settings.clip, kl=0.0)
-        (loss / total).backward()
+        owner = packed.suffix.to(advantages.device)
+        loss, _ = GRPO.loss(now, now.detach(), advantages[owner], owner, clip=settings.clip)
+        (loss / divisor).backward()
     squares = [p.grad.double().square().sum() for p in model.parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)
     return float(torch.stack(squares).sum().sqrt())

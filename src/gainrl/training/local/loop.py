@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,35 +23,40 @@ from gainrl.models.sampling import Sampling, generate
 from gainrl.models.texts import texts_of
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
+from gainrl.training import algorithms
+from gainrl.training.algorithms import Algorithm
 from gainrl.training.extra import Jumps
 from gainrl.training.layout import row_tokens_for
+from gainrl.training.local.critic import Critic, adamw
 from gainrl.training.local.downsample import down_sample
-from gainrl.training.local.objective import policy_loss
-from gainrl.training.local.rollouts import Known, Rollouts, gather
+from gainrl.training.local.rollouts import OldPolicy, Rollouts, gather
 from gainrl.training.local.templates import Templates
 from gainrl.training.packing import (
     ALONE,
-    Branch,
     Packed,
-    Row,
+    PackedRow,
+    Suffix,
     log_probabilities,
     micro_batches,
     pack,
     split_rows,
 )
 
-DEFAULT_SCORING = Scoring()
+DEFAULT_SCORING, GRPO = Scoring(), algorithms.named("grpo")
 
 
 class LocalTrainer:
-    """GRPO on one device, driven by a curriculum.
+    """RL on one device by an algorithm, driven by a curriculum.
 
     The forward pass that gives the log-probabilities also gives the prompts' hidden states, so the
-    angle signal costs no pass of its own. Groups without variance have no gradient; with kl = 0
-    they are run without a graph. With `downsample` a pass without a graph comes before the update:
-    over the rollouts that are kept, for their entropies, and over all prompts, for the signal.
+    angle signal costs no pass of its own. Groups whose advantages are 0 have no gradient; with
+    kl = 0 they are run without a graph. With `downsample` a pass without a graph comes before the
+    update: over the rollouts that are kept, for their entropies, and over all prompts, for the
+    signal.
 
     renderings: of the prompts, one for each of `settings.templates`; every step draws among them.
+    critic: of algorithms that have one; the record then has its `value_loss` and
+    `explained_variance` besides.
     """
 
     def __init__(
@@ -65,12 +71,14 @@ class LocalTrainer:
         reward: Reward,
         scoring: Scoring = DEFAULT_SCORING,
         renderings: Sequence[Prompts] = (),
+        algorithm: Algorithm = GRPO,
+        critic: Critic | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.prompts, self.answers = prompts, answers
         self.templates = Templates(renderings, seed) if renderings else None
         self.curriculum, self.settings, self.reward = curriculum, settings, reward
-        self.scoring = scoring
+        self.scoring, self.algorithm, self.critic = scoring, algorithm, critic
         self.device = next(model.parameters()).device
         self.step_number = 0
         self.choosing = self.answering = 0.0
@@ -78,19 +86,11 @@ class LocalTrainer:
         everything = [row for each in renderings or [prompts] for row in each.tokens]
         longest = max(map(len, everything)) + settings.max_response
         self.row_tokens = row_tokens_for(model, settings.row_tokens, everything, longest, self.pad)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.lr,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
+        self.optimizer = adamw(model, settings, settings.lr)
         self.jumps = Jumps(self.optimizer, settings.extra) if settings.extra else None
         mixed = int(np.random.SeedSequence([seed, 21]).generate_state(1)[0])
         self.generator = torch.Generator(device=self.device).manual_seed(mixed)
-        self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
-        for parameter in model.parameters():  # AdamW skips what has none, also after a restart
-            parameter.grad = torch.zeros_like(parameter)
 
     def step(self) -> tuple[dict[str, Any], dict[str, float]]:
         """One RL step.
@@ -124,12 +124,14 @@ class LocalTrainer:
             self.prompts = self.templates.draw()
         began, self.answering = time.perf_counter(), 0.0
         bonus = self._bonus if self.settings.format_weight else None
-        rollouts = gather(self.curriculum, self.settings.rollouts, self._respond, bonus)
+        rollouts = gather(
+            self.curriculum, self.settings.rollouts, self._respond, self.algorithm, bonus
+        )
         self.choosing = time.perf_counter() - began - self.answering
         return rollouts
 
     def _respond(self, rows: np.ndarray, rollouts: int) -> tuple[list[list[int]], list[float]]:
-        """Responses to some rows, `rollouts` each, and 1 for the right ones, else 0."""
+        """Responses to some rows, `rollouts` each, and 1 for the correct ones, else 0."""
         began, settings = time.perf_counter(), self.settings
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_response)
         with autocast(self.device):
@@ -157,6 +159,10 @@ class LocalTrainer:
 
     def _credit(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, float]]:
         """The rollouts with what is to be trained on, and what to record of that."""
+        if self.critic:
+            parts, lengths = self._mini_batches(rollouts), torch.from_numpy(rollouts.lengths)
+            advantages, learned = self.critic.learn(parts, rollouts.rewards, lengths)
+            return replace(rollouts, advantages=advantages.cpu()), learned
         section = self.settings.downsample
         if section is None:
             return rollouts, {}
@@ -165,18 +171,20 @@ class LocalTrainer:
 
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
-        parts, known = self._mini_batches(rollouts), rollouts.known
-        if known is None and len(parts) > 1:
-            known = self._measure(rollouts)
-        signal = np.full(len(rollouts.rows), np.nan) if known is None else known.signal
+        parts, old = self._mini_batches(rollouts), rollouts.old
+        if old is None and len(parts) > 1:
+            old = self._measure(rollouts)
+        signal = np.full(len(rollouts.rows), np.nan) if old is None else old.signal
         sums = dict.fromkeys(("loss", "kl", "entropy", "grad_norm"), 0.0)
         for rows in parts:
-            mine = [branch.index for row in rows for branch in row.branches]
-            tokens = int(rollouts.tokens_in_loss[mine].sum())
+            mine = [suffix.index for row in rows for suffix in row.suffixes]
+            divisor = self.algorithm.divisor(
+                int(rollouts.tokens_in_loss[mine].sum()), len(mine), self.settings.max_response
+            )
             everything = int(rollouts.lengths[mine].sum())
             self.optimizer.zero_grad(set_to_none=False)
             for packed in self._packs(rows, rollouts):
-                entropy = self._accumulate(packed, rollouts, known, signal, tokens, sums)
+                entropy = self._accumulate(packed, rollouts, old, signal, divisor, sums)
                 sums["entropy"] += entropy / everything
             norm = torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), self.settings.max_grad_norm
@@ -189,64 +197,67 @@ class LocalTrainer:
         self,
         packed: Packed,
         rollouts: Rollouts,
-        known: Known | None,
+        old: OldPolicy | None,
         signal: np.ndarray,
-        tokens: int,
+        divisor: int,
         sums: dict[str, float],
     ) -> float:
-        """Forward (and backward where there is a gradient) of one micro-batch; token-mean loss.
+        """Forward (and backward where there is a gradient) of one micro-batch.
 
         Returns:
             The entropies' sum over all its target tokens, also those that the loss is not of.
         """
-        temperature = self.settings.temperature
+        settings = self.settings
         advantage = rollouts.advantages_of(packed).to(self.device)
-        has_gradient = self.settings.kl > 0 or bool(advantage.any())
+        has_gradient = settings.kl > 0 or bool(advantage.any())
         with torch.set_grad_enabled(has_gradient), autocast(self.device):
             now, entropy, states = self._log_probabilities(packed)
-        if known is None:
+        response = packed.suffix.to(self.device)
+        if old is None:
             self._read_signal(packed, states, rollouts, signal)
             before = now.detach()
         else:
-            at = packed.branch.to(self.device), packed.places.to(self.device)
-            before = known.log_probability[at]
+            before = old.log_probability[response, packed.places.to(self.device)]
         reference = None
         if self.reference is not None:
             with torch.no_grad(), autocast(self.device):
-                reference = log_probabilities(self.reference, packed, temperature)[0]
-        chosen = rollouts.mask_of(packed)
-        if chosen is not None:
+                reference = log_probabilities(self.reference, packed, settings.temperature)[0]
+        if (chosen := rollouts.mask_of(packed)) is not None:
             chosen = chosen.to(self.device)
             now, before, advantage = now[chosen], before[chosen], advantage[chosen]
+            response = response[chosen]
             reference = None if reference is None else reference[chosen]
-        loss, divergence = policy_loss(
+        loss, divergence = self.algorithm.loss(
             now,
             before,
             advantage,
-            clip=self.settings.clip,
-            kl=self.settings.kl,
+            response,
+            clip=settings.clip,
+            kl=settings.kl,
             reference=reference,
         )
         if has_gradient:
-            (loss / tokens).backward()
-        sums["loss"] += loss.item() / tokens
-        sums["kl"] += divergence.item() / tokens
+            (loss / divisor).backward()
+        sums["loss"] += loss.item() / divisor
+        sums["kl"] += divergence.item() / divisor
         return entropy.sum().item()
 
-    def _measure(self, rollouts: Rollouts) -> Known:
-        """A pass before the first update, over what it runs and the other prompts' trunks."""
+    def _measure(self, rollouts: Rollouts) -> OldPolicy:
+        """A pass before the first update, over what it runs and the other prompts alone."""
         count, shape = len(rollouts.rows), (len(rollouts.responses), int(rollouts.lengths.max()))
         picked, entropy = torch.zeros((2, *shape), device=self.device)
-        known = Known(np.full(count, np.nan), picked, entropy)
+        old = OldPolicy(np.full(count, np.nan), picked, entropy)
         rows = self._rows_of(rollouts, range(count))
         for i in sorted(set(range(count)) - {row.index for row in rows}):
-            rows.append(Row(self.prompts.tokens[rollouts.rows[i]], (), i, self.row_tokens == ALONE))
+            rows.append(
+                PackedRow(self.prompts.tokens[rollouts.rows[i]], (), i, self.row_tokens == ALONE)
+            )
         for packed in self._packs(rows, rollouts):
-            at = packed.branch.to(self.device), packed.places.to(self.device)
+            at = packed.suffix.to(self.device), packed.places.to(self.device)
             with torch.no_grad(), autocast(self.device):
                 picked[at], entropy[at], states = self._log_probabilities(packed)
-            self._read_signal(packed, states, rollouts, known.signal)
-        return known
+            self._read_signal(packed, states, rollouts, old.signal)
+        return old
 
     def _log_probabilities(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `log_probabilities`, with the states of the tap that C is read at."""
@@ -257,7 +268,7 @@ class LocalTrainer:
     def _read_signal(
         self, packed: Packed, states: torch.Tensor, rollouts: Rollouts, signal: np.ndarray
     ) -> None:
-        """C of the prompts whose trunk is in this micro-batch, from states computed anyway."""
+        """C of the prompts of this micro-batch, from states computed anyway."""
         places = np.array([row.index for row in packed.rows])
         chosen = rollouts.rows[places]
         lengths, prefixes = self.prompts.n_question[chosen], self.prompts.prefixes[chosen]
@@ -270,7 +281,7 @@ class LocalTrainer:
                 self.scoring.inter_weight, self.scoring.variant == "offdiagonal"
             ).tolist()
 
-    def _mini_batches(self, rollouts: Rollouts) -> list[list[Row]]:
+    def _mini_batches(self, rollouts: Rollouts) -> list[list[PackedRow]]:
         """The packed rows of each mini-batch; a group stays whole."""
         count, size = len(rollouts.rows), self.settings.mini_batch or len(rollouts.rows)
         return [
@@ -278,29 +289,30 @@ class LocalTrainer:
             for at in range(0, count, size)
         ]
 
-    def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[Row]:
+    def _rows_of(self, rollouts: Rollouts, chosen: range) -> list[PackedRow]:
         """Packed rows of some prompts of the batch (positions in the batch), with what is run."""
         starts, wanted, rows = rollouts.starts, rollouts.tokens_in_loss, []
         for i in chosen:
             responses = range(starts[i], starts[i] + rollouts.sizes[i])
-            branches = [Branch(k, rollouts.responses[k]) for k in responses if wanted[k]]
-            trunk = self.prompts.tokens[rollouts.rows[i]]
-            rows += split_rows(trunk, branches, self.row_tokens, i)
+            suffixes = [Suffix(k, rollouts.responses[k]) for k in responses if wanted[k]]
+            prefix = self.prompts.tokens[rollouts.rows[i]]
+            rows += split_rows(prefix, suffixes, self.row_tokens, i)
         return rows
 
-    def _packs(self, rows: list[Row], rollouts: Rollouts) -> Iterator[Packed]:
+    def _packs(self, rows: list[PackedRow], rollouts: Rollouts) -> Iterator[Packed]:
         """Micro-batches; prompts without a policy gradient apart from the rest."""
-        idle = rollouts.idle
+        zero = rollouts.zero_advantage
         for wanted in (False, True):
-            part = [row for row in rows if bool(idle[row.index]) == wanted]
+            part = [row for row in rows if bool(zero[row.index]) == wanted]
             for batch in micro_batches(part, self.settings.micro_batch_tokens):
                 yield pack(batch, self.pad)
 
     def _outcome(self, rollouts: Rollouts, trained: Rollouts, signal: np.ndarray) -> Outcome:
         """What the curriculum learns from: every group, also those that were not trained on."""
         kept = slice(None) if rollouts.kept is None else rollouts.kept
-        measured, spread = np.full((2, len(rollouts.rows)), np.nan)
-        measured[kept], spread[kept] = signal, trained.spread.double().numpy()
+        measured, advantage = np.full((2, len(rollouts.rows)), np.nan)
+        measured[kept] = signal
+        advantage[kept] = trained.mean_abs_advantage.double().numpy()
         updated = np.zeros(len(rollouts.rows), dtype=bool)
         updated[kept] = trained.updated
         seen = rollouts.groups()
@@ -308,7 +320,7 @@ class LocalTrainer:
             rows=seen.rows,
             accuracy=seen.accuracy,
             signal=measured,
-            advantage=spread,
+            advantage=advantage,
             tokens=seen.tokens,
             rollouts=seen.rollouts,
             mixed=seen.mixed,
@@ -330,7 +342,7 @@ class LocalTrainer:
             "accuracy": accuracy,
             "reward": float(rollouts.reward.double().mean()),
             "signal": float(signal.mean()),
-            "zero_variance": float(rollouts.even.double().mean()),
+            "zero_variance": float(rollouts.zero_variance.double().mean()),
             "rollout_tokens": int(lengths.sum()) + rollouts.estimated,
             "prompt_tokens": int(self.prompts.lengths[rollouts.rows].sum()),
             "response_length": float(lengths.mean()),
@@ -340,7 +352,7 @@ class LocalTrainer:
         }
 
     def _parts(self, rollouts: Rollouts, trained: Rollouts) -> dict[str, Any]:
-        """What the record says where not all is trained on, or a reward is more than right."""
+        """What the record says where not all is trained on, or a reward has a bonus."""
         size, run = self.prompts.lengths, trained.updated
         found: dict[str, Any] = {}
         if draws_several(self.curriculum):
@@ -356,8 +368,8 @@ class LocalTrainer:
             found["trained_rollout_tokens"] = int(used.sum())
         if trained.mask is not None:
             found["measured_prompt_tokens"] = int(size[trained.rows].sum())
-        if rollouts.right is not None:
-            found["format"] = float((rollouts.rewards > rollouts.right).double().mean())
+        if rollouts.correct is not None:
+            found["format"] = float((rollouts.rewards > rollouts.correct).double().mean())
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -370,6 +382,7 @@ class LocalTrainer:
             "curriculum": json.dumps(self.curriculum.state_dict()),
             **({"extra": self.jumps.state_dict()} if self.jumps else {}),
             **({"templates": self.templates.state_dict()} if self.templates else {}),
+            **({"critic": self.critic.state_dict()} if self.critic else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -383,3 +396,5 @@ class LocalTrainer:
             self.jumps.load_state_dict(state["extra"])
         if self.templates:
             self.templates.load_state_dict(state["templates"])
+        if self.critic:
+            self.critic.load_state_dict(state["critic"])

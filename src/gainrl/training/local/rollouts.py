@@ -18,13 +18,13 @@ from gainrl.curricula.base import (
     in_draws,
 )
 from gainrl.errors import ConfigError, GradingError
-from gainrl.training.local.objective import group_advantages
+from gainrl.training.algorithms import Algorithm
 from gainrl.training.packing import Packed
 
 
 @dataclass
-class Known:
-    """What a pass without a graph says of rollouts before the first update.
+class OldPolicy:
+    """What the policy before the first update says of rollouts, by a pass without a graph.
 
     signal: (P,) C; log_probability, entropy: (R, N) of at most N tokens a response, in nats, 0
     where nothing was run.
@@ -40,10 +40,11 @@ class Rollouts:
     """P groups, R responses in all; those of a group stand together.
 
     rows: (P,) rows of the training table; sizes: (P,) responses of each; responses: R token lists;
-    rewards, advantages: (R,). kept: positions of the groups that are trained on, None for all;
-    estimated, free: tokens of responses that only told an accuracy, counted or not. right: (R,)
-    what the grader says, None if that is the reward. mask: (R, N) bool, tokens that the loss is of,
-    None for all; known: what was measured to choose them.
+    rewards: (R,). advantages: (R,), or a critic's (R, N), one a token, 0 after a response's last.
+    kept: positions of the groups that are trained on, None for all; estimated, free: tokens of
+    responses that only gave an accuracy, counted or not. correct: (R,) what the grader says, None
+    if that is the reward. mask: (R, N) bool, tokens that the loss is of, None for all; old: what
+    was measured to choose them.
     """
 
     rows: IntArray
@@ -54,9 +55,9 @@ class Rollouts:
     kept: IntArray | None = None
     estimated: int = 0
     free: int = 0
-    right: torch.Tensor | None = None
+    correct: torch.Tensor | None = None
     mask: torch.Tensor | None = None
-    known: Known | None = None
+    old: OldPolicy | None = None
 
     @property
     def starts(self) -> IntArray:
@@ -75,9 +76,9 @@ class Rollouts:
 
     @property
     def accuracy(self) -> torch.Tensor:
-        """(P,) share of right responses."""
-        right = self.rewards if self.right is None else self.right
-        return by_group(right, self.sizes, lambda group: group.mean(1))
+        """(P,) share of correct responses."""
+        correct = self.rewards if self.correct is None else self.correct
+        return by_group(correct, self.sizes, lambda group: group.mean(1))
 
     @property
     def reward(self) -> torch.Tensor:
@@ -85,23 +86,27 @@ class Rollouts:
         return by_group(self.rewards, self.sizes, lambda group: group.mean(1))
 
     @property
-    def even(self) -> torch.Tensor:
+    def zero_variance(self) -> torch.Tensor:
         """(P,) bool: groups of equal rewards."""
         return by_group(self.rewards, self.sizes, lambda group: (group == group[:, :1]).all(1))
 
     @property
-    def idle(self) -> torch.Tensor:
+    def zero_advantage(self) -> torch.Tensor:
         """(P,) bool: prompts without a policy gradient, since all their advantages are 0."""
         return by_group(self.advantages, self.sizes, lambda group: ~group.flatten(1).any(1))
 
     @property
-    def spread(self) -> torch.Tensor:
-        """(P,) mean absolute advantage."""
-        return by_group(self.advantages, self.sizes, lambda group: group.abs().mean(1))
+    def mean_abs_advantage(self) -> torch.Tensor:
+        """(P,) mean over a prompt's responses; of one with a critic's, the mean of its tokens'."""
+        means = self.advantages.abs()
+        if means.dim() > 1:
+            means = means.sum(1) / torch.from_numpy(self.lengths)
+        return by_group(means, self.sizes, lambda group: group.mean(1))
 
     def advantages_of(self, packed: Packed) -> torch.Tensor:
         """(T,) advantages of a micro-batch's target tokens."""
-        return self.advantages[packed.branch]
+        whole = self.advantages.dim() == 1
+        return self.advantages[packed.suffix if whole else (packed.suffix, packed.places)]
 
     @property
     def tokens_in_loss(self) -> IntArray:
@@ -115,7 +120,7 @@ class Rollouts:
 
     def mask_of(self, packed: Packed) -> torch.Tensor | None:
         """(T,) bool, a micro-batch's target tokens that the loss is of; None for all."""
-        return None if self.mask is None else self.mask[packed.branch, packed.places]
+        return None if self.mask is None else self.mask[packed.suffix, packed.places]
 
     @property
     def trained(self) -> Rollouts:
@@ -133,9 +138,9 @@ class Rollouts:
             rewards=self.rewards[chosen],
             advantages=self.advantages[chosen],
             kept=None,
-            right=None if self.right is None else self.right[chosen],
+            correct=None if self.correct is None else self.correct[chosen],
             mask=None if self.mask is None else self.mask[chosen],
-            known=None,
+            old=None,
         )
 
     def _spans(self, groups: IntArray) -> list[tuple[int, int]]:
@@ -147,7 +152,7 @@ class Rollouts:
             rows=self.rows,
             rollouts=self.sizes,
             accuracy=self.accuracy.double().numpy(),
-            mixed=~self.even.numpy(),
+            mixed=~self.zero_variance.numpy(),
             tokens=self.tokens,
         )
 
@@ -176,30 +181,38 @@ def by_group(
     return found
 
 
-def advantages_by_group(rewards: torch.Tensor, sizes: IntArray) -> torch.Tensor:
-    """(R,) group advantages of (R,) rewards."""
+def advantages_by_group(
+    algorithm: Algorithm, rewards: torch.Tensor, sizes: IntArray
+) -> torch.Tensor:
+    """(R,) group-relative advantages of (R,) rewards."""
     starts, found = np.cumsum(sizes) - sizes, torch.empty_like(rewards)
     for size in np.unique(sizes):
         at = torch.from_numpy(starts[sizes == size][:, None] + np.arange(size))
-        found[at] = group_advantages(rewards[at])
+        found[at] = algorithm.advantages(rewards[at])
     return found
 
 
 Respond = Callable[[IntArray, int], tuple[list[list[int]], list[float]]]
-"""Roll out: (P,) rows and a group size -> P * G responses and whether they are right."""
+"""Roll out: (P,) rows and a group size -> P * G responses and whether they are correct."""
 
 Bonus = Callable[[list[list[int]]], list[float]]
 """Responses -> what is added to their rewards."""
 
 
 def gather(
-    curriculum: Curriculum, rollouts: int, respond: Respond, bonus: Bonus | None = None
+    curriculum: Curriculum,
+    rollouts: int,
+    respond: Respond,
+    algorithm: Algorithm,
+    bonus: Bonus | None = None,
 ) -> Rollouts:
     """Ask a curriculum what to roll out until it has enough.
 
+    A critic's advantages are still to come: until then they are 0.
+
     Args:
         rollouts: responses a prompt, for policies that leave it to the preset.
-        bonus: of rewards; without, a reward is 1 for a right response, else 0.
+        bonus: of rewards; without, a reward is 1 for a correct response, else 0.
 
     Raises:
         ConfigError: the curriculum draws or keeps nothing.
@@ -212,14 +225,18 @@ def gather(
         into = _Answers(bonus) if apart else seen
         tokens[request.purpose] += into.add(request, respond)
         estimates = into.groups() if apart else None
-    if not seen.found:
+    if not seen.by_row:
         raise ConfigError("the curriculum drew no prompts")
     found = seen.together()
     kept = policy.keep(found.groups())
     if not len(kept):
         raise ConfigError("the curriculum kept no prompts to train on")
+    advantages = found.advantages
+    if not algorithm.critic:
+        advantages = advantages_by_group(algorithm, found.rewards, found.sizes)
     return replace(
         found,
+        advantages=advantages,
         kept=kept,
         estimated=tokens["estimate"],
         free=tokens["free"],
@@ -227,11 +244,11 @@ def gather(
 
 
 class _Answers:
-    """Responses, whether they are right, and rewards by row, in the order of first requests."""
+    """Responses, whether they are correct, and rewards by row, in the order of first requests."""
 
     def __init__(self, bonus: Bonus | None) -> None:
         self.bonus = bonus
-        self.found: dict[int, tuple[list[list[int]], list[float], list[float]]] = {}
+        self.by_row: dict[int, tuple[list[list[int]], list[float], list[float]]] = {}
 
     def add(self, request: Request, respond: Respond) -> int:
         """Roll out what is asked for, prompts with equally many rollouts together; its tokens.
@@ -241,43 +258,42 @@ class _Answers:
         """
         tokens = 0
         for row in request.rows.tolist():
-            self.found.setdefault(row, ([], [], []))
+            self.by_row.setdefault(row, ([], [], []))
         for size in np.unique(request.rollouts).tolist():
             rows = request.rows[request.rollouts == size]
-            responses, right = respond(rows, size)
-            if not len(responses) == len(right) == len(rows) * size:
+            responses, correct = respond(rows, size)
+            if not len(responses) == len(correct) == len(rows) * size:
                 raise GradingError(
                     f"{len(rows) * size} responses were asked for: {len(responses)} came, "
-                    f"{len(right)} of them graded"
+                    f"{len(correct)} of them graded"
                 )
-            rewards = right
+            rewards = correct
             if self.bonus is not None:
-                rewards = [a + b for a, b in zip(right, self.bonus(responses), strict=True)]
+                rewards = [a + b for a, b in zip(correct, self.bonus(responses), strict=True)]
             tokens += sum(map(len, responses))
             for i, row in enumerate(rows.tolist()):
                 mine = slice(i * size, (i + 1) * size)
-                texts, graded, values = self.found[row]
+                texts, graded, values = self.by_row[row]
                 texts += responses[mine]
-                graded += right[mine]
+                graded += correct[mine]
                 values += rewards[mine]
         return tokens
 
     def together(self) -> Rollouts:
-        """All groups, with their advantages."""
-        found = list(self.found.values())
-        rows = np.array(list(self.found), dtype=np.int64)
+        """All groups, with advantages of 0."""
+        found = list(self.by_row.values())
+        rows = np.array(list(self.by_row), dtype=np.int64)
         sizes = np.array([len(texts) for texts, _, _ in found], dtype=np.int64)
         rewards = _floats(values for _, _, values in found)
         responses = [text for texts, _, _ in found for text in texts]
-        right = None
+        correct = None
         if self.bonus is not None:
-            right = _floats(graded for _, graded, _ in found)
-        advantages = advantages_by_group(rewards, sizes)
-        return Rollouts(rows, sizes, responses, rewards, advantages, right=right)
+            correct = _floats(graded for _, graded, _ in found)
+        return Rollouts(rows, sizes, responses, rewards, torch.zeros_like(rewards), correct=correct)
 
     def groups(self) -> Groups:
         """The same, for the curriculum."""
-        return self.together().groups() if self.found else Groups.none()
+        return self.together().groups() if self.by_row else Groups.none()
 
 
 def _floats(lists: Iterable[list[float]]) -> torch.Tensor:

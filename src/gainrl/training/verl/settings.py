@@ -17,6 +17,7 @@ from gainrl.config.preset import Training
 from gainrl.config.verl import Verl
 from gainrl.data.templates import TODAY
 from gainrl.training import files
+from gainrl.training.algorithms import Algorithm
 
 PLUGIN = "gainrl.training.verl.engine"
 REWARD = Path(__file__).with_name("reward.py")
@@ -47,7 +48,8 @@ def overrides(
     training: Training,
     evaluation: Evaluation,
     place: Place,
-    ppo: PPO | None,
+    algorithm: Algorithm,
+    ppo: PPO,
     seed: int,
     export: bool = True,
     arguments: Mapping[str, Any] | None = None,
@@ -55,7 +57,7 @@ def overrides(
     """Hydra overrides of verl's ppo_trainer for a run.
 
     Args:
-        ppo: for PPO (GAE with a critic of the policy's size); None for GRPO.
+        ppo: what algorithms with a critic have besides.
         export: checkpoints hold the weights as a Hugging Face folder too.
         arguments: of the chat template.
 
@@ -67,7 +69,6 @@ def overrides(
     tokens = max(training.micro_batch_tokens, longest)
     greedy = evaluation.temperature == 0
     values: dict[str, Any] = {
-        "algorithm.adv_estimator": "gae" if ppo else "grpo",
         "algorithm.use_kl_in_reward": False,
         "data.train_files": str(place.train),
         "data.val_files": [str(path) for path in place.tests],
@@ -86,6 +87,8 @@ def overrides(
         "actor_rollout_ref.actor.optim.betas": list(training.betas),
         "actor_rollout_ref.actor.optim.clip_grad": training.max_grad_norm,
         "actor_rollout_ref.actor.clip_ratio": training.clip,
+        "actor_rollout_ref.actor.clip_ratio_low": training.clip,  # 0.2 by default, and they win
+        "actor_rollout_ref.actor.clip_ratio_high": training.clip,
         "actor_rollout_ref.actor.ppo_mini_batch_size": mini,
         "actor_rollout_ref.actor.use_dynamic_bsz": True,
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": tokens,
@@ -93,7 +96,6 @@ def overrides(
         "actor_rollout_ref.actor.kl_loss_coef": training.kl,
         "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",
         "actor_rollout_ref.actor.entropy_coeff": 0,
-        "actor_rollout_ref.actor.loss_agg_mode": "token-mean",
         "actor_rollout_ref.actor.checkpoint.save_contents": CONTENTS + EXPORT * export,
         "actor_rollout_ref.ref.strategy": "fsdp2",
         "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
@@ -131,20 +133,17 @@ def overrides(
         "trainer.max_actor_ckpt_to_keep": 2,
         "trainer.max_critic_ckpt_to_keep": 2,
     }
-    if ppo:
+    if algorithm.critic:
         values |= {
-            "algorithm.gamma": ppo.discount,
-            "algorithm.lam": ppo.gae_lambda,
             "critic.strategy": "fsdp2",
             "critic.model.path": str(place.model),
             "critic.model.use_remove_padding": True,
             "critic.ppo_max_token_len_per_gpu": tokens,
-            "critic.cliprange_value": ppo.clip_value,
-            "critic.optim.lr": ppo.critic_lr,
             "critic.optim.weight_decay": training.weight_decay,
             "critic.optim.betas": list(training.betas),
             "critic.optim.clip_grad": training.max_grad_norm,
         }
+    values |= algorithm.verl_keys(training, ppo)
     for name, value in (arguments or {}).items():
         values[f"+data.apply_chat_template_kwargs.{name}"] = value
     values |= verl.keys

@@ -29,7 +29,7 @@ from gainrl.curricula import Curriculum, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.training import files
-from gainrl.training.local.objective import explained_variance
+from gainrl.training.algorithms.ppo import explained_variance
 from gainrl.training.verl.engine import FIELD, SECONDS
 from gainrl.training.verl.outcomes import outcome_of
 
@@ -37,7 +37,6 @@ MODE = "gainrl"
 LOSSES = {
     "loss": "actor/pg_loss",
     "kl": "actor/kl_loss",
-    "entropy": "actor/entropy",
     "grad_norm": "actor/grad_norm",
 }
 """Our step record's keys, and verl's."""
@@ -153,9 +152,9 @@ class CurriculumTrainer(PPOTrainerSync):
         batch = super().step(metrics, timing_raw)
         with marked_timer("gainrl", timing_raw):
             outcome, record = self._outcome(batch)
-            told = time.perf_counter()
+            observed = time.perf_counter()
             self.curriculum.observe(outcome)
-            choosing = self.train_dataloader.seconds + time.perf_counter() - told
+            choosing = self.train_dataloader.seconds + time.perf_counter() - observed
             for key, value in self.curriculum.metrics().items():
                 record[f"curriculum/{key}"] = float(value)
             for key, theirs in LOSSES.items():
@@ -185,27 +184,29 @@ class CurriculumTrainer(PPOTrainerSync):
             for key, tag in zip(batch.keys, batch.tags, strict=True)
             if not tag.get("is_padding", False)
         ]
-        fields = ["rm_scores", "responses", "response_mask", "advantages", FIELD]
+        fields = ["rm_scores", "responses", "response_mask", "advantages", "entropy", FIELD]
         fields += ["values", "returns"] if self.use_critic else []
         fields += [SECONDS] if "GAINRL_TIME_SIGNAL" in os.environ else []
         data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=fields)
         reward = np.array([row.sum().item() for row in data["rm_scores"].unbind()])
-        tokens = np.array([int(row.sum()) for row in data["response_mask"].unbind()])
-        spread = np.array(
+        masks = data["response_mask"].unbind()
+        tokens = np.array([int(mask.sum()) for mask in masks])
+        mean_abs_advantage = np.array(
             [
                 float((advantage * mask).abs().sum() / mask.sum())
-                for advantage, mask in zip(
-                    data["advantages"].unbind(), data["response_mask"].unbind(), strict=True
-                )
+                for advantage, mask in zip(data["advantages"].unbind(), masks, strict=True)
             ]
         )
+        # Over tokens, as the local trainer's: verl's own metric is averaged as the loss is.
+        entropies = zip(data["entropy"].unbind(), masks, strict=True)
+        entropy = sum(float((each * mask).sum()) for each, mask in entropies) / int(tokens.sum())
         last = np.array([int(row[-1]) for row in data["responses"].unbind()])
         signal = np.array([row.item() for row in data[FIELD].unbind()])
         timed = data[SECONDS].unbind() if SECONDS in fields else []
         self.signal_seconds = sum(row.item() for row in timed) / self._data_parallel()
         rows = np.array([self.row_of[key.split("_")[0]] for key in real])
         drawn = self.train_dataloader.rows
-        outcome = outcome_of(drawn, rows, reward, signal, spread, tokens)
+        outcome = outcome_of(drawn, rows, reward, signal, mean_abs_advantage, tokens)
         lost = len(drawn) - len(outcome.rows)
         if lost:
             print(
@@ -223,6 +224,7 @@ class CurriculumTrainer(PPOTrainerSync):
             "rollout_tokens": int(tokens.sum()),
             "prompt_tokens": sum(self.job["prompt_lengths"][row] for row in drawn),
             "response_length": float(tokens.mean()),
+            "entropy": entropy,
             "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
             **more,
         }

@@ -5,11 +5,18 @@ import math
 import pytest
 import torch
 
-from gainrl.training.local.objective import group_advantages, policy_loss
+from gainrl.training import algorithms
+
+GRPO = algorithms.named("grpo")
 
 
 def column(*values, grad=False):
     return torch.tensor(values, dtype=torch.float64, requires_grad=grad)
+
+
+def policy_loss(now, *others, **options):
+    """GRPO's, of tokens of one response."""
+    return GRPO.loss(now, *others, torch.zeros(len(now), dtype=torch.long), **options)
 
 
 def test_advantages_by_hand():
@@ -24,7 +31,7 @@ def test_advantages_by_hand():
             [-3 / spread, -1 / spread, 1 / spread, 3 / spread],
         ]
     )
-    torch.testing.assert_close(group_advantages(rewards), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(GRPO.advantages(rewards), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 8])
@@ -33,7 +40,7 @@ def test_equal_rewards_have_no_advantage(size, value):
     """Exactly none: the mean of equal fractions may differ from them in the last bit."""
     rewards = torch.full((2, size), value)
     rewards[1, 0] = 5.0
-    advantages = group_advantages(rewards)
+    advantages = GRPO.advantages(rewards)
     assert torch.equal(advantages[0], torch.zeros(size))
     assert advantages[1].all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gainrl.training.local.objective import explained_variance, gae, value_loss, whiten
+from gainrl.training.algorithms.ppo import explained_variance, gae, value_loss, whiten
 
 
 def column(*values, grad=False):

@@ -1,0 +1,104 @@
+"""Every algorithm against verl's own functions, configured by our overrides (`make test-verl`)."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import place as places
+import pytest
+import torch
+
+from gainrl.config.evaluation import Evaluation
+from gainrl.config.ppo import PPO
+from gainrl.config.training import Training
+from gainrl.config.verl import Verl
+from gainrl.training import algorithms
+from gainrl.training.verl.settings import Place, overrides
+
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(300)]
+GROUPS, SIZE, LONGEST = 5, 4, 9
+PLACE = Place(Path("/run"), Path("/model"), Path("/train.parquet"), (Path("/test.parquet"),))
+VARIANTS = {"": {}, "+kl": {"kl": 0.3}, "+clip": {"clip": 0.05}}
+
+
+def training_of(variant: str) -> Training:
+    return Training(prompts=GROUPS, rollouts=SIZE, max_response=LONGEST, **VARIANTS[variant])
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Twenty responses of one to nine tokens; a group of equal rewards; a policy that has moved."""
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    count = GROUPS * SIZE
+    lengths = torch.randint(1, LONGEST + 1, (count,), generator=generator)
+    mask = torch.arange(LONGEST) < lengths[:, None]
+    rewards = torch.randint(0, 3, (count,), generator=generator).float()
+    rewards[:SIZE] = 1.0
+    old = -draw(count, LONGEST).abs() - 0.1
+    return {
+        "rewards": rewards,
+        "groups": [k // SIZE for k in range(count)],
+        "mask": mask,
+        "old": old * mask,
+        "now": (old + 0.2 * draw(count, LONGEST)) * mask,  # ratios stay below verl's dual clip, 3
+        "reference": (old + 0.3 * draw(count, LONGEST)) * mask,
+        "advantages": draw(count, LONGEST) * mask,
+    }
+
+
+@pytest.fixture(scope="module")
+def theirs(batch, tmp_path_factory):
+    """Algorithm and variant -> what verl makes of the batch."""
+    if not places.PYTHON.exists():
+        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+    folder = tmp_path_factory.mktemp("algorithms")
+    given = {
+        name + variant: overrides(
+            Verl(), training_of(variant), Evaluation(), PLACE, algorithm, PPO(), 0
+        )
+        for name, algorithm in algorithms.REGISTRY.items()
+        for variant in VARIANTS
+    }
+    torch.save({**batch, "overrides": given}, folder / "batch.pt")
+    script = Path(__file__).with_name("algorithm_batch.py")
+    arguments = [script, folder / "batch.pt", folder / "result.pt"]
+    done = subprocess.run([places.PYTHON, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", sorted(algorithms.REGISTRY))
+def test_advantages_loss_and_gradient_are_verls(batch, theirs, name, variant):
+    algorithm, training, expected = (
+        algorithms.named(name),
+        training_of(variant),
+        theirs[name + variant],
+    )
+    mask = batch["mask"]
+    advantages = batch["advantages"]
+    if not algorithm.critic:
+        each = algorithm.advantages(batch["rewards"].view(GROUPS, SIZE)).view(-1, 1)
+        advantages = each * mask
+        torch.testing.assert_close(advantages, expected["advantages"], atol=1e-5, rtol=0)
+    now = batch["now"].clone().requires_grad_()
+    response = torch.arange(len(mask))[:, None].expand_as(mask)[mask]
+    loss, _ = algorithm.loss(
+        now[mask], batch["old"][mask], advantages[mask], response,
+        clip=training.clip, kl=training.kl, reference=batch["reference"][mask],
+    )  # fmt: skip
+    loss = loss / algorithm.divisor(int(mask.sum()), len(mask), training.max_response)
+    loss.backward()
+    torch.testing.assert_close(loss.detach(), expected["loss"], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(now.grad, expected["gradient"], atol=1e-7, rtol=1e-4)
+    assert expected["gradient"].abs().max() > 1e-3
+
+
+def test_the_algorithms_and_variants_differ(theirs):
+    losses = [round(float(each["loss"]), 6) for each in theirs.values()]
+    assert len(set(losses)) == len(losses)
