@@ -10,6 +10,7 @@ from gainrl import plan
 from gainrl.curricula import Setting
 from gainrl.plan import RunKey
 from gainrl.records import PROMPTS, append_lines, read_json, read_lines, read_table, write_json
+from gainrl.records.runs import DoneRecord, RunRecord
 from gainrl.stages.common import Context, commit, machine, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
@@ -79,8 +80,7 @@ class TrainingRun:
 
     def _write_run(self) -> None:
         key = self.key
-        write_json(
-            self.folder / CONFIG,
+        record = RunRecord.model_validate(
             {
                 "preset": self.context.preset.preset,
                 "model": key.model,
@@ -96,8 +96,9 @@ class TrainingRun:
                 "overrides": sorted(self.method.training.given),
                 "evaluation": self.slice["evaluation"],
                 "slice": self.slice,
-            },
+            }
         )
+        write_json(self.folder / CONFIG, record.row())
 
     @cached_property
     def data(self) -> TrainingData:
@@ -142,15 +143,13 @@ class TrainingRun:
         self.tracked.tag("gainrl.zero_variance_steps", str(idle))
         self.tracked.finish()
         final = {row["benchmark"]: row["accuracy"] for row in tests}
-        write_json(
-            self.folder / DONE,
-            {
-                "final": final,
-                "steps": len(rows),
-                "zero_variance_steps": idle,
-                "config_hash": self.config_hash,
-            },
+        done = DoneRecord(
+            final=final,
+            steps=len(rows),
+            zero_variance_steps=idle,
+            config_hash=self.config_hash,
         )
+        write_json(self.folder / DONE, done.row())
 
     def clean(self) -> None:
         """Remove the checkpoints of a finished run."""

@@ -16,6 +16,7 @@ from gainrl.models.loading import load_model, load_tokenizer, pad_token
 from gainrl.models.resources import keep_freed_memory
 from gainrl.plan import RunKey
 from gainrl.records import SAMPLES, append_lines, read_lines, truncate_lines, write_table
+from gainrl.records.runs import TimingRecord
 from gainrl.stages.common import Context, render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
@@ -139,7 +140,7 @@ class LocalRun(TrainingRun):
             record, seconds = self.trainer.step()
             step = self.trainer.step_number
             append_lines(self.steps, [record])
-            append_lines(self.timing, [{"step": step, **seconds}])
+            append_lines(self.timing, [TimingRecord(step=step, **seconds).row()])
             pending.append(record)
             warning = "  every group has zero variance" if record["zero_variance"] == 1 else ""
             print(
