@@ -14,8 +14,9 @@ from gainrl.plan import RunKey
 from gainrl.plan.benchmarks import Test, test_slice
 from gainrl.records import write_json
 from gainrl.stages import benchmark
+from gainrl.stages.data import prepare_data
 from gainrl.stages.evaluate import evaluate_start
-from gainrl.stages.prepare import build_model, prepare_data
+from gainrl.stages.prepare import build_model
 from gainrl.stages.score import score_shard
 from gainrl.stages.train_local import LocalRun
 from gainrl.training.verl.settings import template_arguments

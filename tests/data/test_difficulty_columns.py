@@ -14,7 +14,7 @@ from gainrl.errors import DataError
 from gainrl.plan import RunKey
 from gainrl.records import PROMPTS, read_table, write_table
 from gainrl.stages.common import Context
-from gainrl.stages.prepare import prepare_data
+from gainrl.stages.data import prepare_data
 from gainrl.stages.training_data import training_data
 
 BY_COLUMN = {"curriculum": "adarft", "difficulty": "column"}

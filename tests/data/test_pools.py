@@ -12,7 +12,7 @@ from gainrl.data.pools import counts, generated_splits
 from gainrl.errors import ConfigError, DataError
 from gainrl.records import PROMPTS, check_table, read_table
 from gainrl.stages.common import Context
-from gainrl.stages.prepare import prepare_data
+from gainrl.stages.data import prepare_data
 
 DEAD = {"large": 0.25, "long": 0.15, "mislabelled": 0.15, "trivial": 0.15}
 LEVELS = {"chain": (1, 2, 3, 4, 5), "word": (1, 2, 3), "story": (1, 2, 3)}

@@ -50,7 +50,8 @@ def write_run(root, method, seed, curves, *, tokens=None, seconds=2.0, **changes
         for i, value in enumerate(curve)
     ]
     write_lines(folder / "eval.jsonl", tests)
-    (folder / "done.json").write_text('{"final": {}}')
+    done = {"final": {}, "steps": 4, "zero_variance_steps": 0, "config_hash": method}
+    (folder / "done.json").write_text(json.dumps(done))
     return folder
 
 

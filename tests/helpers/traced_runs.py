@@ -13,7 +13,7 @@ from gainrl.config.models import Nano
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.plan import RunKey
 from gainrl.stages.common import Context
-from gainrl.stages.prepare import prepare_data
+from gainrl.stages.data import prepare_data
 
 STEPS = 4
 STRAIGHT, ZIGZAG = (0, 1, 2, 3, 4), (0, 1, 0, 1, 0)

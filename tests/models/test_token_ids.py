@@ -14,8 +14,9 @@ from gainrl.models.loading import end_token, end_tokens, folder_ends, load_model
 from gainrl.models.loading import pad_token as pad_of
 from gainrl.models.sampling import Sampling, generate
 from gainrl.plan import RunKey
+from gainrl.stages.data import prepare_data
 from gainrl.stages.evaluate import load_benchmark
-from gainrl.stages.prepare import build_model, prepare_data
+from gainrl.stages.prepare import build_model
 from gainrl.stages.train_local import LocalRun
 from gainrl.training.supervised import corpus
 

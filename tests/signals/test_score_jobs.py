@@ -17,6 +17,7 @@ from gainrl.errors import DataError
 from gainrl.records import SCORES, read_table
 from gainrl.signals.parts import Parts, read_shard
 from gainrl.stages import prepare, score
+from gainrl.stages.data import prepare_data
 from gainrl.tables import make as results
 
 PRELOAD = [f"gainrl.stages.{name}" for name in ("prepare", "results", "signals")]
@@ -99,7 +100,7 @@ def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("score") / "prepared"
     context = context_of(root)
     results.initialise_tracking(context)
-    prepare.prepare_data(context, "chain")
+    prepare_data(context, "chain")
     prepare.build_model(context, "nano")
     return root
 

@@ -20,7 +20,7 @@ from gainrl.records import FEATURES, PROMPTS, SCORES, read_metadata, read_table,
 from gainrl.signals.pooled import mean_states, principal_components
 from gainrl.stages import features, prepare
 from gainrl.stages.common import Context
-from gainrl.stages.prepare import prepare_data
+from gainrl.stages.data import prepare_data
 from gainrl.stages.runs import TrainingRun
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tables import make as results
@@ -90,7 +90,7 @@ def test_the_stage_writes_a_table_of_every_prompt_twice_the_same(tmp_path, monke
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     context, target = context_of(tmp_path), signals(tmp_path) / "features.parquet"
     results.initialise_tracking(context)
-    prepare.prepare_data(context, "chain")
+    prepare_data(context, "chain")
     prepare.build_model(context, "nano")
     features.measure_features(context, *KEYS)
     frame, about = read_table(target, FEATURES), read_metadata(target)

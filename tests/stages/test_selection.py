@@ -18,7 +18,7 @@ from gainrl.errors import DataError
 from gainrl.plan import RunKey
 from gainrl.records import DIFFICULTY, ORDER, PROMPTS, read_table, write_json, write_table
 from gainrl.stages.common import Context
-from gainrl.stages.prepare import prepare_data
+from gainrl.stages.data import prepare_data
 from gainrl.stages.runs import TrainingRun
 from gainrl.stages.training_data import training_data
 

@@ -13,10 +13,9 @@ was not taught to be careless here too (`careful: 1` of the data sets of its war
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from gainrl.config.data import Generated, Pool
 from gainrl.data.generate import (
@@ -33,6 +32,9 @@ from gainrl.data.generate import (
     word,
 )
 from gainrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIVE = "live"
 KINDS = ("large", "long", "mislabelled", "trivial")
@@ -105,6 +107,8 @@ def _pooled(
     splits: dict[str, pd.DataFrame], spec: Generated, pool: Pool, name: str
 ) -> pd.DataFrame:
     """The train split with the pool."""
+    import pandas as pd  # here: the plan imports this module, and draws nothing
+
     task = list(TASKS).index(spec.task)
     large, long, labels, trivial, order = np.random.default_rng([spec.seed, STREAM, task]).spawn(5)
     sizes, clean = counts(pool, spec.train), splits["train"]

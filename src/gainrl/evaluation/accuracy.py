@@ -13,6 +13,7 @@ from gainrl.errors import GradingError
 from gainrl.evaluation.samples import Answer, Benchmark, graded
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
+from gainrl.records.runs import TestRecord
 
 
 def answer(
@@ -64,11 +65,11 @@ def answer(
 
 def summary(samples: pd.DataFrame, benchmark: str, step: int) -> dict[str, Any]:
     """One row of eval.jsonl; accuracy is pass@1, the mean over problems and samples."""
-    return {
-        "step": step,
-        "benchmark": benchmark,
-        "accuracy": float(samples["correct"].mean()),
-        "problems": int(samples["id"].nunique()),
-        "samples": int(samples["sample"].max()) + 1,
-        "response_length": float(samples["tokens"].mean()),
-    }
+    return TestRecord(
+        step=step,
+        benchmark=benchmark,
+        accuracy=float(samples["correct"].mean()),
+        problems=int(samples["id"].nunique()),
+        samples=int(samples["sample"].max()) + 1,
+        response_length=float(samples["tokens"].mean()),
+    ).row()

@@ -6,9 +6,8 @@ steps.jsonl, timing.jsonl, eval.jsonl and, written last, done.json.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,20 @@ import numpy as np
 import pandas as pd
 
 from gainrl.errors import DataError
-from gainrl.records import read_json, read_lines
+from gainrl.records.runs import (
+    DoneRecord,
+    RunRecord,
+    StepRecord,
+    TestRecord,
+    TimingRecord,
+    read_record,
+    read_rows,
+)
 from gainrl.results.statistics import FloatArray
 from gainrl.training import files
 
 AVERAGE = "average"
 """Name of the unweighted mean over a run's benchmarks; no benchmark may be called so."""
-
-_IDENTITY: Mapping[str, type] = {
-    "preset": str,
-    "model": str,
-    "dataset": str,
-    "method": str,
-    "seed": int,
-    "training": dict,
-    "evaluation": dict,
-    "slice": dict,
-}
-_COUNTED = ("backend", "prompts", "rollouts", "mini_batch", "kl")
-"""Keys of `training` that the FLOP of a step depend on."""
-_SHARES = ("accuracy", "zero_variance")
-_SPENT = ("rollout_tokens", "prompt_tokens", "seconds_step")
-"""Numbers that are over 0 in every step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,18 +149,9 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     at = Path(folder)
     if not (at / files.DONE).exists():
         raise DataError(f"{at}: the run is not finished (no {files.DONE})")
-    config = _mapping(at / files.CONFIG, _IDENTITY)
-    final = _mapping(at / files.DONE, {"final": dict})["final"]
-    where = str(at / files.CONFIG)
-    length = _value(config["training"], "steps", int, f"{where}: training")
-    for key in _COUNTED:
-        if key not in config["training"]:
-            raise DataError(f"{where}: training: key '{key}' is missing")
-    method = _value(config["slice"], "method", dict, f"{where}: slice")
-    _value(method, "algorithm", str, f"{where}: slice.method")
-    named = _value(config, "overrides", list, where) if "overrides" in config else []
-    if not all(isinstance(key, str) for key in named):
-        raise DataError(f"{where}: key 'overrides' is {named!r}, which is no list of keys")
+    config = read_record(at / files.CONFIG, RunRecord)
+    final = read_record(at / files.DONE, DoneRecord)["final"]
+    length = config["training"]["steps"]
     steps = _read_steps(at / files.STEPS, length)
     return Run(
         folder=at,
@@ -186,48 +168,23 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     )
 
 
-def _mapping(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: not a mapping of keys")
-    for key, kind in kinds.items():
-        _value(content, key, kind, str(path))
-    return content
-
-
-def _value(mapping: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    if key not in mapping:
-        raise DataError(f"{where}: key '{key}' is missing")
-    value = mapping[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(f"{where}: key '{key}' is {value!r}, which is not {kind.__name__}")
-    return value
-
-
 def _read_steps(path: Path, length: int) -> pd.DataFrame:
-    keys = {"step": True, "rollout_tokens": True, "prompt_tokens": True, "signal": False}
-    rows = _rows(path, keys, shares=_SHARES)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(read_rows(path, StepRecord))
     _check_steps(path, frame["step"].tolist(), length)
     frame["signal"] = frame["signal"].astype(float)  # null where a method measures none
     return frame
 
 
 def _read_timing(path: Path, length: int) -> pd.DataFrame:
-    keys = {"step": True, "seconds_rollout": True, "seconds_train": True, "seconds_step": True}
-    rows = _rows(path, keys)
     # A resumed run times the steps after its checkpoint again: the last row is the one kept.
-    latest = {row["step"]: row for row in rows}
+    latest = {row["step"]: row for row in read_rows(path, TimingRecord)}
     frame = pd.DataFrame([latest[step] for step in sorted(latest)])
     _check_steps(path, frame["step"].tolist(), length)
     return frame
 
 
 def _read_evaluations(path: Path, length: int) -> pd.DataFrame:
-    rows = _rows(path, {"step": True, "problems": True, "samples": True}, shares=("accuracy",))
-    for number, row in enumerate(rows, start=1):
-        _value(row, "benchmark", str, f"{path}: row {number}")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(read_rows(path, TestRecord))
     repeated = frame.duplicated(["step", "benchmark"])
     if repeated.any():
         step, name = frame.loc[repeated, ["step", "benchmark"]].iloc[0]
@@ -241,35 +198,6 @@ def _read_evaluations(path: Path, length: int) -> pd.DataFrame:
     if frame["step"].min() != 0 or frame["step"].max() > length:
         raise DataError(f"{path}: tests must start at step 0 and end by step {length}")
     return frame.sort_values("step", kind="stable", ignore_index=True)
-
-
-def _rows(
-    path: Path, numbers: Mapping[str, bool], shares: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; `numbers` says of each numeric key whether null is refused."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    rows = read_lines(path)
-    if not rows:
-        raise DataError(f"{path}: no complete rows")
-    for number, row in enumerate(rows, start=1):
-        where = f"{path}: row {number}"
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: not a mapping of keys")
-        for key, needed in {**numbers, **dict.fromkeys(shares, True)}.items():
-            if key not in row:
-                raise DataError(f"{where}: key '{key}' is missing")
-            value = row[key]
-            if value is None and not needed:
-                continue
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
-            if not fits or not math.isfinite(value):
-                raise DataError(f"{where}: key '{key}' is {value!r}, which is not a number")
-            if key in _SPENT and value <= 0:
-                raise DataError(f"{where}: key '{key}' is {value}, not over 0")
-            if key in shares and not 0 <= value <= 1:
-                raise DataError(f"{where}: key '{key}' is {value}, not a share in [0, 1]")
-    return rows
 
 
 def _check_steps(path: Path, found: list[int], length: int) -> None:

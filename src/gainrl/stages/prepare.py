@@ -1,4 +1,4 @@
-"""Data sets and models: everything before the first signal."""
+"""Models: fetched or built, checked, warmed up."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 
 from gainrl import plan
-from gainrl.config.data import Mix
 from gainrl.config.models import Given, HubModel, LocalModel, Nano, PackagedGguf
 from gainrl.data.prompts import check_known
-from gainrl.data.sources import Splits, load_splits
 from gainrl.errors import ModelError
 from gainrl.models import checkpoints, fetch, nano
 from gainrl.models.extrapolation import LEFT
@@ -31,37 +28,9 @@ from gainrl.records import (
     read_lines,
     read_table,
     write_json,
-    write_table,
 )
 from gainrl.stages.common import Context, check_rendering, commit, render_prompts, versions
 from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
-
-SPLITS = ("train", "eval", "warmup")
-
-
-def prepare_data(context: Context, dataset: str) -> None:
-    """Write a data set's train, eval and warm-up tables."""
-    splits = _splits(context, dataset)
-    for split in SPLITS:
-        write_table(
-            context.layout.split(dataset, split),
-            splits[split],
-            PROMPTS,
-            {"dataset": plan.dataset_slice(context.preset, dataset), "split": split},
-        )
-        print(f"{dataset}/{split}: {len(splits[split])} prompts", flush=True)
-
-
-def _splits(context: Context, dataset: str) -> Splits:
-    spec = context.preset.datasets[dataset]
-    if not isinstance(spec, Mix):
-        return load_splits(spec, data_dir=plan.data_dir(), name=dataset)
-    parts = [_splits(context, name) for name in spec.parts]
-    whole = {}
-    for split in SPLITS:
-        filled = [part[split] for part in parts if len(part[split])]
-        whole[split] = pd.concat(filled, ignore_index=True) if filled else parts[0][split]
-    return whole
 
 
 def build_model(context: Context, model: str) -> None:

@@ -25,6 +25,7 @@ from gainrl.records import (
     truncate_lines,
     write_json,
 )
+from gainrl.records.runs import DoneRecord, RunRecord, TimingRecord
 from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
@@ -138,7 +139,7 @@ class TrainingRun:
     def record_step(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
         """Append a step to steps.jsonl and timing.jsonl (docs/files.md), and print it."""
         append_lines(self.steps, [record])
-        append_lines(self.timing, [{"step": record["step"], **seconds}])
+        append_lines(self.timing, [TimingRecord(step=record["step"], **seconds).row()])
         self.announce(record, seconds)
 
     def record_test(self, row: Mapping[str, Any]) -> None:
@@ -199,8 +200,7 @@ class TrainingRun:
 
     def _write_run(self) -> None:
         key = self.key
-        write_json(
-            self.folder / CONFIG,
+        record = RunRecord.model_validate(
             {
                 "preset": self.context.preset.preset,
                 "model": key.model,
@@ -216,8 +216,9 @@ class TrainingRun:
                 "overrides": sorted(self.method.training.given),
                 "evaluation": self.slice["evaluation"],
                 "slice": self.slice,
-            },
+            }
         )
+        write_json(self.folder / CONFIG, record.row())
 
     @cached_property
     def data(self) -> TrainingData:
@@ -267,15 +268,13 @@ class TrainingRun:
         self.tracked.tag("gainrl.zero_variance_steps", str(idle))
         self.tracked.finish()
         final = {row["benchmark"]: row["accuracy"] for row in tests}
-        write_json(
-            self.folder / DONE,
-            {
-                "final": final,
-                "steps": len(rows),
-                "zero_variance_steps": idle,
-                "config_hash": self.config_hash,
-            },
+        done = DoneRecord(
+            final=final,
+            steps=len(rows),
+            zero_variance_steps=idle,
+            config_hash=self.config_hash,
         )
+        write_json(self.folder / DONE, done.row())
 
     def clean(self) -> None:
         """Remove the checkpoints of a finished run."""

@@ -14,14 +14,10 @@ from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.plan.layout import TRACKED
 from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.results.runs import Run, collect
-from gainrl.results.style import looks_of
 from gainrl.stages.common import PREPARATION, Context
-from gainrl.tables.curves import figure7, figure_curriculum
 from gainrl.tables.facts import table_facts
 from gainrl.tables.scores import Summary, read_scored
 from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_benchmarks
-from gainrl.tables.selection_figure import Selected, figure_selection
-from gainrl.tables.speed_figure import figure_speed
 from gainrl.tables.table import COLUMNS, table1, write_table
 from gainrl.tracking.record import initialise, missing, store_uri
 from gainrl.training import files
@@ -99,6 +95,8 @@ def make_benchmarks(context: Context, path: Path) -> None:
 
 def make_figures(context: Context, experiment: str, curves: Path, walk: Path) -> None:
     """Draw the learning curves and what the curricula did, as PNG with PDF beside it."""
+    from gainrl.tables.curves import figure7, figure_curriculum  # tables start without matplotlib
+
     runs, statistics = _runs(context, experiment), context.preset.statistics
     baseline = context.preset.experiments[experiment].baseline
     methods = list(context.preset.methods)
@@ -119,6 +117,9 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
     Raises:
         DataError: the table is missing.
     """
+    from gainrl.results.style import looks_of
+    from gainrl.tables.speed_figure import figure_speed
+
     preset, table = context.preset, context.root / f"{experiment}.csv"
     chosen = preset.experiments[experiment]
     if not table.exists():
@@ -136,6 +137,9 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
 
 def make_selection_figure(context: Context, experiment: str, path: Path) -> None:
     """Draw which prompts the selections of an experiment's methods take, by C, for one seed."""
+    from gainrl.results.style import looks_of
+    from gainrl.tables.selection_figure import Selected, figure_selection
+
     preset, layout, panels = context.preset, context.layout, []
     chosen = preset.experiments[experiment]
     names = plan.selecting(preset, experiment)

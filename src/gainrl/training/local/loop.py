@@ -21,6 +21,7 @@ from gainrl.grading.maths import marks_once
 from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.models.texts import texts_of
+from gainrl.records.runs import StepRecord
 from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
 from gainrl.training import algorithms
@@ -109,10 +110,9 @@ class LocalTrainer:
             record["jumped"] = int(self.jumps.after(self.step_number))
         updated = time.perf_counter()
         self.curriculum.observe(self._outcome(rollouts, trained, signal))
-        for key, value in self.curriculum.metrics().items():
-            record[f"curriculum/{key}"] = float(value)
+        row = StepRecord.of(record, self.curriculum.metrics())
         ended = time.perf_counter()
-        return record, {
+        return row, {
             "seconds_rollout": rolled - began,
             "seconds_train": ended - rolled,
             "seconds_step": ended - began,

@@ -28,6 +28,7 @@ from gainrl import curricula
 from gainrl.curricula import Curriculum, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
+from gainrl.records.runs import StepRecord, TimingRecord
 from gainrl.training import files
 from gainrl.training.algorithms.ppo import explained_variance
 from gainrl.training.verl.engine import FIELD, SECONDS
@@ -155,23 +156,24 @@ class CurriculumTrainer(PPOTrainerSync):
             observed = time.perf_counter()
             self.curriculum.observe(outcome)
             choosing = self.train_dataloader.seconds + time.perf_counter() - observed
-            for key, value in self.curriculum.metrics().items():
-                record[f"curriculum/{key}"] = float(value)
             for key, theirs in LOSSES.items():
                 record[key] = float(np.mean(metrics.get(theirs, 0.0)))
             if self.job["extra"]:
                 record["jumped"] = int(self.global_steps % self.job["extra"]["rl"] == 0)
             if self.use_critic:
                 record["value_loss"] = float(np.mean(metrics["critic/vf_loss"]))
-            append_lines(self.folder / files.STEPS, [{"step": self.global_steps, **record}])
+            record["step"] = self.global_steps
+            row = StepRecord.of(record, self.curriculum.metrics())
+            append_lines(self.folder / files.STEPS, [row])
         seconds = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
         rolled = seconds.pop("seconds_gen", 0.0)
         whole = time.perf_counter() - began
         seconds["seconds_signal"] = self.signal_seconds
         seconds |= {"seconds_rollout": rolled, "seconds_train": whole - rolled}
         seconds |= {"seconds_step": whole, "seconds_curriculum": choosing}
-        append_lines(self.folder / files.TIMING, [{"step": self.global_steps, **seconds}])
-        metrics.update({f"gainrl/{key}": value for key, value in record.items()})
+        timing = TimingRecord(step=self.global_steps, **seconds)
+        append_lines(self.folder / files.TIMING, [timing.row()])
+        metrics.update({f"gainrl/{key}": value for key, value in row.items() if key != "step"})
         return batch
 
     def _outcome(self, batch: Any) -> tuple[Outcome, dict[str, float]]:

@@ -336,18 +336,18 @@ def _json(value: Any, path: str | os.PathLike[str], indent: int | None = None) -
     except ValueError as error:
         step = value.get("step") if isinstance(value, dict) else None
         at = "" if step is None else f" of step {step}"
-        key, number = next(_not_finite(value), ("", error))
+        key, number = next(not_finite(value), ("", error))
         raise DataError(f"{path}: cannot record: '{key}'{at} is {number}") from error
 
 
-def _not_finite(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+def not_finite(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
     """Dotted keys of numbers that are NaN or infinite."""
     if isinstance(value, float) and not math.isfinite(value):
         yield key, value
     elif isinstance(value, dict | list | tuple):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for name, below in items:
-            yield from _not_finite(below, f"{key}.{name}" if key else str(name))
+            yield from not_finite(below, f"{key}.{name}" if key else str(name))
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,104 @@
+"""How a subcommand of the command line is declared, and what running it imports."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gainrl.models.imports import uncollected
+
+if TYPE_CHECKING:
+    from gainrl.stages.common import Context
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument as argparse takes it; `choices` may be the import path of a mapping of names."""
+
+    flags: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    function: what it calls, by import path or as an object of this file. options: its arguments,
+    in its order. preset: it has the options --preset and --root too, and `function` gets the
+    `Context` that they make before all others.
+    """
+
+    name: str
+    help: str
+    function: str | Callable[..., None]
+    options: tuple[Option, ...]
+    preset: bool
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's options to its parser."""
+        for each in (*(PRESET if self.preset else ()), *self.options):
+            settings = dict(each.settings)
+            if isinstance(settings.get("choices"), str):
+                settings["choices"] = list(imported(settings["choices"]))
+            parser.add_argument(*each.flags, **settings)
+
+    def run(self, given: dict[str, Any]) -> None:
+        """Call the command's function; `given` has the options in the order of declaration."""
+        first: tuple[Any, ...] = ()
+        if self.preset:
+            source, root = given.pop("preset"), given.pop("root")
+            first = (context_of(source, root, **given),)
+        with uncollected():
+            path = self.function
+            function = imported(path) if isinstance(path, str) else path
+        function(*first, *given.values())
+
+
+def option(*flags: str, **settings: Any) -> Option:
+    """An option; `settings` are those of `argparse.ArgumentParser.add_argument`."""
+    return Option(flags, settings)
+
+
+def command(
+    name: str,
+    help_: str,
+    function: str | Callable[..., None],
+    *options: str | Option,
+    preset: bool = True,
+) -> Command:
+    """A command; an option that is a plain name is required, and its value is a name or path."""
+    full = (
+        option(f"--{each}", required=True, type=_TYPES.get(each, str))
+        if isinstance(each, str)
+        else each
+        for each in options
+    )
+    return Command(name, help_, function, tuple(full), preset)
+
+
+def imported(path: str) -> Any:
+    """What an import path below this package, 'module:name', names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(f"gainrl.{module}"), name)
+
+
+def context_of(source: str, root: Path, **named: Any) -> Context:
+    """The checked preset and its files; what the options name is in it (ConfigError)."""
+    from gainrl import plan
+
+    preset = plan.load(source)
+    plan.check_names(preset, named)
+    from gainrl.stages.common import Context  # after the preset, whose errors come at once
+
+    return Context(preset, root)
+
+
+_TYPES = {"seed": int, "out": Path, "curriculum": Path}
+PRESET = (
+    option("--preset", required=True, help="config.yaml or experiments/*.yaml"),
+    option("--root", type=Path, default=Path("results"), help="default: results"),
+)

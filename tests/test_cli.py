@@ -1,0 +1,54 @@
+"""The command line: what starting it imports, and that every declared function is there."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from gainrl import cli
+from gainrl.commands import imported
+
+HEAVY = {"torch", "transformers", "pandas", "pyarrow", "mlflow", "matplotlib", "sympy", "scipy"}
+
+
+def loaded(*arguments):
+    """The heavy libraries that a call of the command line imports, in a process of its own."""
+    code = f"import sys\nfrom gainrl import cli\ntry:\n    cli.main({list(arguments)!r})\n"
+    code += "except SystemExit:\n    pass\nprint('imports', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_planning_imports_nothing_heavy():
+    found = loaded("check", "--preset", "config.yaml")
+    assert "gainrl.plan" in found
+    assert not found & HEAVY
+    assert not loaded("--help") & {*HEAVY, "numpy", "pydantic", "gainrl.plan"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        (("stages.orders", "stages.data"), HEAVY - {"pandas", "pyarrow"}),
+        (("tables.make",), HEAVY - {"pandas", "pyarrow"}),
+    ],
+)
+def test_small_stages_import_no_more_than_tables(modules, absent):
+    lines = [f"import gainrl.{module}" for module in modules]
+    code = "\n".join(["import sys", *lines, "print(*sys.modules)"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & absent
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_a_command_and_its_function_agree(command):
+    function = command.function
+    function = imported(function) if isinstance(function, str) else function
+    wanted = len(inspect.signature(function).parameters)
+    assert wanted == len(command.options) + command.preset
+
+
+def test_names_are_there_once():
+    names = [command.name for command in cli.COMMANDS]
+    assert len(names) == len(set(names))
