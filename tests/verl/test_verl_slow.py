@@ -65,7 +65,7 @@ def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
     """The rollouts of verl's first step give the local trainer the same update."""
     content = copy.deepcopy(place.content)
     content["preset"] = algorithm
-    content["training"] |= {"mini_batch": None, "steps": 2}
+    content["training"] |= {"mini_batch": None, "steps": 2, "kl": 0.0}
     content["evaluation"]["every"] = 2
     content["methods"]["grpo"]["algorithm"] = algorithm
     content["verl"]["variables"]["GAINRL_PROBE"] = str(place.folder / algorithm / "probe")
