@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from gainrl.config.preset import Training
-from gainrl.curricula import Setting, build
+from gainrl.curricula import Groups, Setting, build
 from gainrl.data.prompts import encode
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import read_json, read_lines
@@ -99,7 +99,9 @@ def test_the_curriculum_goes_on_exactly(resumed):
     first, again = drawn[SAVE], drawn[-(STEPS - SAVE)]
     assert again["before"] == first["before"] == state
     assert again["rows"] == first["rows"]
-    curriculum = build("gain", {"step": 0.3, "sigma": 0.2}, Setting(32, 8, 0, np.arange(32)))
+    curriculum = build(
+        {"name": "gain", "step": 0.3, "sigma": 0.2}, Setting(32, 8, 0, np.arange(32))
+    )
     curriculum.load_state_dict(state)
     assert curriculum.metrics()["mu"] > 0  # it had moved, or this test would show nothing
 
@@ -161,8 +163,8 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
     torch.testing.assert_close(group_advantages(rewards), theirs, atol=1e-5, rtol=0)
 
     responses = [batch["responses"][i].tolist() for i in order]
-    curriculum = build("uniform", {}, Setting(len(table), len(rows), 0))
-    curriculum.next_batch()
+    curriculum = build("uniform", Setting(len(table), len(rows), 0))
+    curriculum.draw(Groups.none(), None)
     trainer = LocalTrainer(
         load_model(folder, trained=True), tokenizer, prompts, list(table["answer"]), curriculum,
         settings, 0, lambda *_: 0.0,

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gainrl import curricula
 from gainrl.config.methods import Method
 from gainrl.config.preset import Preset
-from gainrl.curricula.base import draws_several
+from gainrl.curricula import Curriculum
 from gainrl.data import registry
 from gainrl.errors import ConfigError
 from gainrl.plan.layout import RunKey
 
 
-def policy_of(method: Method) -> Any:
-    """A method's curriculum as it is before a training table is there."""
-    return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
+def policy_of(method: Method, key: str = "curriculum") -> Curriculum:
+    """A method's curriculum as it is before a training table is there.
+
+    Args:
+        key: where the preset says so, for the error message.
+
+    Raises:
+        ConfigError: as `curricula.compose`.
+    """
+    return curricula.compose(method.curriculum.model_dump(), key)
 
 
 def feature_kinds(method: Method) -> tuple[str, ...]:
-    """Kinds of features that a method's curriculum reads, if it needs any.
-
-    A policy may say so with `feature_kinds`; else it gets what the score table has.
-    """
-    policy = policy_of(method)
-    if "features" not in policy.needs:
-        return ()
-    return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
+    """Kinds of features that a method's curriculum reads, if it needs any."""
+    sampler = policy_of(method).sampler
+    return sampler.feature_kinds if "features" in sampler.needs else ()
 
 
 def check_on_verl(method: Method, run: RunKey) -> None:
@@ -35,9 +35,10 @@ def check_on_verl(method: Method, run: RunKey) -> None:
     Raises:
         ConfigError: naming the method, its curriculum and where it is to run.
     """
-    if draws_several(policy_of(method)):
+    policy = policy_of(method)
+    if policy.several_draws:
         raise ConfigError(
-            f"methods.{run.method}: curriculum '{method.curriculum.name}' draws several times in a "
+            f"methods.{run.method}: curriculum '{policy.name}' draws several times in a "
             f"step; training.backend 'verl' ({run.model} on {run.dataset}) draws once"
         )
 
