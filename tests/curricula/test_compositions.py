@@ -128,7 +128,9 @@ def test_a_composition_that_cannot_be_is_refused(spec, said):
 def test_a_state_of_other_parts_is_refused():
     policy = build("uniform", {}, setting())
     state = build("mopps", {}, setting()).state_dict()
-    with pytest.raises(CheckpointError, match=r"'uniform': its saved state has no 'sampler\.epoch'"):
+    with pytest.raises(
+        CheckpointError, match=r"'uniform': its saved state has no 'sampler\.epoch'"
+    ):
         policy.load_state_dict(state)
 
 
