@@ -40,8 +40,8 @@ class Composition(Section):
     """A curriculum of parts: what to draw, what to admit to the update, how many rollouts."""
 
     sampler: Part
-    filter: Part | None = None
-    rollouts: Part | None = None
+    filter: Annotated[Part | None, Absent()] = None
+    rollouts: Annotated[Part | None, Absent()] = None
 
 
 PARTS = tuple(Composition.model_fields)

@@ -31,19 +31,19 @@ PURPOSES = ("group", "estimate", "free")
 
 def example(size: int = 40, batch: int = 6, seed: int = 0) -> Setting:
     """A setting with everything that a curriculum may need."""
-    rows = np.arange(size)
-    components = {f"state{i:02d}": np.sin(rows + i) for i in range(16)}
+    rows, real = np.arange(size), np.arange(size, dtype=np.float64)
+    components = {f"state{i:02d}": np.sin(real + i) for i in range(16)}
     return Setting(
         size,
         batch,
         seed,
         order=np.random.default_rng(size).permutation(size),
-        difficulty=rows % 9 * 12.5,
+        difficulty=real % 9 * 12.5,
         categories=rows % 3,
         features={
-            "tokens": rows % 7.0,
-            "c_intra": rows / size,
-            "c_inter": np.cos(rows),
+            "tokens": real % 7,
+            "c_intra": real / size,
+            "c_inter": np.cos(real),
             **components,
         },
     )
