@@ -30,7 +30,7 @@ class Watched:
     """A curriculum that is asked by the simulator and notes how long its parts take."""
 
     def __init__(self, policy) -> None:
-        self.policy, self.several_draws = policy, policy.several_draws
+        self.policy, self.whole_batches = policy, policy.whole_batches
         self.drawing: list[float] = []
         self.observing: list[float] = []
 

@@ -241,8 +241,18 @@ def test_a_policy_of_ones_own_by_import_path(module):
         assert rows.tolist() == (generator(4, "Late").permutation(6) + 32).tolist()
         seen = Groups(rows, rows, np.full(6, 0.5), rows > 0, rows)
         assert len(policy.keep(seen)) == (1 if "sampler" in spec else 6)
+    whole = compose({"sampler": f"{module}:Late", "filter": "unsolved"})
+    some = compose({"sampler": f"{module}:Late", "filter": f"{module}:Few"})
+    assert (whole.whole_batches, some.whole_batches, some.several_draws) == (True, False, False)
     data = changed("methods", "own", to={"curriculum": f"{module}:Late"})
     assert plan.policy_of(plan.load(data).methods["own"]).name == "Late"
+    few = {"sampler": "uniform", "filter": f"{module}:Few"}
+    data = changed("methods", "grpo", to={"curriculum": few})
+    data["overrides"] = {"other": {"training": {"backend": "verl"}}}
+    assert error_of(data) == (
+        "methods.grpo: curriculum 'uniform + Few' chooses groups or numbers of rollouts; "
+        "training.backend 'verl' (other on chain) trains on whole batches"
+    )
 
 
 def test_a_policy_of_another_package(module, monkeypatch):

@@ -171,8 +171,6 @@ def test_verl_responses_by_prompt() -> None:
 class Draws:
     """A policy of fixed draws within a step."""
 
-    several_draws = True
-
     def __init__(self, rows, rollouts, kept) -> None:
         self.rows, self.rollouts, self.kept = np.array(rows, dtype=int), rollouts, kept
 

@@ -74,7 +74,7 @@ def trainer_for(
 class Fixed:
     """A curriculum that shows given batches."""
 
-    several_draws = False
+    whole_batches = True
 
     def __init__(self, batches, rollouts=4):
         self.batches, self.now = [np.array(batch) for batch in batches], 0

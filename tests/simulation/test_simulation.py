@@ -96,7 +96,7 @@ POOL = {"pool": 400, "impossible": 0.4, "trivial": 0.2, "skills": 4}
 class Oracle:
     """Draws what is nearest to p = 1/2, which it looks up."""
 
-    several_draws = False
+    whole_batches = True
 
     def __init__(self, world, batch, rollouts=8):
         self.world, self.batch, self.rollouts = world, batch, rollouts
@@ -157,7 +157,7 @@ def test_a_step_of_several_draws_counts_every_rollout_and_trains_on_what_is_kept
 class Scripted(Oracle):
     """Four responses each, four more where they were mixed, estimates of others, a free look."""
 
-    several_draws = True
+    whole_batches = False
 
     def draw(self, seen, estimates):
         self.asked = getattr(self, "asked", -1) + 1

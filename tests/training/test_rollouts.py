@@ -35,7 +35,7 @@ def scripted(rewards):
 class Script:
     """A policy that asks for what the test says, and keeps what it says."""
 
-    several_draws = True
+    whole_batches = False
 
     def __init__(self, requests, kept):
         self.requests, self.kept, self.seen = list(requests), kept, []

@@ -125,6 +125,7 @@ def check_draws(spec: Any) -> None:
                 assert request.purpose in PURPOSES, f"unknown purpose '{request.purpose}'"
             if not curriculum.several_draws:
                 assert len(step.asked) == 1, f"draws {len(step.asked)} times: set several_draws"
+            if curriculum.whole_batches:
                 assert len(step.asked[0].rows) == batch, f"{len(step.asked[0].rows)} rows, {where}"
             kept = step.kept
             assert len(kept), f"keeps nothing, {where}"

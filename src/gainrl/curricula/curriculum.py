@@ -54,8 +54,14 @@ class Curriculum:
 
     @property
     def several_draws(self) -> bool:
-        """Whether a step may take more than one request; if not, `draw` answers one a step."""
+        """Whether a step may take more than one request."""
         return self.sampler.asks or any(part.several_draws for part in self.parts.values())
+
+    @property
+    def whole_batches(self) -> bool:
+        """Whether a step is one draw of the preset's prompts and rollouts, all of it trained on."""
+        everything = type(self.filter).keep is Filter.keep
+        return everything and type(self.allocation) is Allocation and not self.several_draws
 
     def start(self, setting: Setting) -> None:
         """Bind all parts to a training table; called once, before anything else.

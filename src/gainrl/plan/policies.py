@@ -30,16 +30,19 @@ def feature_kinds(method: Method) -> tuple[str, ...]:
 
 
 def check_on_verl(method: Method, run: RunKey) -> None:
-    """Refuse a policy that draws several times in a step, which verl's trainer does not.
+    """Refuse a policy whose steps are not whole batches, which are all that verl trains on.
 
     Raises:
         ConfigError: naming the method, its curriculum and where it is to run.
     """
     policy = policy_of(method)
-    if policy.several_draws:
+    if not policy.whole_batches:
+        does, verl = "chooses groups or numbers of rollouts", "trains on whole batches"
+        if policy.several_draws:
+            does, verl = "draws several times in a step", "draws once"
         raise ConfigError(
-            f"methods.{run.method}: curriculum '{policy.name}' draws several times in a "
-            f"step; training.backend 'verl' ({run.model} on {run.dataset}) draws once"
+            f"methods.{run.method}: curriculum '{policy.name}' {does}; training.backend 'verl' "
+            f"({run.model} on {run.dataset}) {verl}"
         )
 
 

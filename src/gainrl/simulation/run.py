@@ -77,7 +77,7 @@ class _Step:
         self._timed(policy.observe, _outcome(seen, kept, signal))
         return {
             **self._record(seen, kept, signal),
-            **(self._several(seen, kept) if policy.several_draws else {}),
+            **({} if policy.whole_batches else self._parts(seen, kept)),
             "gradient_signal": gained,
             "ability": self.world.ability,
             "test_accuracy": self.world.test_accuracy(),
@@ -126,8 +126,8 @@ class _Step:
             "response_length": float(self.tokens["group"] / self.rollouts.sum()),
         }
 
-    def _several(self, seen: Groups, kept: IntArray) -> dict[str, int]:
-        """What a trainer records besides, of a policy that draws several times."""
+    def _parts(self, seen: Groups, kept: IntArray) -> dict[str, int]:
+        """What a trainer records besides, where a step is not one whole batch."""
         return {
             "groups": len(seen.rows),
             "trained_groups": len(kept),

@@ -342,7 +342,7 @@ class LocalTrainer:
         """What the record says where not all is trained on, or a reward is more than right."""
         size, run = self.prompts.lengths, trained.updated
         found: dict[str, Any] = {}
-        if self.curriculum.several_draws:
+        if not self.curriculum.whole_batches:
             found = {
                 "groups": len(rollouts.rows),
                 "trained_groups": int(run.sum()),
