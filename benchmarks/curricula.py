@@ -3,10 +3,9 @@
     make bench-curricula
     python benchmarks/curricula.py --sizes 40000 --policies gain uniform
 
-Prints, per policy and pool size N with batches of 1,024: median milliseconds of `next_batch` (of
-all draws of a step, for policies that draw several times) and of `observe`, the slowest step, and
-the peak of the memory that start and steps took beyond what they were given (by tracemalloc, in a
-run of its own, for tracing slows everything down).
+Prints, per policy and pool size N with batches of 1,024: median milliseconds of all draws of a step
+and of `observe`, the slowest step, and the peak of the memory that start and steps took beyond what
+they were given (by tracemalloc, in a run of its own, for tracing slows everything down).
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import numpy as np
 
 from gainrl.config.simulation import Learner
 from gainrl.curricula import REGISTRY, Setting, build
-from gainrl.curricula.base import in_draws
 from gainrl.simulation.learner import ParametricLearner
 from gainrl.simulation.run import simulate
 
@@ -32,18 +30,17 @@ class Watched:
     """A curriculum that is asked by the simulator and notes how long its parts take."""
 
     def __init__(self, policy) -> None:
-        self.policy, self.draws = policy, in_draws(policy, ROLLOUTS)
-        self.several_draws = True
+        self.policy, self.whole_batches = policy, policy.whole_batches
         self.drawing: list[float] = []
         self.observing: list[float] = []
 
     def draw(self, seen, estimates):
         if len(self.drawing) == len(self.observing):  # the first draw of a step
             self.drawing.append(0.0)
-        return self._timed(self.drawing, self.draws.draw, seen, estimates)
+        return self._timed(self.drawing, self.policy.draw, seen, estimates)
 
     def keep(self, seen):
-        return self._timed(self.drawing, self.draws.keep, seen)
+        return self._timed(self.drawing, self.policy.keep, seen)
 
     def observe(self, outcome):
         self.observing.append(0.0)
@@ -77,11 +74,11 @@ def measure(name: str, size: int, steps: int) -> tuple[float, float, float, floa
     """Medians of drawing and observing, the slowest step (ms), and peak megabytes."""
     learner = ParametricLearner(Learner(pool=size, impossible=0.2, trivial=0.1), 0)
     known = setting(learner)
-    watched = Watched(build(name, {}, known))
-    simulate(learner, watched, ROLLOUTS, steps, 0)
+    watched = Watched(build(name, known))
+    simulate(learner, watched, steps, 0)
     whole = [a + b for a, b in zip(watched.drawing, watched.observing, strict=True)]
     tracemalloc.start()
-    simulate(learner, build(name, {}, known), ROLLOUTS, 3, 0)
+    simulate(learner, build(name, known), 3, 0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     times = (median(watched.drawing), median(watched.observing), max(whole))
@@ -94,7 +91,7 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", default=sorted(REGISTRY), choices=sorted(REGISTRY))
     parser.add_argument("--steps", type=int, default=50)
     arguments = parser.parse_args()
-    print("| Policy | N | next_batch (ms) | observe (ms) | slowest step (ms) | extra memory (MB) |")
+    print("| Policy | N | draws (ms) | observe (ms) | slowest step (ms) | extra memory (MB) |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for size in arguments.sizes:
         steps = arguments.steps if size <= 100_000 else max(5, arguments.steps // 10)

@@ -1,46 +1,81 @@
 """What the documents promise."""
 
-import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from outcomes import outcome
+from outcomes import next_batch, outcome
 from presets import changed
 
 from gainrl import curricula, plan
 from gainrl.curricula import Setting
+from gainrl.curricula.registry import ALLOCATIONS, FILTERS, parameters_of
 from gainrl.data import registry
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture
-def undecided():
+def undecided(tmp_path, monkeypatch):
+    """The document's example, as the module that the document saves it as."""
     text = (DOCS / "curricula.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    exec(compile(block, "docs/curricula.md", "exec"), {"__name__": "undecided"})
-    yield
-    del curricula.REGISTRY["undecided"]
+    example, test = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_policies.py").write_text(example, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield test
+    sys.modules.pop("my_policies", None)
+
+
+UNDECIDED = {"name": "my_policies:Undecided", "floor": 0.001}
 
 
 @pytest.mark.usefixtures("undecided")
 def test_the_example_curriculum_prefers_undecided_prompts_and_resumes_exactly():
     setting = Setting(size=40, batch=8, seed=3)
-    policy = curricula.build("undecided", {"floor": 0.001}, setting)
+    policy = curricula.build(UNDECIDED, setting)
     everything = np.arange(40)
     policy.observe(outcome(everything, everything < 10))  # all solved or failed
     policy.observe(outcome(everything[30:], np.full(10, 0.5)))  # but for the last ten
-    drawn = np.concatenate([policy.next_batch() for _ in range(50)])
+    drawn = np.concatenate([next_batch(policy) for _ in range(50)])
     assert (drawn >= 30).mean() > 0.9
-    other = curricula.build("undecided", {"floor": 0.001}, setting)
+    other = curricula.build(UNDECIDED, setting)
     other.load_state_dict(json.loads(json.dumps(policy.state_dict())))
-    assert [policy.next_batch().tolist() for _ in range(5)] == [
-        other.next_batch().tolist() for _ in range(5)
+    assert [next_batch(policy).tolist() for _ in range(5)] == [
+        next_batch(other).tolist() for _ in range(5)
     ]
+
+
+def test_the_example_curriculum_keeps_the_contract_by_the_test_that_is_shown(undecided):
+    names = {}
+    exec(compile(undecided, "docs/curricula.md", "exec"), names)
+    for check in names["CHECKS"]:
+        names["test_contract"](check)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_the_presets_that_are_shown_are_presets():
+    text = (DOCS / "curricula.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    methods = {k: v for each in shown for k, v in each.get("methods", {}).items()}
+    assert {"undecided", "mine"} <= set(methods)
+    for name, method in methods.items():
+        plan.load(changed("methods", name, to=method))
+
+
+@pytest.mark.parametrize(("first", "known"), [("filter", FILTERS), ("rollouts", ALLOCATIONS)])
+def test_the_tables_of_parts_are_those_of_the_registry(first, known):
+    text = (DOCS / "curricula.md").read_text(encoding="utf-8")
+    lines = text.partition(f"\n| {first} |")[2].partition("\n\n")[0].splitlines()[2:]
+    documented = {}
+    for line in lines:
+        name, _, parameters = (cell.strip() for cell in line[1:-1].split("|"))
+        documented[name] = yaml.safe_load(parameters.strip("`")) or {}
+    assert documented == {name: parameters_of(part) for name, part in known.items()}
 
 
 def test_the_table_of_curricula_is_that_of_the_registry():
@@ -55,8 +90,7 @@ def test_the_table_of_curricula_is_that_of_the_registry():
             key: value for pair in pairs for key, value in yaml.safe_load(pair).items()
         }
     assert documented == {
-        name: {field.name: field.default for field in dataclasses.fields(policy) if field.init}
-        for name, policy in curricula.REGISTRY.items()
+        name: parameters_of(policy) for name, policy in curricula.REGISTRY.items()
     }
 
 
@@ -66,12 +100,10 @@ def test_the_ablations_of_predicted_are_methods_of_a_preset():
     data = changed("methods", to=yaml.safe_load(block)["methods"])
     data["experiments"] = {"table1": {**data["experiments"]["table1"], "methods": ["grpo", "full"]}}
     methods = plan.load(data).methods
-    several = [
-        name for name in methods if getattr(plan.policy_of(methods[name]), "several_draws", 0)
-    ]
+    several = [name for name in methods if plan.policy_of(methods[name]).several_draws]
     assert several == ["full", "no-features", "length", "all", "adaptive", "oracle"]
     parameters = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
-    policy = plan.policy_of(methods["full"])
+    policy = plan.policy_of(methods["full"]).sampler
     for names, values in parameters:
         for name, value in zip(names.split(","), values.split(","), strict=True):
             default = getattr(policy, name.strip(" `"))

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from outcomes import BATCH, SIZE, outcome, play, setting
+from outcomes import BATCH, SIZE, build, next_batch, outcome, play, setting
 from scipy.stats import chisquare
 
-from gainrl.curricula import REGISTRY, build
+from gainrl.curricula import REGISTRY
 from gainrl.errors import ConfigError
 
 ORDER = np.random.default_rng(5).permutation(SIZE)
@@ -17,7 +17,7 @@ DIFFICULTY = np.random.default_rng(6).integers(0, 9, SIZE) * 12.5
 
 def moved(policy, accuracy, signal=0.0):
     """mu after one batch with this outcome."""
-    policy.observe(outcome(policy.next_batch(), accuracy, signal))
+    policy.observe(outcome(next_batch(policy), accuracy, signal))
     return policy.metrics()["mu"]
 
 
@@ -30,7 +30,7 @@ def test_uniform_shows_every_prompt_once_an_epoch_when_batches_divide_it():
     for epoch in range(3):
         rows = []
         for _ in range(3):
-            rows += policy.next_batch().tolist()
+            rows += next_batch(policy).tolist()
             assert policy.metrics() == {"epoch": epoch}
         assert sorted(rows) == list(range(12))
         epochs.append(rows)
@@ -43,7 +43,7 @@ def test_uniform_across_the_end_of_an_epoch_repeats_nothing_within_a_batch(size,
     policy = build("uniform", {}, setting(size=size, batch=batch))
     drawn = []
     for _ in range(4 * size):  # 4 * batch epochs
-        rows = policy.next_batch().tolist()
+        rows = next_batch(policy).tolist()
         assert len(set(rows)) == batch
         drawn += rows
         counts = np.bincount(drawn, minlength=size)
@@ -53,7 +53,7 @@ def test_uniform_across_the_end_of_an_epoch_repeats_nothing_within_a_batch(size,
 
 def test_uniform_depends_on_the_seed_alone():
     first, same, other = (
-        build("uniform", {}, setting(seed=seed)).next_batch().tolist() for seed in (3, 3, 4)
+        next_batch(build("uniform", {}, setting(seed=seed))).tolist() for seed in (3, 3, 4)
     )
     assert first == same != other
 
@@ -71,8 +71,8 @@ def gaussian(size, mu, sigma):
 def test_the_first_draw_of_gain_follows_the_gaussian(mu, sigma):
     size, draws = 20, 20_000
     policy = build("gain", {"sigma": sigma / size}, setting(size=size, batch=3, seed=17))
-    policy.mu = mu
-    counts = np.bincount([policy.next_batch()[0] for _ in range(draws)], minlength=size)
+    policy.sampler.mu = mu
+    counts = np.bincount([next_batch(policy)[0] for _ in range(draws)], minlength=size)
     expected = draws * gaussian(size, mu, sigma)
     common = expected >= 5
     assert counts[~common].sum() <= 5 * expected[~common].sum() + 5
@@ -87,8 +87,8 @@ def test_the_second_draw_of_gain_is_without_replacement():
     """P(j second | i first) = P(j) / (1 - P(i)), summed over i."""
     size, draws, mu, sigma = 6, 20_000, 1.0, 1.5
     policy = build("gain", {"sigma": sigma / size}, setting(size=size, batch=2, seed=3))
-    policy.mu = mu
-    counts = np.bincount([policy.next_batch()[1] for _ in range(draws)], minlength=size)
+    policy.sampler.mu = mu
+    counts = np.bincount([next_batch(policy)[1] for _ in range(draws)], minlength=size)
     p = gaussian(size, mu, sigma)
     second = [sum(p[i] * p[j] / (1 - p[i]) for i in range(size) if i != j) for j in range(size)]
     assert chisquare(counts, draws * np.array(second)).pvalue > 0.01
@@ -96,15 +96,15 @@ def test_the_second_draw_of_gain_is_without_replacement():
 
 def test_gain_walks_ranks_of_the_order_not_rows():
     policy = build("gain", {"sigma": 0.02}, setting(order=ORDER))
-    policy.mu = 10.0
-    batch = policy.next_batch()
+    policy.sampler.mu = 10.0
+    batch = next_batch(policy)
     assert len(set(batch.tolist())) == BATCH
     ranks = np.argsort(ORDER)[batch]
     assert abs(ranks - 10).max() <= 5
 
 
 def test_a_whole_table_as_batch_is_a_permutation_of_it():
-    rows = build("gain", {}, setting(size=6, batch=6)).next_batch()
+    rows = next_batch(build("gain", {}, setting(size=6, batch=6)))
     assert sorted(rows.tolist()) == list(range(6))
 
 
@@ -113,8 +113,8 @@ def test_gain_does_not_underflow_far_from_mu(mu):
     """With sigma 1 of N = 40,000 most of the batch's weights are below the smallest float."""
     size = 40_000
     policy = build("gain", {"sigma": 1 / size}, setting(size=size, batch=64))
-    policy.mu = mu
-    batch = policy.next_batch()
+    policy.sampler.mu = mu
+    batch = next_batch(policy)
     assert len(set(batch.tolist())) == 64
     assert abs(batch - mu).max() <= 70  # the nearest 64 ranks or all but; no stray draws
 
@@ -125,7 +125,7 @@ def test_gain_does_not_underflow_far_from_mu(mu):
 def test_mu_moves_as_in_a_hand_worked_example():
     """N = 40, n = 6: h = 3; Acc = .75, C = 1.2: 3 tanh(.5) + 3 tanh(.6) = 1.38635 + 1.61115."""
     policy = build("gain", {}, setting())
-    rows = policy.next_batch()
+    rows = next_batch(policy)
     accuracy, signal = [1, 1, 1, 0.5, 0.5, 0.5], [1.0, 1.1, 1.2, 1.2, 1.3, 1.4]
     policy.observe(outcome(rows, accuracy, signal))
     assert policy.metrics()["mu"] == pytest.approx(2.99750, abs=1e-5)
@@ -179,7 +179,7 @@ def test_released_has_its_own_constants_and_sorts_the_batch_by_rank():
     policy = build("gain", {"variant": "released"}, setting(size=5000, batch=50, order=order))
     assert policy.metrics()["sigma"] == 1000.0
     assert policy.metrics()["step"] == 500.0
-    ranks = np.argsort(order)[policy.next_batch()]
+    ranks = np.argsort(order)[next_batch(policy)]
     assert (np.diff(ranks) > 0).all()
     with pytest.raises(ConfigError, match="constants of the variant 'released'"):
         released(sigma=0.1)
@@ -192,12 +192,12 @@ def test_released_halves_the_accuracy_and_takes_two_for_gamma():
 
 def test_released_never_moves_back_and_never_more_than_a_thousand():
     policy = released()
-    policy.mu = 700.0
+    policy.sampler.mu = 700.0
     assert moved(policy, 0.0, 0.1) == 700.0  # 500 tanh(-1) + 500 tanh(.2) < 0
     assert moved(policy, 1.0, 9.0) == pytest.approx(1200.0)  # 500 tanh(0) + 500
     generous = released(alpha=100.0, beta=0.0)
     assert moved(generous, 1.0, 9.0) == pytest.approx(1000.0)
-    policy.mu = 4900.0
+    policy.sampler.mu = 4900.0
     assert moved(policy, 1.0, 9.0) == 4999.0
 
 
@@ -206,29 +206,29 @@ def test_released_never_moves_back_and_never_more_than_a_thousand():
 
 def test_adarft_takes_the_nearest_in_stable_order_and_repeats_while_the_target_stands():
     policy = build("adarft", {}, setting(size=6, batch=3, difficulty=[50, 0, 25, 0, 25, 100]))
-    assert policy.next_batch().tolist() == [1, 3, 2]  # ties by row
-    assert policy.next_batch().tolist() == [1, 3, 2]
+    assert next_batch(policy).tolist() == [1, 3, 2]  # ties by row
+    assert next_batch(policy).tolist() == [1, 3, 2]
     policy.observe(outcome([1, 3, 2], 0.5))  # tanh(0): the target stands
-    assert policy.next_batch().tolist() == [1, 3, 2]
+    assert next_batch(policy).tolist() == [1, 3, 2]
     policy.observe(outcome([1, 3, 2], [1, 1, 0.25]))  # 50 tanh(2 * .25) = 23.1059
     assert policy.metrics()["target"] == pytest.approx(23.1059, abs=1e-4)
-    assert policy.next_batch().tolist() == [2, 4, 1]
+    assert next_batch(policy).tolist() == [2, 4, 1]
 
 
 def test_adarft_keeps_its_target_between_0_and_100():
     policy = build("adarft", {"target": 90.0}, setting())
-    policy.observe(outcome(policy.next_batch(), 1.0))
+    policy.observe(outcome(next_batch(policy), 1.0))
     assert policy.metrics()["target"] == 100.0
-    policy.observe(outcome(policy.next_batch(), 0.0))
+    policy.observe(outcome(next_batch(policy), 0.0))
     assert policy.metrics()["target"] == pytest.approx(100 - 50 * math.tanh(1))
     for _ in range(3):
-        policy.observe(outcome(policy.next_batch(), 0.0))
+        policy.observe(outcome(next_batch(policy), 0.0))
     assert policy.metrics()["target"] == 0.0
 
 
 def test_adarft_parameters_are_used():
     policy = build("adarft", {"eta": 10.0, "alpha": 1.0, "beta": 0.2, "target": 30.0}, setting())
-    policy.observe(outcome(policy.next_batch(), 1.0))
+    policy.observe(outcome(next_batch(policy), 1.0))
     assert policy.metrics()["target"] == pytest.approx(30 + 10 * math.tanh(0.8))
 
 

@@ -6,10 +6,10 @@ from math import exp
 
 import numpy as np
 import pytest
-from outcomes import outcome
+from outcomes import build, next_batch, outcome
 from scipy.stats import chisquare
 
-from gainrl.curricula import Setting, base, build, check
+from gainrl.curricula import Setting, base, compose
 from gainrl.errors import ConfigError
 
 
@@ -37,20 +37,20 @@ def test_sec_moves_q_by_the_mean_absolute_advantage_of_an_arms_rollouts():
 
 def test_sec_draws_arms_from_the_softmax():
     policy = build("sec", {"tau": 0.4}, arms(100, 150, 200, batch=10))
-    policy.q = np.array([0.4, 0.2, 0.0])
+    policy.sampler.q = np.array([0.4, 0.2, 0.0])
     # exp(1), exp(.5), exp(0) over their sum, 5.36700: .50648, .30720, .18632
     weights = np.array([exp(1), exp(0.5), 1])
     assert weights / weights.sum() == pytest.approx([0.50648, 0.30720, 0.18632], abs=1e-5)
-    drawn = np.concatenate([policy.next_batch() for _ in range(1000)])
-    counts = np.bincount(policy.arm_of[drawn])
+    drawn = np.concatenate([next_batch(policy) for _ in range(1000)])
+    counts = np.bincount(policy.sampler.arm_of[drawn])
     assert chisquare(counts, 10_000 * weights / weights.sum()).pvalue > 0.01
-    policy.q[:] = 0.0
+    policy.sampler.q[:] = 0.0
     assert policy.metrics()["entropy"] == pytest.approx(np.log(3))
 
 
 def test_sec_shows_every_prompt_of_an_arm_before_any_again():
     policy = build("sec", {}, arms(6, 9, batch=1))
-    drawn = np.concatenate([policy.next_batch() for _ in range(400)])
+    drawn = np.concatenate([next_batch(policy) for _ in range(400)])
     for rows in (drawn[drawn < 6], drawn[drawn >= 6]):
         size = len(set(rows.tolist()))
         rounds = rows[: len(rows) // size * size].reshape(-1, size)
@@ -62,9 +62,9 @@ def test_sec_shows_every_prompt_of_an_arm_before_any_again():
 @pytest.mark.parametrize("tau", [1.0, 0.01])
 def test_sec_passes_draws_beyond_an_arms_prompts_on_to_the_others(tau):
     policy = build("sec", {"tau": tau}, arms(2, 6, batch=5))
-    policy.q = np.array([50.0, 0.0])  # all five draws want the first arm, which has two
+    policy.sampler.q = np.array([50.0, 0.0])  # all five draws want the first arm, which has two
     for _ in range(20):
-        rows = sorted(policy.next_batch().tolist())
+        rows = sorted(next_batch(policy).tolist())
         assert rows[:2] == [0, 1]
         assert rows[2] >= 2
 
@@ -79,7 +79,7 @@ def test_sec_knows_only_categories_that_have_prompts():
 
 
 def posterior(policy, row):
-    state = policy.state_dict()
+    state = policy.state_dict()["sampler"]
     return state["a"][row], state["b"][row]
 
 
@@ -103,25 +103,25 @@ def test_mopps_discounts_the_past_and_adds_successes_and_failures():
 def certain(parameters, accuracy, batch):
     """A policy that is sure of every prompt's accuracy."""
     policy = build("mopps", parameters, Setting(len(accuracy), batch, 0))
-    policy.a, policy.b = 1e9 * np.array(accuracy), 1e9 * (1 - np.array(accuracy))
+    policy.sampler.a, policy.sampler.b = 1e9 * np.array(accuracy), 1e9 * (1 - np.array(accuracy))
     return policy
 
 
 def test_mopps_takes_the_nearest_to_the_target():
     accuracy = [0.01, 0.1, 0.45, 0.52, 0.8, 0.99]
-    assert certain({}, accuracy, 2).next_batch().tolist() == [3, 2]
-    assert certain({"target": 0.9}, accuracy, 2).next_batch().tolist() == [5, 4]
+    assert next_batch(certain({}, accuracy, 2)).tolist() == [3, 2]
+    assert next_batch(certain({"target": 0.9}, accuracy, 2)).tolist() == [5, 4]
 
 
 def test_mopps_chooses_within_a_pool():
     accuracy = np.linspace(0.01, 0.99, 40)
     every = certain({"pool": 1}, accuracy, 4)
-    assert len({row for _ in range(100) for row in every.next_batch().tolist()}) == 40
+    assert len({row for _ in range(100) for row in next_batch(every).tolist()}) == 40
     some = certain({"pool": 5}, accuracy, 4)  # the best 4 of 20, from all over the table
-    rows = np.concatenate([some.next_batch() for _ in range(100)])
+    rows = np.concatenate([next_batch(some) for _ in range(100)])
     assert 0.05 < abs(accuracy[rows] - 0.5).mean() < 0.15
     whole = certain({}, accuracy, 4)
-    assert {row for _ in range(9) for row in whole.next_batch().tolist()} == {18, 19, 20, 21}
+    assert {row for _ in range(9) for row in next_batch(whole).tolist()} == {18, 19, 20, 21}
 
 
 # --- GRESO ---------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_greso_counts_runs_of_each_kind():
     seen = []
     for accuracy in (1, 1, 0.5, 0, 0, 1, 0.875):
         policy.observe(outcome([1], accuracy))
-        seen.append(policy.state_dict()["run"])
+        seen.append(policy.state_dict()["sampler"]["run"])
     assert [run[1] for run in seen] == [1, 2, 0, -1, -2, 1, 0]
     assert {run[row] for run in seen for row in (0, 2)} == {0}
 
@@ -140,19 +140,19 @@ def test_greso_counts_runs_of_each_kind():
 def test_greso_skips_by_the_length_of_the_run():
     """p_easy .5: .5^1, .5^3 = .125, .5^9 = .002 but at least .01; p_hard .9: .9^2 = .81."""
     policy = build("greso", {}, Setting(5, 1, 0))
-    policy.p_hard = 0.9
-    policy.run = np.array([0, 1, 3, 9, -2])
-    assert policy._chance(np.arange(5)) == pytest.approx([1, 0.5, 0.125, 0.01, 0.81])
+    policy.sampler.p_hard = 0.9
+    policy.sampler.run = np.array([0, 1, 3, 9, -2])
+    assert policy.sampler._chance(np.arange(5)) == pytest.approx([1, 0.5, 0.125, 0.01, 0.81])
 
 
 def test_greso_shows_a_quarter_of_what_was_right_twice():
     policy = build("greso", {}, Setting(4000, 100, 0))
-    policy.run[:2000] = 2
-    batches = [policy.next_batch() for _ in range(24)]  # 500 and 2000 of an epoch's prompts
+    policy.sampler.run[:2000] = 2
+    batches = [next_batch(policy) for _ in range(24)]  # 500 and 2000 of an epoch's prompts
     rows = np.concatenate(batches)
     assert policy.metrics()["epoch"] == 0
     assert len(set(rows.tolist())) == len(rows)
-    walked = 4000 - len(policy.state_dict()["queue"])
+    walked = 4000 - len(policy.state_dict()["sampler"]["queue"])
     solved = int((rows < 2000).sum())
     assert solved / (walked / 2) == pytest.approx(0.25, abs=0.03)
     assert (len(rows) - solved) / (walked / 2) == pytest.approx(1, abs=0.05)
@@ -163,18 +163,18 @@ def test_greso_moves_its_probabilities_towards_the_shares():
     policy = build("greso", {}, Setting(10, 10, 0))
 
     def step(easy, hard):
-        rows = policy.next_batch()
-        policy.run[:] = 0  # so that no epoch is skipped in the next batch
+        rows = next_batch(policy)
+        policy.sampler.run[:] = 0  # so that no epoch is skipped in the next batch
         accuracy = [1.0] * easy + [0.0] * hard + [0.5] * (10 - easy - hard)
         policy.observe(outcome(rows, accuracy))
-        policy.run[:] = 0
+        policy.sampler.run[:] = 0
         return policy.metrics()["p_easy"], policy.metrics()["p_hard"]
 
     assert step(5, 5) == (0.5, 0.5)  # the first epoch
     assert step(1, 1) == pytest.approx((0.49, 0.51))
     assert step(0, 2) == pytest.approx((0.50, 0.50))
     assert step(0, 1) == pytest.approx((0.51, 0.51))
-    policy.step = 0.3
+    policy.sampler.step = 0.3
     assert step(1, 1) == pytest.approx((0.21, 0.81))
     assert step(1, 1) == (0.05, 0.95)
 
@@ -184,7 +184,7 @@ def test_greso_is_uniform_while_every_group_is_mixed(size, batch):
     policy = build("greso", {}, Setting(size, batch, 0))
     drawn = []
     for _ in range(4 * size):  # 4 * batch epochs
-        rows = policy.next_batch()
+        rows = next_batch(policy)
         policy.observe(outcome(rows, 0.5))
         drawn += rows.tolist()
         counts = np.bincount(drawn, minlength=size)
@@ -205,22 +205,22 @@ def test_pcl_fits_as_in_a_hand_worked_example():
     policy = by_feature([0, 0, 2, 2], {"decay": 0.5}, 2)  # z = -1, -1, 1, 1
     # Gram [[2, 0], [0, 2]], moments [1, .5]: w0 = 1 / 2, w = .5 / (2 + ridge 1) = 1/6
     policy.observe(outcome([0, 2], [0.25, 0.75]))
-    assert policy.weights == pytest.approx([1 / 2, 1 / 6])
+    assert policy.sampler.weights == pytest.approx([1 / 2, 1 / 6])
     assert policy.metrics() == {"expected_accuracy": 0.5, "error": 0.25}  # V was .5 for both
     # V = 1/3 and 2/3 against 0 and .5: errors 1/3 and 1/6. Then Gram 2 / 2 + 2 = 3 in both places,
     # moments 1 / 2 + .5 = 1 and .5 / 2 + .5 = .75: w0 = 1/3, w = .75 / 4
     policy.observe(outcome([1, 3], [0.0, 0.5]))
     assert policy.metrics()["error"] == pytest.approx(0.25)
-    assert policy.weights == pytest.approx([1 / 3, 3 / 16])
+    assert policy.sampler.weights == pytest.approx([1 / 3, 3 / 16])
 
 
 @pytest.mark.parametrize(("tau", "wanted"), [(0.3, {0, 1}), (0.7, {2, 3})])
 def test_pcl_keeps_the_candidates_nearest_to_tau(tau, wanted):
     policy = by_feature([0, 0, 2, 2], {"tau": tau, "k": 2}, 2)
-    first = [set(policy.next_batch().tolist()) for _ in range(20)]
+    first = [set(next_batch(policy).tolist()) for _ in range(20)]
     assert len(set(map(frozenset, first))) > 2  # V is tau for all
     policy.observe(outcome([0, 2], [0.25, 0.75]))  # V = 1/3 and 2/3
-    assert all(set(policy.next_batch().tolist()) == wanted for _ in range(20))
+    assert all(set(next_batch(policy).tolist()) == wanted for _ in range(20))
 
 
 def test_pcl_finds_the_prompts_of_middle_accuracy():
@@ -228,12 +228,12 @@ def test_pcl_finds_the_prompts_of_middle_accuracy():
     policy = by_feature(50 + 20 * accuracy, {}, 20, c_intra=np.full(400, 0.7))
     distances = []
     for _ in range(20):
-        rows = policy.next_batch()
+        rows = next_batch(policy)
         policy.observe(outcome(rows, accuracy[rows]))
         distances.append(abs(accuracy[rows] - 0.5).mean())
     assert distances[0] > 0.2  # uniform: .25
     assert np.mean(distances[10:]) < 0.09  # the nearest quarter of the candidates: .0625
-    assert policy.weights[1] == 0  # a constant says nothing
+    assert policy.sampler.weights[1] == 0  # a constant says nothing
 
 
 def test_pcl_names_a_feature_that_is_not_finite():
@@ -311,17 +311,15 @@ def test_adcl_takes_as_many_answers_as_it_is_told():
 def test_adcl_without_estimates_is_a_fixed_order():
     setting = Setting(6, 2, 0, difficulty=np.array([50, 0, 40, 10, 30, 20.0]))
     policy = build("adcl", {"rollouts": 0}, setting)
-    assert not base.draws_several(policy)
-    assert base.draws_several(build("adcl", {}, setting))
-    batches = [policy.next_batch().tolist() for _ in range(4)]
+    assert not policy.several_draws
+    assert build("adcl", {}, setting).several_draws
+    batches = [next_batch(policy).tolist() for _ in range(4)]
     assert batches == [[1, 3], [5, 4], [2, 0], [1, 3]]
 
 
 def test_adcl_orders_equal_difficulties_by_the_seed():
-    easy = [
-        build("adcl", {}, Setting(40, 4, seed, difficulty=np.zeros(40))).next_batch().tolist()
-        for seed in (0, 0, 1)
-    ]
+    settings = [Setting(40, 4, seed, difficulty=np.zeros(40)) for seed in (0, 0, 1)]
+    easy = [next_batch(build("adcl", {}, each)).tolist() for each in settings]
     assert easy[0] == easy[1] != easy[2]
 
 
@@ -360,7 +358,7 @@ def test_adcl_continues_exactly_with_estimates():
 )
 def test_a_parameter_out_of_range_is_refused(name, parameters, message):
     with pytest.raises(ConfigError, match=f"methods.x: curriculum '{name}': {message}"):
-        check(name, parameters, "methods.x")
+        compose({"name": name, **parameters}, "methods.x")
 
 
 @pytest.mark.parametrize("name", ["sec", "mopps", "greso", "pcl", "adcl"])
@@ -377,7 +375,7 @@ def test_a_step_at_the_size_of_deepscaler_takes_milliseconds(name):
     seconds = []
     for _ in range(20):
         began = time.process_time()
-        rows = policy.next_batch()
+        rows = next_batch(policy)
         policy.observe(outcome(rows, rng.integers(0, 9, 128) / 8))
         seconds.append(time.process_time() - began)
     assert np.median(seconds) < 0.005

@@ -7,16 +7,16 @@ import json
 
 import numpy as np
 import pytest
-from outcomes import BATCH, outcome, play, setting
+from outcomes import build, outcome, play, setting
 
-from gainrl.curricula import REGISTRY, Setting, base, build
+from gainrl.curricula import REGISTRY, Setting, base, compose
 from gainrl.errors import CheckpointError, ConfigError, DataError, GradingError
 from gainrl.training.algorithms import named
 from gainrl.training.local.rollouts import gather
 from gainrl.training.verl.outcomes import outcome_of
 
 POLICIES = sorted(REGISTRY)
-SEVERAL = sorted(name for name in POLICIES if base.draws_several(REGISTRY[name]()))
+SEVERAL = sorted(name for name in POLICIES if compose(name).several_draws)
 
 
 def changed(seen, what, at, value):
@@ -28,9 +28,8 @@ def changed(seen, what, at, value):
 
 def step(policy):
     """A step's rows, however the policy draws them."""
-    draws = base.in_draws(policy, 8)
     estimates = None
-    while (request := draws.draw(base.Groups.none(), estimates)).purpose != "group":
+    while (request := policy.draw(base.Groups.none(), estimates)).purpose != "group":
         estimates = groups_of(request)
     return request.rows
 
@@ -119,9 +118,10 @@ def test_a_saved_state_that_is_not_finite(name) -> None:
     policy = build(name, {}, setting())
     play(policy, 2)
     state = json.loads(json.dumps(policy.state_dict()))
-    key = next(iter(state))
-    with pytest.raises(CheckpointError, match=f"curriculum '{name}': '{key}' of its saved state"):
-        policy.load_state_dict({**state, key: [float("nan")]})
+    key = next(iter(state["sampler"]))
+    said = f"curriculum '{name}': 'sampler.{key}' of its saved state is not finite"
+    with pytest.raises(CheckpointError, match=said):
+        policy.load_state_dict({"sampler": {**state["sampler"], key: [float("nan")]}})
 
 
 # --- groups without responses --------------------------------------------------------------------
@@ -172,8 +172,6 @@ def test_verl_responses_by_prompt() -> None:
 class Draws:
     """A policy of fixed draws within a step."""
 
-    several_draws = True
-
     def __init__(self, rows, rollouts, kept) -> None:
         self.rows, self.rollouts, self.kept = np.array(rows, dtype=int), rollouts, kept
 
@@ -199,7 +197,7 @@ def test_a_policy_that_asks_for_nothing(rows, rollouts, kept, said) -> None:
         return [[1]] * (len(asked) * size), [0.0] * (len(asked) * size)
 
     with pytest.raises(ConfigError, match=said):
-        gather(Draws(rows, rollouts, kept), BATCH, respond, named("grpo"))
+        gather(Draws(rows, rollouts, kept), respond, named("grpo"))
 
 
 @pytest.mark.parametrize("lost", ["response", "grade"])
@@ -209,4 +207,4 @@ def test_a_lost_response_or_grade_is_not_another_prompts(lost) -> None:
         return [[1]] * (count - (lost == "response")), [0.0] * (count - (lost == "grade"))
 
     with pytest.raises(GradingError, match=r"4 responses were asked for: [34] came, [34] of them"):
-        gather(Draws([5, 6], 2, [0]), BATCH, respond, named("grpo"))
+        gather(Draws([5, 6], 2, [0]), respond, named("grpo"))

@@ -1,14 +1,13 @@
 """The registry of policies: what it refuses by name, and what a new policy takes."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
-from outcomes import BATCH, SIZE, play, setting
+from outcomes import BATCH, SIZE, build, play, setting
 
-from gainrl.curricula import REGISTRY, Setting, base, build, check
-from gainrl.curricula.base import NEEDS
+from gainrl.curricula import REGISTRY, Sampler, Setting, compose, register
+from gainrl.curricula.registry import NEEDS
 from gainrl.errors import ConfigError
 
 
@@ -35,12 +34,12 @@ def test_the_three_policies_are_registered():
 )
 def test_a_mistake_in_a_curriculum_is_named(name, parameters, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        check(name, parameters, "methods.x")
+        compose({"name": name, **parameters}, "methods.x")
     assert "\n" not in str(caught.value)
 
 
 def test_whole_numbers_are_numbers():
-    assert build("gain", {"alpha": 2, "sigma": None}, setting()).alpha == 2
+    assert build("gain", {"alpha": 2, "sigma": None}, setting()).sampler.alpha == 2
 
 
 @pytest.mark.parametrize(
@@ -59,45 +58,39 @@ def test_a_batch_larger_than_the_table_is_refused(name):
 
 
 @pytest.fixture
-def registry(monkeypatch):
+def restored():
     """The registry, put back afterwards."""
-    monkeypatch.setattr(base, "REGISTRY", dict(REGISTRY))
-    return base.REGISTRY
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
 
 
-def test_a_new_policy_takes_ten_lines(registry):
-    @base.register("stride")
+@pytest.mark.usefixtures("restored")
+def test_a_new_policy_takes_ten_lines():
+    @register("stride")
     @dataclass
-    class Stride:
+    class Stride(Sampler):
         every: int = 2
-        needs: ClassVar[frozenset[str]] = frozenset()
+        state = ("now",)
 
-        def start(self, setting):
-            self.setting, self.now = setting, 0
+        def start(self):
+            self.now = 0
 
-        def next_batch(self):
-            return (self.now + self.every * np.arange(self.setting.batch)) % self.setting.size
+        def draw(self, count):
+            return (self.now + self.every * np.arange(count)) % self.setting.size
 
         def observe(self, outcome):
             self.now += 1
 
-        def metrics(self):
-            return {"now": float(self.now)}
-
-        def state_dict(self):
-            return {"now": self.now}
-
-        def load_state_dict(self, state):
-            self.now = state["now"]
-
-    policy = base.build("stride", {"every": 3}, setting(size=20, batch=4))
+    policy = build("stride", {"every": 3}, setting(size=20, batch=4))
     assert [rows for rows, _ in play(policy, 2)] == [[0, 3, 6, 9], [1, 4, 7, 10]]
     with pytest.raises(ConfigError, match="did you mean 'every'"):
-        base.check("stride", {"evry": 3}, "key")
+        compose({"name": "stride", "evry": 3}, "key")
     with pytest.raises(ConfigError, match="did you mean 'stride'"):
-        base.check("strid", {}, "key")
+        compose("strid", "key")
 
 
-def test_a_name_is_registered_once(registry):
+def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="registered twice"):
-        base.register("gain")(object)
+        register("gain")(type("Again", (Sampler,), {}))

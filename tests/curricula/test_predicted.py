@@ -6,12 +6,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from outcomes import outcome
+from outcomes import build, next_batch, outcome
 from scipy.stats import chisquare, spearmanr
 
-from gainrl.curricula import Outcome, Setting, build, check
-from gainrl.curricula.adaptive import AdaptiveRollouts
-from gainrl.curricula.base import Groups, draws_several, in_draws
+from gainrl.curricula import Outcome, Setting, compose
+from gainrl.curricula.adaptive import Adaptive
+from gainrl.curricula.base import Groups
 from gainrl.curricula.logistic import logistic
 from gainrl.errors import ConfigError
 
@@ -23,11 +23,11 @@ def groups(rows, right, rollouts):
     return Groups(rows, rollouts, right / rollouts, mixed, 10 * rollouts)
 
 
-def step(policy, truth, rng, rollouts=8):
+def step(policy, truth, rng):
     """One step of a policy on prompts of known pass rates; returns its outcome."""
-    drawing, answers, estimates = in_draws(policy, rollouts), {}, None
+    answers, estimates = {}, None
     seen = Groups.none()
-    while request := drawing.draw(seen, estimates):
+    while request := policy.draw(seen, estimates):
         got = rng.binomial(request.rollouts, truth[request.rows])
         estimates = groups(request.rows, got, request.rollouts)
         if request.purpose != "group":
@@ -36,7 +36,7 @@ def step(policy, truth, rng, rollouts=8):
             before = answers.get(row, (0, 0))
             answers[row] = (before[0] + right, before[1] + size)
         seen, estimates = groups(list(answers), *zip(*answers.values(), strict=True)), None
-    assert drawing.keep(seen).tolist() == list(range(len(seen.rows)))
+    assert policy.keep(seen).tolist() == list(range(len(seen.rows)))
     found = outcome(seen.rows, seen.accuracy, rollouts=seen.rollouts)
     policy.observe(found)
     return found
@@ -52,16 +52,18 @@ def test_estimates_and_weights_are_as_in_a_hand_worked_example():
     v's model: 3 w = (.75 - u) + (0 - u), w = -.07143, u = .48215.
     """
     policy = build("predicted", {"features": "none"}, Setting(3, 2, 0))
-    assert policy.weights().tolist() == [0.25, 0.25, 0.25]
+    assert policy.sampler.weights().tolist() == [0.25, 0.25, 0.25]
     policy.observe(outcome([0, 1], [0.75, 0.0], rollouts=4))
-    rate, variance = policy.estimates()
+    rate, variance = policy.sampler.estimates()
     assert rate == pytest.approx([(1.8004 + 3) / 8, 1.8004 / 8, 0.45010], abs=1e-5)
     assert variance == pytest.approx([(0.48215 + 0.75) / 2, 0.48215 / 2, 0.48215], abs=1e-5)
     # 4 p (1 - p) v = .59142, .16818, .47734, squared
-    assert policy.weights() == pytest.approx([0.34978, 0.02829, 0.22785], abs=1e-4)
+    assert policy.sampler.weights() == pytest.approx([0.34978, 0.02829, 0.22785], abs=1e-4)
     policy.observe(outcome([0], [1.0], rollouts=8))  # p's record: .95 * 3 + 8 of .95 * 4 + 8
-    model, other = (m.predict(np.ones((1, 1)))[0] for m in (policy.pass_rate, policy.variance))
-    rate, variance = policy.estimates(np.array([0, 1]))
+    model, other = (
+        m.predict(np.ones((1, 1)))[0] for m in (policy.sampler.pass_rate, policy.sampler.variance)
+    )
+    rate, variance = policy.sampler.estimates(np.array([0, 1]))
     assert rate == pytest.approx([(4 * model + 10.85) / 15.8, 4 * model / 7.8])
     assert variance == pytest.approx([(other + 0.7125) / 2.95, other / 1.95])
 
@@ -69,7 +71,7 @@ def test_estimates_and_weights_are_as_in_a_hand_worked_example():
 def test_weights_have_a_floor_and_a_power():
     policy = build("predicted", {"features": "none", "floor": 0.3, "power": 1.0}, Setting(3, 2, 0))
     policy.observe(outcome([0, 1], [0.75, 0.0], rollouts=4))
-    assert policy.weights() == pytest.approx([0.59142, 0.3 * 0.59142, 0.47734], abs=1e-4)
+    assert policy.sampler.weights() == pytest.approx([0.59142, 0.3 * 0.59142, 0.47734], abs=1e-4)
 
 
 # --- drawing -------------------------------------------------------------------------------------
@@ -79,8 +81,8 @@ def known(variance, floor=0.05, **where):
     """A policy that is sure of p = .5 and of these variances: weights are their squares."""
     size = len(variance)
     policy = build("predicted", {"features": "none", "floor": floor}, Setting(size, 2, 0, **where))
-    policy.tried[:], policy.right[:] = 1e9, 0.5e9
-    policy.groups[:], policy.spread[:] = 1e9, 1e9 * np.array(variance)
+    policy.sampler.tried[:], policy.sampler.right[:] = 1e9, 0.5e9
+    policy.sampler.groups[:], policy.sampler.spread[:] = 1e9, 1e9 * np.array(variance)
     return policy
 
 
@@ -88,7 +90,7 @@ def test_draws_are_without_replacement_in_proportion_to_the_floored_squares():
     policy = known([1.0, 0.8, 0.5, 0.1, 0.0])
     share = np.array([1.0, 0.64, 0.25, 0.05, 0.05])
     share /= share.sum()
-    draws = np.array([policy.take(2) for _ in range(20_000)])
+    draws = np.array([policy.sampler.draw(2) for _ in range(20_000)])
     assert (draws[:, 0] != draws[:, 1]).all()
     assert chisquare(np.bincount(draws[:, 0]), 20_000 * share).pvalue > 0.01
     second = [sum(share[i] * share[j] / (1 - share[i]) for i in range(5) if i != j)
@@ -97,13 +99,13 @@ def test_draws_are_without_replacement_in_proportion_to_the_floored_squares():
 
 
 def test_a_whole_table_can_be_drawn():
-    assert sorted(known([1.0, 0.5, 0.0]).take(3).tolist()) == [0, 1, 2]
+    assert sorted(known([1.0, 0.5, 0.0]).sampler.draw(3).tolist()) == [0, 1, 2]
 
 
 def test_where_nothing_teaches_any_more_all_are_alike():
     policy = known([0.0, 0.0, 0.0, 0.0])
-    policy.right[:] = 0.0
-    counts = np.bincount([policy.take(1)[0] for _ in range(4000)], minlength=4)
+    policy.sampler.right[:] = 0.0
+    counts = np.bincount([policy.sampler.draw(1)[0] for _ in range(4000)], minlength=4)
     assert chisquare(counts).pvalue > 0.01
 
 
@@ -131,12 +133,12 @@ def run(features, steps=12, name="predicted", seed=1, **parameters):
 
 def test_a_feature_tells_of_prompts_that_were_never_rolled_out():
     policy, truth, _ = run("length")
-    unseen = policy.tried == 0
+    unseen = policy.sampler.tried == 0
     assert unseen.mean() > 0.8
     live = unseen & (truth > 0)
-    assert spearmanr(policy.estimates()[0][live], truth[live]).statistic > 0.95
+    assert spearmanr(policy.sampler.estimates()[0][live], truth[live]).statistic > 0.95
     blind = run("none")[0]
-    assert np.ptp(blind.estimates()[0][blind.tried == 0]) < 1e-9
+    assert np.ptp(blind.sampler.estimates()[0][blind.sampler.tried == 0]) < 1e-9
 
 
 def test_mixed_groups_become_more_frequent_most_with_a_feature():
@@ -167,9 +169,9 @@ def test_features_are_standardised():
         build("predicted", {"features": "length"}, Setting(len(truth), 16, 1, features=features))
         for features in (given, scaled)
     )
-    assert first.inputs == pytest.approx(second.inputs, abs=1e-9)
-    assert first.inputs[:, 1].mean() == pytest.approx(0, abs=1e-9)
-    assert first.inputs[:, 1].std() == pytest.approx(1)
+    assert first.sampler.inputs == pytest.approx(second.sampler.inputs, abs=1e-9)
+    assert first.sampler.inputs[:, 1].mean() == pytest.approx(0, abs=1e-9)
+    assert first.sampler.inputs[:, 1].std() == pytest.approx(1)
 
 
 def test_all_features_are_the_components_too():
@@ -179,12 +181,12 @@ def test_all_features_are_the_components_too():
         build("predicted", {"features": "all"}, setting)
     given |= {"state01": truth, "state00": -truth}
     policy = build("predicted", {"features": "all"}, setting)
-    assert policy.names[-2:] == ["state00", "state01"]
-    assert policy.inputs.shape == (2000, 6)
+    assert policy.sampler.names[-2:] == ["state00", "state01"]
+    assert policy.sampler.inputs.shape == (2000, 6)
 
 
 def test_what_is_needed_goes_by_the_features():
-    assert build("predicted", {"features": "none"}, Setting(9, 2, 0)).needs == frozenset()
+    assert build("predicted", {"features": "none"}, Setting(9, 2, 0)).sampler.needs == frozenset()
     with pytest.raises(ConfigError, match="curriculum 'predicted' needs prefill scores"):
         build("predicted", {}, Setting(9, 2, 0))
     with pytest.raises(ConfigError, match="needs the feature 'c_intra'"):
@@ -207,7 +209,7 @@ def test_what_is_needed_goes_by_the_features():
 )
 def test_wrong_parameters_are_named(name, parameters, message):
     with pytest.raises(ConfigError, match=message):
-        check(name, parameters, "methods.x")
+        compose({"name": name, **parameters}, "methods.x")
 
 
 # --- adaptive rollouts ---------------------------------------------------------------------------
@@ -237,7 +239,10 @@ def test_mixed_groups_get_as_many_rollouts_again_and_no_more():
     [(128, 999, 0.0, 32), (128, 999, 1.0, 16), (128, 20, 0.0, 20), (3, 999, 0.5, 1)],
 )
 def test_the_number_of_prompts_goes_by_the_budget(budget, size, share, prompts):
-    assert AdaptiveRollouts(4, budget, size, share).prompts() == prompts
+    allocation = Adaptive(4)
+    allocation.bind(Setting(size, budget, 0, rollouts=1))
+    allocation.share = share
+    assert allocation.prompts() == prompts
 
 
 @pytest.mark.parametrize("name", ["predicted", "adaptive_uniform"])
@@ -258,9 +263,9 @@ def test_adaptive_uniform_shows_every_prompt_once_an_epoch():
 
 def test_without_adaptive_rollouts_a_step_is_one_batch():
     policy, _, found = run("length_c", steps=3, adaptive=False)
-    assert not draws_several(policy)
+    assert not policy.several_draws
     assert [outcome.rollouts.tolist() for outcome in found] == [[8] * 16] * 3
-    assert draws_several(run("length_c", steps=1)[0])
+    assert run("length_c", steps=1)[0].several_draws
 
 
 # --- the oracle ----------------------------------------------------------------------------------
@@ -364,7 +369,7 @@ def large():
     def observed(rows) -> Outcome:
         return outcome(rows, rng.binomial(8, truth[rows]) / 8)
 
-    policy.observe(observed(policy.next_batch()))
+    policy.observe(observed(next_batch(policy)))
     return policy, observed
 
 
@@ -374,7 +379,7 @@ def test_a_step_takes_milliseconds(large):
     taken = []
     for _ in range(15):
         began = time.thread_time()
-        rows = policy.next_batch()
+        rows = next_batch(policy)
         drawn = time.thread_time() - began
         seen = observed(rows)
         began = time.thread_time()
@@ -386,11 +391,11 @@ def test_a_step_takes_milliseconds(large):
 def test_a_step_copies_no_features(large):
     """Less than one (N, F) array at the most, all of a step's (N,) arrays together."""
     policy, observed = large
-    rows = policy.next_batch()
+    rows = next_batch(policy)
     seen = observed(rows)
     tracemalloc.start()
-    policy.next_batch()
+    next_batch(policy)
     policy.observe(seen)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < policy.inputs.nbytes / 2
+    assert peak < policy.sampler.inputs.nbytes / 2

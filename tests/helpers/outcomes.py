@@ -2,9 +2,25 @@
 
 import numpy as np
 
-from gainrl.curricula import Outcome, Setting
+from gainrl import curricula
+from gainrl.curricula import Groups, Outcome, Setting
 
 SIZE, BATCH = 40, 6
+
+
+def build(name, parameters, setting):
+    """The curriculum of a name."""
+    return curricula.build({"name": name, **parameters}, setting)
+
+
+def next_batch(policy):
+    """The rows of a step's first draw; what is asked before it is answered by row."""
+    estimates = None
+    while (request := policy.draw(Groups.none(), estimates)).purpose != "group":
+        rates = request.rows % 5 / 4
+        mixed = (rates > 0) & (rates < 1)
+        estimates = Groups(request.rows, request.rollouts, rates, mixed, 10 * request.rollouts)
+    return request.rows
 
 
 def outcome(rows, accuracy, signal=0.0, rollouts=8, tokens=10):
@@ -48,7 +64,7 @@ def play(policy, steps):
     """Batches and metrics over some steps with outcomes that vary by batch."""
     seen = []
     for step in range(steps):
-        rows = policy.next_batch()
+        rows = next_batch(policy)
         policy.observe(outcome(rows, (rows + step) % 5 > 1, (rows % 3) / 2))
         seen.append((rows.tolist(), policy.metrics()))
     return seen

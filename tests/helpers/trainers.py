@@ -7,7 +7,7 @@ import torch
 
 from gainrl.config.models import Nano
 from gainrl.config.preset import Training
-from gainrl.curricula import Setting, build
+from gainrl.curricula import Request, Setting, build
 from gainrl.models.nano import build_model
 from gainrl.training import algorithms
 from gainrl.training.local.critic import Critic
@@ -50,9 +50,8 @@ def trainer_for(
     chosen = settings(**changes)
     size = len(prompts.ids)
     policy = curriculum or build(
-        "gain",
-        {"step": 0.2, "sigma": 0.3},
-        Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy()),
+        {"name": "gain", "step": 0.2, "sigma": 0.3},
+        Setting(size, chosen.prompts, seed, np.arange(size)[::-1].copy(), rollouts=chosen.rollouts),
     )
     model = network(tokenizer) if model is None else model
     name = algorithm or ("ppo" if ppo else "grpo")
@@ -75,13 +74,18 @@ def trainer_for(
 class Fixed:
     """A curriculum that shows given batches."""
 
-    needs = frozenset()
+    whole_batches = True
 
-    def __init__(self, batches):
+    def __init__(self, batches, rollouts=4):
         self.batches, self.now = [np.array(batch) for batch in batches], 0
+        self.rollouts = rollouts
 
-    def next_batch(self):
-        return self.batches[self.now]
+    def draw(self, seen, estimates):
+        rows = self.batches[self.now]
+        return None if len(seen.rows) else Request(rows, np.full(len(rows), self.rollouts))
+
+    def keep(self, seen):
+        return np.arange(len(seen.rows))
 
     def observe(self, outcome):
         self.now += 1

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
+from outcomes import build
 
 from gainrl.config.simulation import Learner
-from gainrl.curricula import Setting, build
+from gainrl.curricula import Setting
 from gainrl.simulation.learner import ParametricLearner
 from gainrl.simulation.recorded import RecordedLearner
 from gainrl.simulation.world import Pool

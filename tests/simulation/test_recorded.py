@@ -35,7 +35,7 @@ def test_uniform_sampling_retraces_the_record():
     start = rng.random(400) ** 2
     rates = [start, start + 0.3 * (1 - start), start + 0.8 * (1 - start)]
     world = recorded(rates, steps=[0, 20, 60])
-    found = simulate(world, policy_for(world, "uniform", 100), 8, 60, seed=1)
+    found = simulate(world, policy_for(world, "uniform", 100), 60, seed=1)
     accuracy = [found.start, *(row["test_accuracy"] for row in found.steps)]
     means = world.means
     assert accuracy[0] == pytest.approx(means[0])

@@ -96,12 +96,18 @@ POOL = {"pool": 400, "impossible": 0.4, "trivial": 0.2, "skills": 4}
 class Oracle:
     """Draws what is nearest to p = 1/2, which it looks up."""
 
-    def __init__(self, world, batch):
-        self.world, self.batch = world, batch
+    whole_batches = True
 
-    def next_batch(self):
+    def __init__(self, world, batch, rollouts=8):
+        self.world, self.batch, self.rollouts = world, batch, rollouts
+
+    def draw(self, seen, estimates):
         distance = np.abs(self.world.rates(np.arange(self.world.pool.size)) - 0.5)
-        return np.argsort(distance, kind="stable")[: self.batch]
+        rows = np.argsort(distance, kind="stable")[: self.batch]
+        return None if len(seen.rows) else Request(rows, np.full(self.batch, self.rollouts))
+
+    def keep(self, seen):
+        return np.arange(len(seen.rows))
 
     def observe(self, outcome):
         self.last = outcome
@@ -115,7 +121,7 @@ def test_an_oracle_beats_uniform_where_many_prompts_are_dead():
     for name in ("uniform", "oracle"):
         world = learner(**POOL)
         policy = Oracle(world, 32) if name == "oracle" else policy_for(world, name, 32)
-        steps = simulate(world, policy, 8, 80, seed=0).steps
+        steps = simulate(world, policy, 80, seed=0).steps
         final[name] = steps[-1]["test_accuracy"]
         dead = np.mean([row["zero_variance"] for row in steps])
         assert (dead > 0.6) == (name == "uniform")
@@ -125,7 +131,7 @@ def test_an_oracle_beats_uniform_where_many_prompts_are_dead():
 def test_a_run_is_the_same_every_time_and_another_with_another_seed():
     def steps(seed):
         world = learner(seed, noise=0.5, **POOL)
-        return simulate(world, policy_for(world, "gain", 32, seed), 8, 20, seed).steps
+        return simulate(world, policy_for(world, "gain", 32, seed), 20, seed).steps
 
     assert steps(3) == steps(3)
     assert steps(3) != steps(4)
@@ -136,7 +142,7 @@ def test_a_step_of_several_draws_counts_every_rollout_and_trains_on_what_is_kept
     policy, told = policy_for(world, "dapo", 32), []
     observe = policy.observe
     policy.observe = lambda outcome: (told.append(outcome), observe(outcome))
-    (row,) = simulate(world, policy, 8, 1, seed=0).steps
+    (row,) = simulate(world, policy, 1, seed=0).steps
     (outcome,) = told
     assert row["groups"] == len(outcome.rows) > 64
     assert row["trained_groups"] == outcome.trained.sum() == 32
@@ -151,7 +157,7 @@ def test_a_step_of_several_draws_counts_every_rollout_and_trains_on_what_is_kept
 class Scripted(Oracle):
     """Four responses each, four more where they were mixed, estimates of others, a free look."""
 
-    several_draws = True
+    whole_batches = False
 
     def draw(self, seen, estimates):
         self.asked = getattr(self, "asked", -1) + 1
@@ -175,7 +181,7 @@ class Scripted(Oracle):
 def test_groups_grow_estimates_are_paid_for_and_free_looks_are_not():
     world = learner(ability=0.0)
     policy = Scripted(world, 4)
-    (row,) = simulate(world, policy, 8, 1, seed=2).steps
+    (row,) = simulate(world, policy, 1, seed=2).steps
     outcome, mixed = policy.last, policy.first.mixed
     assert 0 < mixed.sum() < 20
     assert outcome.rows.tolist() == list(range(10, 30))  # in the order of their first request
@@ -194,8 +200,8 @@ def test_groups_grow_estimates_are_paid_for_and_free_looks_are_not():
 
 def test_advantages_are_those_of_grpo():
     """Rewards 1, 0, 0, 0: deviations .75 and .25, standard deviation .5: mean |A| = .75."""
-    policy = Oracle(learner(pool=2000, ability=0.0), 500)
-    simulate(policy.world, policy, 4, 1, seed=0)
+    policy = Oracle(learner(pool=2000, ability=0.0), 500, rollouts=4)
+    simulate(policy.world, policy, 1, seed=0)
     one = policy.last.accuracy == 0.25
     assert one.any()
     assert policy.last.advantage[one] == pytest.approx(0.75, abs=1e-5)

@@ -231,7 +231,6 @@ def test_the_curriculum_of_a_run_gets_its_features_and_rollouts(place, monkeypat
     context, _ = place("length_c")
     setting = TrainingRun(context, RUN).setting()
     assert (setting.batch, setting.rollouts) == (8, 4)
-    method = context.preset.methods["learnt"].curriculum
-    policy = build(method.name, method.parameters, setting)
-    assert policy.names == ["intercept", "tokens", "c_intra", "c_inter"]
-    assert policy.rollouts.budget == 32
+    policy = build(context.preset.methods["learnt"].curriculum.model_dump(), setting)
+    assert policy.sampler.names == ["intercept", "tokens", "c_intra", "c_inter"]
+    assert policy.allocation.budget == 32

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from outcomes import outcome
+from outcomes import build, next_batch, outcome
 from presets import BASE, changed, error_of
 
 from gainrl import plan
 from gainrl.config.methods import parse_order
-from gainrl.curricula import Setting, build
+from gainrl.curricula import Setting
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
 from gainrl.plan import RunKey
@@ -68,7 +68,7 @@ def test_solved_prompts_are_never_drawn_again_while_others_are_left():
     solved = {1, 5, 9, 13}
     gone = set()
     for _ in range(40):
-        rows = policy.next_batch()
+        rows = next_batch(policy)
         assert len(set(rows.tolist())) == 4
         assert not gone & set(rows.tolist())
         policy.observe(seen(rows, solved))
@@ -81,7 +81,7 @@ def test_without_solved_prompts_it_draws_what_uniform_draws():
     setting = Setting(10, 4, 3)
     policies = [build(name, {}, setting) for name in ("accuracy_filter", "uniform")]
     for _ in range(9):
-        one, other = (policy.next_batch() for policy in policies)
+        one, other = (next_batch(policy) for policy in policies)
         assert one.tolist() == other.tolist()
         policies[0].observe(seen(one, set()))
 
@@ -89,9 +89,9 @@ def test_without_solved_prompts_it_draws_what_uniform_draws():
 def test_a_batch_is_completed_with_solved_prompts_when_too_few_are_left():
     policy = build("accuracy_filter", {}, Setting(6, 4, 0))
     for _ in range(6):
-        policy.observe(seen(policy.next_batch(), {0, 1, 2, 3, 4}))
+        policy.observe(seen(next_batch(policy), {0, 1, 2, 3, 4}))
     for _ in range(5):
-        rows = policy.next_batch().tolist()
+        rows = next_batch(policy).tolist()
         assert len(set(rows)) == 4
         assert 5 in rows
 
@@ -99,10 +99,10 @@ def test_a_batch_is_completed_with_solved_prompts_when_too_few_are_left():
 def test_the_filter_continues_exactly():
     policy, other = (build("accuracy_filter", {}, Setting(12, 4, 1)) for _ in range(2))
     for _ in range(4):
-        policy.observe(seen(policy.next_batch(), {2, 3, 7}))
+        policy.observe(seen(next_batch(policy), {2, 3, 7}))
     other.load_state_dict(json.loads(json.dumps(policy.state_dict())))
     for _ in range(6):
-        one, two = policy.next_batch(), other.next_batch()
+        one, two = next_batch(policy), next_batch(other)
         assert one.tolist() == two.tolist()
         for each in (policy, other):
             each.observe(seen(one, {2, 3, 7, 11}))

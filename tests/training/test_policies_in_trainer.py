@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from outcomes import build
 from trainers import same, trainer_for, weights
 
-from gainrl.curricula import REGISTRY, Setting, build
+from gainrl.curricula import REGISTRY, Setting
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from outcomes import build, next_batch
 from trainers import odd, same, trainer_for, weights
 
-from gainrl.curricula import Setting, build
+from gainrl.curricula import Setting
 from gainrl.curricula.base import Request
-from gainrl.curricula.dapo import Dapo
+from gainrl.curricula.dapo import Mixed
 from gainrl.training import algorithms
 from gainrl.training.local.rollouts import Rollouts, advantages_by_group, by_group, gather
 
@@ -36,7 +37,7 @@ def scripted(rewards):
 class Script:
     """A policy that asks for what the test says, and keeps what it says."""
 
-    several_draws = True
+    whole_batches = False
 
     def __init__(self, requests, kept):
         self.requests, self.kept, self.seen = list(requests), kept, []
@@ -54,7 +55,7 @@ class Script:
 
 def test_more_rollouts_of_a_prompt_join_its_group():
     policy = Script([([7, 2], [2, 2]), ([2, 5], [2, 3])], [1, 2])
-    found = gather(policy, 8, scripted({7: [0, 0], 2: [1, 0, 0, 0], 5: [1, 1, 0]}), GRPO)
+    found = gather(policy, scripted({7: [0, 0], 2: [1, 0, 0, 0], 5: [1, 1, 0]}), GRPO)
     assert found.rows.tolist() == [7, 2, 5]
     assert found.sizes.tolist() == [2, 4, 3]
     assert found.rewards.tolist() == [0, 0, 1, 0, 0, 0, 1, 1, 0]
@@ -76,7 +77,7 @@ def test_more_rollouts_of_a_prompt_join_its_group():
 def test_estimates_join_no_group_and_their_tokens_are_counted_unless_free():
     script = {1: [1, 0], 2: [1, 1, 0, 0, 0]}
     policy = Script([([2], [3], "estimate"), ([1], [2]), ([2], [2], "free")], [0])
-    found = gather(policy, 8, scripted(script), GRPO)
+    found = gather(policy, scripted(script), GRPO)
     assert found.rows.tolist() == [1]
     assert (found.estimated, found.free) == (1 + 2 + 3, 4 + 5)
     estimates = [given for _, given in policy.seen]
@@ -109,11 +110,11 @@ def dapo(size=12, batch=3, **parameters):
 
 def test_dapo_draws_until_a_batch_of_groups_is_mixed():
     policy, twin = dapo(), build("uniform", {}, Setting(12, 3, 0))
-    order = np.concatenate([twin.next_batch() for _ in range(4)]).tolist()
+    order = np.concatenate([next_batch(twin) for _ in range(4)]).tolist()
     # of the first nine prompts the 2nd, 6th, 7th and 9th are mixed: three batches, four groups
     mixed = {order[i] for i in (1, 5, 6, 8)}
     script = {row: [1, 0] if row in mixed else [0, 0] for row in order}
-    found = gather(policy, 2, scripted(script), GRPO)
+    found = gather(policy, scripted(script), GRPO)
     assert found.rows.tolist() == order[:9]
     assert found.trained.rows.tolist() == [order[i] for i in (1, 5, 6)]
     assert policy.metrics()["batches"] == 3
@@ -122,25 +123,25 @@ def test_dapo_draws_until_a_batch_of_groups_is_mixed():
 @pytest.mark.parametrize("mixed", [0, 1])
 def test_dapo_stops_at_its_limit_with_what_there_is(mixed):
     policy, twin = dapo(limit=2), build("uniform", {}, Setting(12, 3, 0))
-    order = np.concatenate([twin.next_batch() for _ in range(4)]).tolist()
+    order = np.concatenate([next_batch(twin) for _ in range(4)]).tolist()
     script = {row: [0, 0] for row in order}
     if mixed:
         script[order[4]] = [0, 1]
-    found = gather(policy, 2, scripted(script), GRPO)
+    found = gather(policy, scripted(script), GRPO)
     assert len(found.rows) == 6
     assert found.trained.rows.tolist() == ([order[4]] if mixed else order[:3])
 
 
 def test_dapo_ends_when_every_prompt_has_been_drawn():
     policy = dapo(size=7)
-    policy.next_batch()  # so that batches run over the end of the epoch
-    found = gather(policy, 2, scripted({row: [0, 0] for row in range(7)}), GRPO)
+    next_batch(policy)  # so that batches run over the end of the epoch
+    found = gather(policy, scripted({row: [0, 0] for row in range(7)}), GRPO)
     assert sorted(found.rows.tolist()) == list(range(7))
 
 
 def test_the_limit_of_dapo_is_checked():
     with pytest.raises(ValueError, match="limit is 0"):
-        Dapo(limit=0)
+        Mixed(limit=0)
 
 
 # --- in the trainer ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import tiny
+from outcomes import next_batch
 from trainers import (
     END,
     ENDS,
@@ -184,7 +185,7 @@ def test_the_recorded_signal_is_that_of_the_weights_before_the_update(make, prom
     trainer = make()
     for _ in range(2):
         scores = prefill.score(trainer.model, prompts, 500)
-        rows = copy.deepcopy(trainer.curriculum).next_batch()
+        rows = next_batch(copy.deepcopy(trainer.curriculum))
         record, _ = trainer.step()
         wanted = (scores["c_intra"] + scores["c_inter"]).to_numpy()[rows].mean()
         assert record["signal"] == pytest.approx(wanted, abs=1e-5)

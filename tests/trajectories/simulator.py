@@ -45,7 +45,7 @@ def _simulated(name: str) -> dict[str, Any]:
         learn(outcome)
 
     policy.observe = observe
-    done = simulate(world, policy, regime.rollouts, STEPS, SEED)
+    done = simulate(world, policy, STEPS, SEED)
     whole = json.dumps(drawn).encode()
     return {
         "rows": [step["rows"] for step in drawn[:SHOWN]],

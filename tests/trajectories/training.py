@@ -50,7 +50,7 @@ def _run(curriculum: str | None = None, **changes: Any) -> dict[str, Any]:
     prompts = encode(tokenizer, list(table["id"]), list(table["question"]))
     if curriculum is not None:
         setting = Setting(PROMPTS, 4, SEED, np.arange(PROMPTS)[::-1].copy(), rollouts=4)
-        changes["curriculum"] = build(curriculum, {}, setting)
+        changes["curriculum"] = build(curriculum, setting)
     trainer = trainer_for(tokenizer, prompts, table, seed=SEED, **changes)
     steps: list[dict[str, Any]] = []
     learn = trainer.curriculum.observe

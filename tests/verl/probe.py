@@ -30,11 +30,11 @@ class Noted:
     def __getattr__(self, name):
         return getattr(self._curriculum, name)
 
-    def next_batch(self):
+    def draw(self, seen, estimates):
         before = self._curriculum.state_dict()
-        rows = self._curriculum.next_batch()
-        note(event="drawn", before=before, rows=rows.tolist())
-        return rows
+        request = self._curriculum.draw(seen, estimates)
+        note(event="drawn", before=before, rows=request.rows.tolist())
+        return request
 
     def observe(self, outcome):
         values = {key: value.tolist() for key, value in dataclasses.asdict(outcome).items()}

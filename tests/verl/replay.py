@@ -10,7 +10,7 @@ import place as places
 import torch
 
 from gainrl.config.preset import Training
-from gainrl.curricula import Setting, build
+from gainrl.curricula import Groups, Setting, build
 from gainrl.data.prompts import encode
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.training import algorithms
@@ -33,8 +33,8 @@ def replayed(place: places.Place, name: str = "grpo") -> dict[str, Any]:
     torch.testing.assert_close(advantages, theirs, atol=1e-5, rtol=0)
 
     responses = [batch["responses"][i].tolist() for i in order]
-    curriculum = build("uniform", {}, Setting(len(table), len(rows), 0))
-    curriculum.next_batch()
+    curriculum = build("uniform", Setting(len(table), len(rows), 0))
+    curriculum.draw(Groups.none(), None)
     trainer = LocalTrainer(
         load_model(folder, trained=True), tokenizer, prompts, list(table["answer"]), curriculum,
         settings, 0, lambda *_: 0.0, algorithm=algorithm,

@@ -97,7 +97,9 @@ def test_the_curriculum_goes_on_exactly(resumed):
     first, again = drawn[SAVE], drawn[-(STEPS - SAVE)]
     assert again["before"] == first["before"] == state
     assert again["rows"] == first["rows"]
-    curriculum = build("gain", {"step": 0.3, "sigma": 0.2}, Setting(32, 8, 0, np.arange(32)))
+    curriculum = build(
+        {"name": "gain", "step": 0.3, "sigma": 0.2}, Setting(32, 8, 0, np.arange(32))
+    )
     curriculum.load_state_dict(state)
     assert curriculum.metrics()["mu"] > 0  # it had moved, or this test would show nothing
 

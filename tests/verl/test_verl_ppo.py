@@ -38,7 +38,7 @@ def trainer_of(section: PPO) -> LocalTrainer:
     table = generate_splits(spec, "chain")["train"]
     prompts = encode(tokenizer, list(table["id"]), list(table["question"]))
     trainer = LocalTrainer(
-        model, tokenizer, prompts, list(table["answer"]), build("uniform", {}, Setting(12, 4, 0)),
+        model, tokenizer, prompts, list(table["answer"]), build("uniform", Setting(12, 4, 0)),
         settings, 0, lambda texts, golds: [len(text) / 20 for text in texts],
         algorithm=algorithms.named("ppo"), critic=Critic(model, settings, section, 0, pad=0),
     )  # fmt: skip

@@ -19,6 +19,8 @@ def _explain(item: Any, root: type[BaseModel]) -> str:
     shown = [str(part) if str(part).isprintable() else repr(part) for part in location]
     if shown[:1] in (["models"], ["datasets"]) and len(shown) > 2:
         del shown[2]  # the union's tag, which the user did not write
+    if shown[:1] == ["methods"] and shown[2:3] == ["curriculum"]:
+        del shown[3:4]  # likewise
     key = ".".join(part for part in shown if part != "[key]")  # pydantic's, of a mapping's keys
     if item["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(shown[-1], _fields_at(location[:-1], root))}"

@@ -83,19 +83,26 @@ def _extended(data: Mapping[str, Any], where: str, seen: tuple[str, ...]) -> dic
 
 
 def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """Methods' curricula with the parameters that the key `curricula` gives for their policy."""
+    """Methods' curricula with the parameters that the key `curricula` gives for their parts."""
     defaults, methods = data.get("curricula"), data.get("methods")
     if not isinstance(defaults, dict) or not isinstance(methods, dict):
         return data
     filled = {}
     for name, method in methods.items():
-        spec = method.get("curriculum") if isinstance(method, dict) else None
-        spec = {"name": spec} if isinstance(spec, str) else spec
-        given = defaults.get(spec.get("name")) if isinstance(spec, dict) else None
-        if isinstance(given, dict) and isinstance(spec, dict):
-            method = {**method, "curriculum": {**given, **spec}}
+        if isinstance(method, dict) and "curriculum" in method:
+            spec = _with_parameters(method["curriculum"], defaults)
+            if isinstance(spec, dict) and "name" not in spec:
+                spec = {key: _with_parameters(part, defaults) for key, part in spec.items()}
+            method = {**method, "curriculum": spec}
         filled[name] = method
     return {**data, "methods": filled}
+
+
+def _with_parameters(spec: Any, defaults: Mapping[str, Any]) -> Any:
+    """One part of a curriculum, by name or with parameters of its own, which come first."""
+    spec = {"name": spec} if isinstance(spec, str) else spec
+    given = defaults.get(str(spec.get("name"))) if isinstance(spec, dict) else None
+    return {**given, **spec} if isinstance(given, dict) else spec
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from gainrl.config.base import Absent, Positive, Rate, Section, Share, Template
 from gainrl.config.extra import Extra
@@ -15,16 +15,49 @@ WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
 """Orders that depend on the weight of C_inter."""
 
 
-class Curriculum(Section):
-    """A registered curriculum and its own parameters (checked against the policy's)."""
+class Part(Section):
+    """A part of a curriculum and its own parameters, or its name alone.
+
+    name: a registered one, `module:Class`, or an entry point of another package. The names of parts
+    and parameters are checked by gainrl.curricula.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
     @property
     def parameters(self) -> dict[str, Any]:
-        """The policy's parameters as written in the preset."""
+        """Its parameters as written in the preset."""
         return dict(self.model_extra or {})
+
+
+class Composition(Section):
+    """A curriculum of parts: what to draw, what to admit to the update, how many rollouts."""
+
+    sampler: Part
+    filter: Annotated[Part | None, Absent()] = None
+    rollouts: Annotated[Part | None, Absent()] = None
+
+
+PARTS = tuple(Composition.model_fields)
+
+
+def _form(value: Any) -> str:
+    """Which of the two forms a method's curriculum has; parameters of a part may have any name."""
+    composed = (
+        isinstance(value, dict) and "name" not in value and not value.keys().isdisjoint(PARTS)
+    )
+    return "composed" if composed or isinstance(value, Composition) else "named"
+
+
+Curriculum = Annotated[
+    Annotated[Part, Tag("named")] | Annotated[Composition, Tag("composed")], Discriminator(_form)
+]
 
 
 class Selection(Section):
@@ -74,11 +107,6 @@ class Method(Section):
     selection: Selection | None = None
     training: Changes = Changes()
     label: str | None = None
-
-    @field_validator("curriculum", mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits(self) -> Method:

@@ -107,7 +107,7 @@ class Tracking(Section):
 class Preset(Section):
     """A whole preset, as written in config.yaml or experiments/*.yaml.
 
-    curricula: parameters of a policy for every method that uses it and does not say otherwise.
+    curricula: parameters of a part for every method that uses it and does not say otherwise.
     seeds_together: one job trains all seeds of a method one after another, in one process, which
     saves the start of the others where runs take seconds; not every backend allows it. A file's key
     `extends` names another file, which it adds to or changes (gainrl.config.files).

@@ -1,7 +1,24 @@
 """Data curricula: which prompts the next RL step sees. Numpy only; one file a policy."""
 
-from gainrl.curricula.base import REGISTRY, Curriculum, Outcome, Setting, build, check, discover
+from gainrl.curricula.base import Groups, Outcome, Request, Setting
+from gainrl.curricula.curriculum import Curriculum
+from gainrl.curricula.parts import Allocation, Filter, Sampler
+from gainrl.curricula.registry import REGISTRY, build, check_defaults, compose, discover, register
 
-__all__ = ["REGISTRY", "Curriculum", "Outcome", "Setting", "build", "check"]
+__all__ = [
+    "REGISTRY",
+    "Allocation",
+    "Curriculum",
+    "Filter",
+    "Groups",
+    "Outcome",
+    "Request",
+    "Sampler",
+    "Setting",
+    "build",
+    "check_defaults",
+    "compose",
+    "register",
+]
 
 discover()

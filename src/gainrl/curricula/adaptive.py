@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import Groups, IntArray, Outcome, Request, Setting, register
+from gainrl.curricula.base import Groups, IntArray, Outcome, Request
+from gainrl.curricula.parts import Allocation
+from gainrl.curricula.registry import register
 from gainrl.curricula.uniform import Uniform
 
 DECAY = 0.9
 """Weight of the average share so far when a step joins it."""
 
 
+@register("adaptive")
 @dataclass
-class AdaptiveRollouts:
-    """`first` rollouts of each prompt of a step, and as many again where their rewards differ.
+class Adaptive(Allocation):
+    """`first` rollouts of each prompt of a draw, and as many again where their rewards differ.
 
-    A step of n prompts takes first * n * (1 + share) rollouts, if `share` of them are mixed at
-    first. n is chosen so that this is the budget; the share is what past steps say, exponentially
-    averaged from 1/2. Single steps come out above or below the budget, their mean does not.
+    A draw of n prompts takes first * n * (1 + share) rollouts, if `share` of them are mixed at
+    first. n is chosen so that this is the preset's budget, its prompts times its rollouts; the
+    share is what past steps say, exponentially averaged from 1/2. Single steps come out above or
+    below the budget, their mean does not.
 
-    first: at least 2, fewer are never mixed; budget: rollouts a step; size: prompts in the table.
+    Parameters:
+        first: at least 2, fewer are never mixed.
     """
 
-    first: int
-    budget: int
-    size: int
-    share: float = 0.5
+    first: int = 4
+    several_draws = True
+    state = ("share",)
+
+    def __post_init__(self) -> None:
+        if self.first < 2:
+            raise ValueError(f"first is {self.first}, not at least 2: one rollout is never mixed")
+
+    def start(self) -> None:
+        """A step's budget is that of the preset."""
+        self.budget = self.setting.batch * self.setting.rollouts
+        self.share = 0.5
 
     def prompts(self) -> int:
-        """n of the next step."""
+        """n of the next draw."""
         wanted = self.budget / (self.first * (1 + self.share))
-        return min(max(round(wanted), 1), self.size)
+        return min(max(round(wanted), 1), self.setting.size)
 
     def begin(self, rows: IntArray) -> Request:
-        """The first rollouts of a step."""
+        """The first rollouts."""
         return Request(rows, np.full(len(rows), self.first))
 
     def again(self, seen: Groups) -> Request | None:
@@ -48,57 +60,22 @@ class AdaptiveRollouts:
         """Average the share of mixed groups: what was not mixed at first got no second chance."""
         self.share = DECAY * self.share + (1 - DECAY) * float(outcome.mixed.mean())
 
-
-def check_first(first: int) -> None:
-    """ValueError for a number of first rollouts that can never be mixed."""
-    if first < 2:
-        raise ValueError(f"first is {first}, not at least 2: one rollout is never mixed")
+    def metrics(self) -> dict[str, float]:
+        """The average share of mixed groups."""
+        return {"mixed_share": self.share}
 
 
 @register("adaptive_uniform")
 @dataclass
 class AdaptiveUniform(Uniform):
-    """Prompts as `uniform` draws them, rollouts as `predicted` spends them: a control for it.
+    """Short for the sampler `uniform` with the allocation `adaptive`: a control for `predicted`.
 
     Parameters:
-        first: rollouts of each prompt at first, and again where they are mixed.
+        first: that of the allocation.
     """
 
     first: int = 4
-    several_draws: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_first(self.first)
-
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; a step's budget is that of the preset."""
-        super().start(setting)
-        budget = setting.batch * setting.rollouts
-        self.rollouts = AdaptiveRollouts(self.first, budget, setting.size)
-
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """The first rollouts, then those of the mixed groups."""
-        if len(seen.rows):
-            return self.rollouts.again(seen)
-        return self.rollouts.begin(self.take(self.rollouts.prompts()))
-
-    def keep(self, seen: Groups) -> IntArray:
-        """Everything, as plain GRPO does."""
-        return np.arange(len(seen.rows))
-
-    def observe(self, outcome: Outcome) -> None:
-        """The share of mixed groups."""
-        self.rollouts.observe(outcome)
-
-    def metrics(self) -> dict[str, float]:
-        """The epoch and the average share of mixed groups."""
-        return {**super().metrics(), "mixed_share": self.rollouts.share}
-
-    def state_dict(self) -> dict[str, Any]:
-        """As `uniform`, and the share."""
-        return {**super().state_dict(), "share": self.rollouts.share}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        super().load_state_dict(state)
-        self.rollouts.share = float(state["share"])
+    def allocation(self) -> Adaptive:
+        """Rollouts as `predicted` spends them."""
+        return Adaptive(self.first)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import tanh
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import IntArray, Outcome, Setting, register
+from gainrl.curricula.base import IntArray, Outcome
 from gainrl.curricula.blocks import smallest
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("adarft")
 @dataclass
-class Adarft:
+class Adarft(Sampler):
     """Take the B prompts with the smallest |difficulty - T|; T <- clip(T + eta tanh(...), 0, 100).
 
     The sort is stable, so the same prompts repeat while T stands still, as in the original.
@@ -28,21 +29,21 @@ class Adarft:
     alpha: float = 2.0
     beta: float = 0.5
     target: float = 0.0
-    needs: ClassVar[frozenset[str]] = frozenset({"difficulty"})
+    needs = frozenset({"difficulty"})
+    state = ("now",)
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table with difficulties in [0, 100]."""
-        assert setting.difficulty is not None
-        self.setting = setting
-        self.difficulty = np.asarray(setting.difficulty, dtype=np.float64)
+    def start(self) -> None:
+        """Difficulties are in [0, 100]."""
+        assert self.setting.difficulty is not None
+        self.difficulty = np.asarray(self.setting.difficulty, dtype=np.float64)
         self.now = float(self.target)
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows, nearest first."""
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows, nearest first."""
         return smallest(
             lambda start, stop: np.abs(self.difficulty[start:stop] - self.now),
             self.setting.size,
-            self.setting.batch,
+            count,
         )
 
     def observe(self, outcome: Outcome) -> None:
@@ -54,11 +55,3 @@ class Adarft:
     def metrics(self) -> dict[str, float]:
         """The target difficulty for the next batch."""
         return {"target": self.now}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The target."""
-        return {"target": self.now}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.now = float(state["target"])

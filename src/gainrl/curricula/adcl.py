@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import Groups, IntArray, Outcome, Request, Setting, register
+from gainrl.curricula.base import Groups, IntArray, Request
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("adcl")
 @dataclass
-class Adcl:
+class Adcl(Sampler):
     """Walk chunks of the data, easiest first; re-estimate a chunk's difficulty before its turn.
 
     The data is cut once into chunks of equal size by the difficulties given, which are to be the
@@ -34,62 +35,56 @@ class Adcl:
 
     chunks: int = 4
     rollouts: int | None = None
-    needs: ClassVar[frozenset[str]] = frozenset({"difficulty"})
+    needs = frozenset({"difficulty"})
+    stream = 18
+    state = ("difficulty", "parts", "queue", "opened", "shift")
 
     def __post_init__(self) -> None:
         if self.chunks < 1:
             raise ValueError(f"chunks is {self.chunks}, not at least 1")
         if self.rollouts is not None and self.rollouts < 0:
             raise ValueError(f"rollouts is {self.rollouts}, below 0")
+        self.asks = self.rollouts != 0
 
-    @property
-    def several_draws(self) -> bool:
-        """Whether anything is estimated."""
-        return self.rollouts != 0
-
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table with difficulties in [0, 100]; cut it into chunks."""
+    def start(self) -> None:
+        """Cut the table into chunks; difficulties are in [0, 100]."""
+        setting = self.setting
         assert setting.difficulty is not None
-        self.setting = setting
         self.answers = setting.rollouts if self.rollouts is None else self.rollouts
         self.difficulty = np.array(setting.difficulty, dtype=np.float64)
-        shuffled = np.random.default_rng([setting.seed, 18]).permutation(setting.size)
+        shuffled = self.rng.permutation(setting.size)
         easiest = shuffled[np.argsort(self.difficulty[shuffled], kind="stable")]
         self.parts = np.array_split(easiest, min(self.chunks, setting.size))
         self.queue = np.empty(0, dtype=np.int64)
         self.opened, self.shift = 0, 0.0
 
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """Estimates of the chunks that the batch reaches into, then the batch."""
-        if len(seen.rows):
+    def ask(self, count: int) -> Request | None:
+        """Estimates of the next chunk, if the batch reaches into it."""
+        if not self.opened:
+            self._open()  # the first chunk has the difficulties given
+        if not self.asks or len(self._next(count)) == count:
             return None
-        if estimates is not None:
-            values = 100 * (1 - estimates.accuracy)
-            self.shift = float(np.abs(values - self.difficulty[estimates.rows]).mean())
-            self.difficulty[estimates.rows] = values
-        if estimates is not None or not self.opened:
-            self._open()
-        if len(self._next()) < self.setting.batch:
-            rows = self.parts[self.opened % len(self.parts)]
-            return Request(rows, np.full(len(rows), self.answers), "estimate")
-        rows = self.next_batch()
-        return Request(rows, np.full(len(rows), self.setting.rollouts))
+        rows = self.parts[self.opened % len(self.parts)]
+        return Request(rows, np.full(len(rows), self.answers), "estimate")
 
-    def keep(self, seen: Groups) -> IntArray:
-        """Everything."""
-        return np.arange(len(seen.rows))
+    def estimated(self, estimates: Groups) -> None:
+        """Take the chunk's difficulties, and queue it."""
+        values = 100 * (1 - estimates.accuracy)
+        self.shift = float(np.abs(values - self.difficulty[estimates.rows]).mean())
+        self.difficulty[estimates.rows] = values
+        self._open()
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows, easiest first, by the difficulties that are known."""
-        while len(taken := self._next()) < self.setting.batch:
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows, easiest first, by the difficulties that are known."""
+        while len(taken := self._next(count)) < count:
             self._open()
         batch, self.queue = self.queue[taken], np.delete(self.queue, taken)
         return batch
 
-    def _next(self) -> IntArray:
-        """Where the next B rows are queued; where an epoch ends, a row is queued twice."""
-        _, first = np.unique(self.queue[: 2 * self.setting.batch], return_index=True)
-        return np.sort(first)[: self.setting.batch]
+    def _next(self, count: int) -> IntArray:
+        """Where the next rows are queued; where an epoch ends, a row is queued twice."""
+        _, first = np.unique(self.queue[: 2 * count], return_index=True)
+        return np.sort(first)[:count]
 
     def _open(self) -> None:
         """Queue the next chunk, sorted by the difficulties that are known."""
@@ -99,27 +94,7 @@ class Adcl:
         self.queue = np.concatenate([self.queue, self.parts[turn]])
         self.opened += 1
 
-    def observe(self, outcome: Outcome) -> None:
-        """Difficulties come from estimates alone."""
-
     def metrics(self) -> dict[str, float]:
         """Chunk and epoch from 0; mean absolute change of difficulty in the last estimate."""
         epoch, chunk = divmod(max(self.opened - 1, 0), len(self.parts))
         return {"chunk": float(chunk), "epoch": float(epoch), "shift": self.shift}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Difficulties, the chunks' order, the queue and the number of chunks opened."""
-        return {
-            "difficulty": self.difficulty.tolist(),
-            "parts": [rows.tolist() for rows in self.parts],
-            "queue": self.queue.tolist(),
-            "opened": self.opened,
-            "shift": self.shift,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.difficulty = np.array(state["difficulty"])
-        self.parts = [np.array(rows, dtype=np.int64) for rows in state["parts"]]
-        self.queue = np.array(state["queue"], dtype=np.int64)
-        self.opened, self.shift = int(state["opened"]), float(state["shift"])

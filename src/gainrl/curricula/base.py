@@ -1,25 +1,15 @@
-"""The interface between a curriculum and a trainer, and the registry of policies.
-
-A trainer asks `next_batch` which rows of the training table come next and tells `observe` what
-happened to them. A policy is a dataclass whose keyword-only fields are its parameters in a preset;
-`@register("name")` makes it available there, and nothing else has to change.
-"""
+"""What a trainer and a curriculum tell each other: a setting, requests, groups and outcomes."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, cast, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from gainrl.curricula.checks import guard
-from gainrl.errors import ConfigError, nearest
+from gainrl.errors import ConfigError
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -67,33 +57,6 @@ class Setting:
     features: Mapping[str, FloatArray] | None = None
 
 
-class Curriculum(Protocol):
-    """A policy with state; everything random comes from its own seeded generator."""
-
-    needs: frozenset[str]
-
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; called once, before anything else."""
-
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows of the training table."""
-
-    def observe(self, outcome: Outcome) -> None:
-        """Learn from the batch that `next_batch` returned last."""
-
-    def metrics(self) -> dict[str, float]:
-        """State worth plotting; logged every step under `curriculum/`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All state, as plain numbers, lists and dicts; taken between steps."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where `state_dict` was taken."""
-
-
-# --- several draws within a step -----------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Request:
     """What to roll out next within a step.
@@ -136,135 +99,6 @@ class Groups:
         return cls(whole, whole, real, np.empty(0, dtype=bool), whole)
 
 
-class SeveralDraws(Curriculum, Protocol):
-    """A policy that may draw several times within a step: a trainer that can, uses `draw`.
-
-    several_draws: False if, with its parameters, one call of `next_batch` is a whole step.
-    """
-
-    several_draws: bool
-
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """What to roll out next, or None if the step has enough.
-
-        Args:
-            seen: the step's groups so far; empty at its start.
-            estimates: the answer to the request before, if that was no `group`.
-        """
-
-    def keep(self, seen: Groups) -> IntArray:
-        """Positions in `seen` to train on, in that order; at least one. After the last draw."""
-
-
-@dataclass(frozen=True)
-class OneDraw:
-    """Any policy as one whose step is a single draw, all of it trained on."""
-
-    policy: Curriculum
-    rollouts: int
-
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """`next_batch`, once."""
-        if len(seen.rows):
-            return None
-        rows = self.policy.next_batch()
-        return Request(rows, np.full(len(rows), self.rollouts))
-
-    def keep(self, seen: Groups) -> IntArray:
-        """Everything."""
-        return np.arange(len(seen.rows))
-
-
-def draws_several(policy: Curriculum) -> bool:
-    """Whether a policy, with its parameters, needs a trainer that asks it `draw`."""
-    return bool(getattr(policy, "several_draws", False))
-
-
-def in_draws(policy: Curriculum, rollouts: int) -> SeveralDraws | OneDraw:
-    """The `draw` and `keep` of any policy; `rollouts` are those of the preset."""
-    return cast(SeveralDraws, policy) if draws_several(policy) else OneDraw(policy, rollouts)
-
-
-# --- the registry --------------------------------------------------------------------------------
-
-REGISTRY: dict[str, type] = {}
-NEEDS = {
-    "order": "the method's key 'order'",
-    "difficulty": "the method's key 'difficulty'",
-    "categories": "a data set with the column 'category'",
-    "features": "prefill scores",
-}
-"""What a policy may list in `needs`, and what that asks for."""
-Policy = TypeVar("Policy", bound=type)
-
-
-def register(name: str) -> Callable[[Policy], Policy]:
-    """Class decorator: make a policy available to presets under `name`.
-
-    What its methods are given is checked from then on (gainrl.curricula.checks).
-    """
-
-    def add(policy: Policy) -> Policy:
-        if name in REGISTRY:
-            raise ValueError(f"curriculum '{name}' is registered twice")
-        guard(policy, name)
-        REGISTRY[name] = policy
-        return policy
-
-    return add
-
-
-def check(name: str, parameters: Mapping[str, Any], key: str) -> Any:
-    """Find a policy and check its parameters' names and types.
-
-    Args:
-        key: where the preset says so, for the error message.
-
-    Raises:
-        ConfigError: unknown policy, unknown parameter or a value that the policy refuses.
-    """
-    if name not in REGISTRY:
-        raise ConfigError(f"{key}: unknown curriculum '{name}'{nearest(name, REGISTRY)}")
-    known = [field.name for field in dataclasses.fields(REGISTRY[name]) if field.init]
-    for parameter in parameters:
-        if parameter not in known:
-            hint = nearest(parameter, known) or "; it takes no parameters"
-            raise ConfigError(f"{key}: curriculum '{name}' has no parameter '{parameter}'{hint}")
-    hints, strict = get_type_hints(REGISTRY[name]), ConfigDict(strict=True, allow_inf_nan=False)
-    for parameter, value in parameters.items():
-        try:
-            TypeAdapter(hints[parameter], config=strict).validate_python(value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ConfigError(
-                f"{key}: curriculum '{name}': '{parameter}' is {value!r}: {reason}"
-            ) from error
-    try:
-        REGISTRY[name](**parameters)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: curriculum '{name}': {error}") from error
-    return REGISTRY[name]
-
-
-def build(name: str, parameters: Mapping[str, Any], setting: Setting) -> Curriculum:
-    """Build a policy for a training table.
-
-    Raises:
-        ConfigError: as `check`; or the policy needs an order or difficulties that are not there,
-            or the batch is larger than the table.
-    """
-    policy = check(name, parameters, "curriculum")(**parameters)
-    for need in policy.needs:
-        if getattr(setting, need) is None:
-            raise ConfigError(f"curriculum '{name}' needs {NEEDS[need]}")
-    if setting.batch > setting.size:
-        raise ConfigError(
-            f"training.prompts is {setting.batch}, but the data set has {setting.size} prompts"
-        )
-    policy.start(setting)
-    return policy
-
-
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
     """A numpy generator's state as JSON-able values."""
     return dict(rng.bit_generator.state)
@@ -273,11 +107,3 @@ def generator_state(rng: np.random.Generator) -> dict[str, Any]:
 def restore_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
     """Set a generator to a state taken by `generator_state`."""
     rng.bit_generator.state = dict(state)
-
-
-def discover() -> None:
-    """Import every module of this package, so that each policy registers itself."""
-    package = importlib.import_module("gainrl.curricula")
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "base":
-            importlib.import_module(f"gainrl.curricula.{module.name}")

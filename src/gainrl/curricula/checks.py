@@ -6,19 +6,14 @@ One that is not a number, once it is in an average, makes every later comparison
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from gainrl.errors import CheckpointError, ConfigError, DataError
+from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Outcome, Setting
+from gainrl.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from gainrl.curricula.base import BoolArray, FloatArray, Groups, Outcome, Setting
-
-Answered = TypeVar("Answered", "Outcome", "Groups")
+Answered = TypeVar("Answered", Outcome, Groups)
 
 
 def answered(seen: Answered) -> Answered:
@@ -42,19 +37,30 @@ def check_setting(name: str, setting: Setting) -> None:
             )
 
 
+def check_rows(name: str, rows: IntArray, size: int) -> None:
+    """Refuse a draw that has a row twice or one that the table does not have (ConfigError)."""
+    distinct, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ConfigError(f"curriculum '{name}' drew row {distinct[counts.argmax()]} twice")
+    for row in distinct[:1], distinct[-1:]:
+        if len(row) and not 0 <= row[0] < size:
+            raise ConfigError(f"curriculum '{name}' drew row {row[0]} of a table of {size}")
+
+
 def check_outcome(name: str, outcome: Outcome) -> None:
     """Refuse what a step saw if a number of it is none, or no share (DataError).
 
     Signal and advantage may be NaN where nothing was trained on.
     """
-    _check_shares(name, outcome)
+    check_accuracy(name, outcome)
     for what in ("signal", "advantage"):
         values = getattr(outcome, what)
         unmeasured = np.isnan(values) & ~outcome.trained
         _refuse(name, what, outcome, values, np.isfinite(values) | unmeasured)
 
 
-def _check_shares(name: str, seen: Outcome | Groups) -> None:
+def check_accuracy(name: str, seen: Outcome | Groups) -> None:
+    """Refuse an accuracy that is no share (DataError)."""
     fine = (seen.accuracy >= 0) & (seen.accuracy <= 1)
     _refuse(name, "accuracy", seen, seen.accuracy, fine)
 
@@ -68,69 +74,3 @@ def _refuse(
             f"curriculum '{name}': {what} of row {seen.rows[at]} of the training table is "
             f"{values[at]}"
         )
-
-
-# --- put before the methods of a policy ----------------------------------------------------------
-
-
-def guard(policy: type, name: str) -> None:
-    """Check what a policy's own methods are given before they are called.
-
-    A prompt without a response is left out; a step without any teaches nothing.
-    """
-    for method, checked in _CHECKED.items():
-        if method in vars(policy):
-            setattr(policy, method, checked(vars(policy)[method], name))
-
-
-def _start(call: Callable[..., None], name: str) -> Callable[..., None]:
-    @wraps(call)
-    def start(self: Any, setting: Setting) -> None:
-        check_setting(name, setting)
-        call(self, setting)
-
-    return start
-
-
-def _observe(call: Callable[..., None], name: str) -> Callable[..., None]:
-    @wraps(call)
-    def observe(self: Any, outcome: Outcome) -> None:
-        outcome = answered(outcome)
-        check_outcome(name, outcome)
-        if len(outcome.rows):
-            call(self, outcome)
-
-    return observe
-
-
-def _draw(call: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @wraps(call)
-    def draw(self: Any, seen: Groups, estimates: Groups | None) -> Any:
-        if estimates is not None:
-            estimates = answered(estimates)
-            _check_shares(name, estimates)
-            if not len(estimates.rows):
-                raise DataError(f"curriculum '{name}': no prompt that it asked about was answered")
-        _check_shares(name, seen)
-        return call(self, seen, estimates)
-
-    return draw
-
-
-def _load(call: Callable[..., None], name: str) -> Callable[..., None]:
-    @wraps(call)
-    def load_state_dict(self: Any, state: Mapping[str, Any]) -> None:
-        for key, value in state.items():
-            try:
-                json.dumps(value, allow_nan=False)
-            except ValueError as error:
-                raise CheckpointError(
-                    f"curriculum '{name}': '{key}' of its saved state is not finite; delete the "
-                    "checkpoints to begin anew"
-                ) from error
-        call(self, state)
-
-    return load_state_dict
-
-
-_CHECKED = {"start": _start, "observe": _observe, "draw": _draw, "load_state_dict": _load}

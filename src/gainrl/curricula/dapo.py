@@ -3,52 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import Groups, IntArray, Outcome, Request, Setting, register
+from gainrl.curricula.base import Groups, IntArray
+from gainrl.curricula.parts import Filter, Sampler
+from gainrl.curricula.registry import register
 from gainrl.curricula.uniform import Uniform
 
 
-@register("dapo")
+@register("mixed")
 @dataclass
-class Dapo(Uniform):
-    """Uniform batches until B groups have rewards that differ, or `limit` batches are drawn.
+class Mixed(Filter):
+    """Draw until B groups have rewards that differ, or `limit` times; train on the first B.
 
-    Trained on are the first B of those groups. The original stops with an error at the limit; here
-    the step goes on with the groups that there are, or without any gradient if there are none.
+    The original stops with an error at the limit; here the step goes on with the groups that there
+    are, or without any gradient if there are none.
 
     Parameters:
-        limit: generation batches a step, 10 as in the public configuration.
+        limit: draws a step, 10 as in the public configuration.
     """
 
     limit: int = 10
-    several_draws: ClassVar[bool] = True
+    several_draws = True
+    redraws = True
+    state = ("batches",)
 
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise ValueError(f"limit is {self.limit}, not at least 1")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table."""
-        super().start(setting)
-        self.draws = 0
+    def start(self) -> None:
+        """Nothing is drawn yet."""
         self.batches = 0
 
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """Another batch of prompts that the step does not have yet."""
-        self.draws = self.draws + 1 if len(seen.rows) else 1
-        enough = int(seen.mixed.sum()) >= self.setting.batch
-        if enough or self.draws > self.limit or len(seen.rows) == self.setting.size:
-            return None
-        self.batches = self.draws
-        rows = self.next_batch()
+    def draw(self, sampler: Sampler, count: int, seen: Groups) -> IntArray:
+        """The rows of a draw that the step does not have yet; others if it has them all."""
+        self.batches = self.batches + 1 if len(seen.rows) else 1
+        rows = sampler.draw(count)
         rows = rows[~np.isin(rows, seen.rows)]
         if not len(rows):  # a batch of nothing but repeats, at the end of a small epoch
-            rest = np.setdiff1d(np.arange(self.setting.size), seen.rows)
-            rows = self.rng.permutation(rest)[: self.setting.batch]
-        return Request(rows, np.full(len(rows), self.setting.rollouts))
+            excluded = np.zeros(self.setting.size, dtype=bool)
+            excluded[seen.rows] = True
+            rows = sampler.draw_without(min(count, int((~excluded).sum())), excluded)
+        return rows
+
+    def enough(self, seen: Groups) -> bool:
+        """Whether there are B mixed groups, the limit is reached or no prompt is left."""
+        mixed = int(seen.mixed.sum()) >= self.setting.batch
+        return mixed or self.batches >= self.limit or len(seen.rows) == self.setting.size
 
     def keep(self, seen: Groups) -> IntArray:
         """The first B groups with a gradient; the first B of all if there is none."""
@@ -56,18 +59,22 @@ class Dapo(Uniform):
         chosen = mixed if len(mixed) else np.arange(len(seen.rows))
         return chosen[: self.setting.batch]
 
-    def observe(self, outcome: Outcome) -> None:
-        """Nothing to learn."""
-
     def metrics(self) -> dict[str, float]:
-        """The epoch, and the generation batches of the last step."""
-        return {**super().metrics(), "batches": float(self.batches)}
+        """The draws of the last step."""
+        return {"batches": float(self.batches)}
 
-    def state_dict(self) -> dict[str, Any]:
-        """As `uniform`, and the last step's batches."""
-        return {**super().state_dict(), "batches": self.batches}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        super().load_state_dict(state)
-        self.batches = int(state["batches"])
+@register("dapo")
+@dataclass
+class Dapo(Uniform):
+    """Short for the sampler `uniform` with the filter `mixed`.
+
+    Parameters:
+        limit: that of the filter.
+    """
+
+    limit: int = 10
+
+    def filter(self) -> Mixed:
+        """Groups of mixed rewards."""
+        return Mixed(self.limit)

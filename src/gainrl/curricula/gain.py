@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import tanh
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    FloatArray,
-    IntArray,
-    Outcome,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import FloatArray, IntArray, Outcome
 from gainrl.curricula.blocks import smallest
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 RELEASED_STEP = 500.0
 RELEASED_LIMIT = 1000.0
@@ -26,7 +20,7 @@ RELEASED_SIGMA = 1000.0
 
 @register("gain")
 @dataclass
-class Gain:
+class Gain(Sampler):
     """Draw ranks near mu; move mu up as accuracy and the angle signal allow.
 
     The batch is drawn without replacement with P(rank i) ~ exp(-(i - mu)^2 / 2 sigma^2) (Eq. 8),
@@ -55,7 +49,9 @@ class Gain:
     use_accuracy: bool = True
     use_signal: bool = True
     variant: Literal["paper", "released"] = "paper"
-    needs: ClassVar[frozenset[str]] = frozenset({"order"})
+    needs = frozenset({"order"})
+    stream = 12
+    state = ("mu",)
 
     def __post_init__(self) -> None:
         if self.variant not in ("paper", "released"):
@@ -67,12 +63,11 @@ class Gain:
         if self.variant == "released" and (self.step or self.sigma):
             raise ValueError("step and sigma are constants of the variant 'released'")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; mu starts at 0, the highest angle concentration."""
+    def start(self) -> None:
+        """mu starts at 0, the highest angle concentration."""
+        setting = self.setting
         assert setting.order is not None
-        self.setting = setting
         self.order = np.asarray(setting.order, dtype=np.int64)
-        self.rng = np.random.default_rng([setting.seed, 12])
         self.mu = 0.0
         if self.variant == "released":
             self.h, self.width = RELEASED_STEP, RELEASED_SIGMA
@@ -80,9 +75,9 @@ class Gain:
             self.h = setting.batch / 2 if self.step is None else self.step * setting.size
             self.width = float(setting.batch) if self.sigma is None else self.sigma * setting.size
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows drawn by rank."""
-        chosen = smallest(self._keys, self.setting.size, self.setting.batch)
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows drawn by rank."""
+        chosen = smallest(self._keys, self.setting.size, count)
         if self.variant == "released":
             chosen = np.sort(chosen)
         return self.order[chosen]
@@ -115,12 +110,3 @@ class Gain:
             "sigma": self.width,
             "step": self.h,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """mu and the random state."""
-        return {"mu": self.mu, "rng": generator_state(self.rng)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.mu = float(state["mu"])
-        restore_generator(self.rng, state["rng"])

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    FloatArray,
-    IntArray,
-    Outcome,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import FloatArray, IntArray, Outcome
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 LEAST = 0.01
 """A prompt is rolled out at least this often, however long it has taught nothing."""
@@ -25,7 +18,7 @@ LOWEST, HIGHEST = 0.05, 0.95
 
 @register("greso")
 @dataclass
-class Greso:
+class Greso(Sampler):
     """Every prompt once an epoch, in random order, unless it is skipped until the next.
 
     A prompt whose last z groups were all right is skipped with probability
@@ -47,7 +40,8 @@ class Greso:
     p: float = 0.5
     target: float = 0.25
     step: float = 0.01
-    needs: ClassVar[frozenset[str]] = frozenset()
+    stream = 16
+    state = ("run", "queue", "epoch", "skipped", "p_easy", "p_hard")
 
     def __post_init__(self) -> None:
         if not LOWEST <= self.p <= HIGHEST:
@@ -57,31 +51,29 @@ class Greso:
         if self.step < 0:
             raise ValueError(f"step is {self.step}, below 0")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; nothing is known of any prompt."""
-        self.setting = setting
-        self.rng = np.random.default_rng([setting.seed, 16])
-        self.run = np.zeros(setting.size, dtype=np.int64)  # above 0 all right, below all wrong
+    def start(self) -> None:
+        """Nothing is known of any prompt."""
+        self.run = np.zeros(self.setting.size, dtype=np.int64)  # above 0 all right, below all wrong
         self.queue = np.empty(0, dtype=np.int64)
         self.epoch, self.skipped = -1, 0
         self.p_easy = self.p_hard = self.p
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows; across the end of an epoch those of the old one wait their turn."""
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows; at the end of an epoch those of the old one wait their turn."""
         batch, self.skipped = np.empty(0, dtype=np.int64), 0
         while True:
-            batch = np.concatenate([batch, self._walk(batch)])
-            if len(batch) == self.setting.batch:
+            batch = np.concatenate([batch, self._walk(batch, count)])
+            if len(batch) == count:
                 return batch
             self.epoch += 1
             self.queue = self.rng.permutation(self.setting.size)
 
-    def _walk(self, batch: IntArray) -> IntArray:
+    def _walk(self, batch: IntArray, count: int) -> IntArray:
         """What the epoch's rest adds to a batch; rows that it holds already stay queued."""
         held = np.zeros(self.setting.size, dtype=bool)
         held[batch] = True
         free = ~held[self.queue]
-        missing = self.setting.batch - len(batch)
+        missing = count - len(batch)
         kept = free & (self.rng.random(len(self.queue)) < self._chance(self.queue))
         taken = np.flatnonzero(kept)[:missing]
         end = int(taken[-1]) + 1 if len(taken) == missing else len(self.queue)
@@ -112,16 +104,3 @@ class Greso:
         """The epoch, p_easy, p_hard, and the prompts skipped while the last batch was drawn."""
         shown = ("epoch", "p_easy", "p_hard", "skipped")
         return {key: float(getattr(self, key)) for key in shown}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Runs, queue, epoch, probabilities and random state."""
-        arrays = {"run": self.run.tolist(), "queue": self.queue.tolist()}
-        return {**self.metrics(), **arrays, "rng": generator_state(self.rng)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.epoch, self.skipped = int(state["epoch"]), int(state["skipped"])
-        self.p_easy, self.p_hard = float(state["p_easy"]), float(state["p_hard"])
-        self.run = np.array(state["run"], dtype=np.int64)
-        self.queue = np.array(state["queue"], dtype=np.int64)
-        restore_generator(self.rng, state["rng"])

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gainrl.curricula.base import FloatArray
+from gainrl.curricula.parts import Stateful
 
 NEWTON = 50
 CONVERGED = 1e-8
 """Newton decrement, in units of log-likelihood, after which one more step is exact to rounding."""
 
 
-class FadingLogistic:
+class FadingLogistic(Stateful):
     """P(y | x) = 1 / (1 + exp(-x'w)), where the past counts `decay` times as much each step.
 
     A step with F inputs x_i, shares y_i in [0, 1] and counts n_i moves w to the minimum of
@@ -36,6 +35,8 @@ class FadingLogistic:
         ridge: above 0.
         decay: of the past, a step, in (0, 1].
     """
+
+    state = ("precision", "target", "weights")
 
     def __init__(self, size: int, ridge: float, decay: float) -> None:
         self.ridge, self.decay = ridge, decay
@@ -81,20 +82,6 @@ class FadingLogistic:
         self.precision = past + _curvature(inputs, count, mean)
         self.target = pull + inputs.T @ (own * eta + count * (share - mean))
         self.weights = weights
-
-    def state_dict(self) -> dict[str, Any]:
-        """Statistics and weights."""
-        return {
-            "precision": self.precision.tolist(),
-            "target": self.target.tolist(),
-            "weights": self.weights.tolist(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.precision = np.array(state["precision"])
-        self.target = np.array(state["target"])
-        self.weights = np.array(state["weights"])
 
 
 def logistic(eta: FloatArray) -> FloatArray:

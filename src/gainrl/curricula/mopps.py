@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    IntArray,
-    Outcome,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import IntArray, Outcome
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("mopps")
 @dataclass
-class Mopps:
+class Mopps(Sampler):
     """Of a random pool, the B prompts whose draw from Beta(a, b) is nearest to the target.
 
     Before anything is seen a = b = 1. A prompt that was rolled out moves, with l the decay, to
@@ -30,8 +24,8 @@ class Mopps:
     shuffled epoch; here each is drawn anew.
 
     Parameters:
-        pool: candidates as a multiple of B (the whole table if that is smaller); the public
-            scripts take 16 for MATH and 8 for Countdown.
+        pool: candidates as a multiple of what is drawn (the whole table if that is smaller); the
+            public scripts take 16 for MATH and 8 for Countdown.
         target: accuracy in [0, 1].
         decay: weight of the past in [0, 1]; 1 forgets nothing.
     """
@@ -39,7 +33,8 @@ class Mopps:
     pool: int = 16
     target: float = 0.5
     decay: float = 0.5
-    needs: ClassVar[frozenset[str]] = frozenset()
+    stream = 15
+    state = ("a", "b")
 
     def __post_init__(self) -> None:
         if self.pool < 1:
@@ -48,18 +43,16 @@ class Mopps:
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"{key} is {getattr(self, key)}, not in [0, 1]")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; every accuracy is as likely as any other."""
-        self.setting = setting
-        self.rng = np.random.default_rng([setting.seed, 15])
-        self.a, self.b = np.ones(setting.size), np.ones(setting.size)
+    def start(self) -> None:
+        """Every accuracy is as likely as any other."""
+        self.a, self.b = np.ones(self.setting.size), np.ones(self.setting.size)
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows, nearest first."""
-        size = min(self.pool * self.setting.batch, self.setting.size)
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows, nearest first."""
+        size = min(self.pool * count, self.setting.size)
         pool = self.rng.choice(self.setting.size, size, replace=False)
         distance = np.abs(self.rng.beta(self.a[pool], self.b[pool]) - self.target)
-        return pool[np.argsort(distance, kind="stable")[: self.setting.batch]]
+        return pool[np.argsort(distance, kind="stable")[:count]]
 
     def observe(self, outcome: Outcome) -> None:
         """Update the posteriors of the prompts that were rolled out."""
@@ -72,12 +65,3 @@ class Mopps:
         total = self.a + self.b
         seen = float((total > 2).mean())  # a visit leaves 2 and the number of responses, or more
         return {"expected_accuracy": float((self.a / total).mean()), "seen_share": seen}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The posteriors and the random state."""
-        return {"a": self.a.tolist(), "b": self.b.tolist(), "rng": generator_state(self.rng)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.a, self.b = np.array(state["a"]), np.array(state["b"])
-        restore_generator(self.rng, state["rng"])

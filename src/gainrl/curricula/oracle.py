@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    Groups,
-    IntArray,
-    Outcome,
-    Request,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import Groups, IntArray, Request
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("oracle")
 @dataclass
-class Oracle:
+class Oracle(Sampler):
     """Take the B prompts of a random pool whose pass rate is nearest to 1/2; ties by chance.
 
     Pass rates come from rollouts whose tokens are not counted, so this bounds what a choice by pass
@@ -37,8 +29,9 @@ class Oracle:
     pool: int = 4
     samples: int = 8
     every: int = 1
-    needs: ClassVar[frozenset[str]] = frozenset()
-    several_draws: ClassVar[bool] = True
+    asks = True
+    stream = 20
+    state = ("queue", "steps", "told")
 
     def __post_init__(self) -> None:
         for key in ("pool", "samples", "every"):
@@ -47,28 +40,22 @@ class Oracle:
         if self.every > self.pool:
             raise ValueError(f"a pool of {self.pool} batches is used up before {self.every} steps")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; nothing is known yet."""
-        self.setting = setting
-        self.rng = np.random.default_rng([setting.seed, 20])
+    def start(self) -> None:
+        """Nothing is known yet."""
         self.queue = np.empty(0, dtype=np.int64)
         self.steps = 0
         self.told: dict[str, float] = {}
 
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """Estimates of a new pool when the last one has served, then the batch."""
-        if len(seen.rows):
+    def ask(self, count: int) -> Request | None:
+        """Estimates of a new pool when the last one has served."""
+        if self.steps and len(self.queue) >= count:
             return None
-        if estimates is not None:
-            self._sort(estimates)
-        elif self.steps == 0 or len(self.queue) < self.setting.batch:
-            count = min(self.pool * self.setting.batch, self.setting.size)
-            rows = self.rng.permutation(self.setting.size)[:count]
-            return Request(rows, np.full(count, self.samples), "free")
-        rows = self.next_batch()
-        return Request(rows, np.full(len(rows), self.setting.rollouts))
+        size = min(max(self.pool * self.setting.batch, count), self.setting.size)
+        rows = self.rng.permutation(self.setting.size)[:size]
+        return Request(rows, np.full(size, self.samples), "free")
 
-    def _sort(self, estimates: Groups) -> None:
+    def estimated(self, estimates: Groups) -> None:
+        """Queue a pool, the nearest first."""
         distance = np.abs(estimates.accuracy - 0.5)
         ties = self.rng.random(len(distance))
         self.queue = estimates.rows[np.lexsort((ties, distance))]
@@ -79,35 +66,12 @@ class Oracle:
             "distance": float(nearest.mean()),
         }
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows, nearest first; after `draw` has been told their pass rates."""
-        batch, self.queue = np.split(self.queue, [self.setting.batch])
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows, nearest first, of the pool whose pass rates it was told."""
+        batch, self.queue = np.split(self.queue, [count])
         self.steps -= 1
         return batch
-
-    def keep(self, seen: Groups) -> IntArray:
-        """Everything."""
-        return np.arange(len(seen.rows))
-
-    def observe(self, outcome: Outcome) -> None:
-        """Nothing to learn: it is told."""
 
     def metrics(self) -> dict[str, float]:
         """Mean pass rate of the last pool, and of its first batch, mean distance from 1/2."""
         return dict(self.told)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is left of the pool, and the random state."""
-        return {
-            "queue": self.queue.tolist(),
-            "steps": self.steps,
-            "told": dict(self.told),
-            "rng": generator_state(self.rng),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.queue = np.array(state["queue"], dtype=np.int64)
-        self.steps = int(state["steps"])
-        self.told = dict(state["told"])
-        restore_generator(self.rng, state["rng"])

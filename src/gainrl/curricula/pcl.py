@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    IntArray,
-    Outcome,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import IntArray, Outcome
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("pcl")
 @dataclass
-class Pcl:
+class Pcl(Sampler):
     """Of k B random candidates, the B with the smallest |V - tau|; V is fitted to group means.
 
     The paper's V is a second language model, about as large as the one that is trained and updated
@@ -34,7 +28,7 @@ class Pcl:
     Before the first step V is tau for all.
 
     Parameters:
-        k: candidates as a multiple of B (the whole table if that is smaller).
+        k: candidates as a multiple of what is drawn (the whole table if that is smaller).
         tau: accuracy in [0, 1].
         ridge: above 0, in units of prompts.
         decay: in [0, 1]; 1 forgets nothing. The ridge and this are ours.
@@ -44,7 +38,9 @@ class Pcl:
     tau: float = 0.5
     ridge: float = 1.0
     decay: float = 0.9
-    needs: ClassVar[frozenset[str]] = frozenset({"features"})
+    needs = frozenset({"features"})
+    stream = 17
+    state = ("gram", "moment", "weights", "expected", "error")
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -55,14 +51,13 @@ class Pcl:
         if self.ridge <= 0:
             raise ValueError("ridge must be above 0")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table with features."""
-        assert setting.features is not None
-        self.setting = setting
-        self.rng = np.random.default_rng([setting.seed, 17])
-        columns = [np.ones(setting.size)]
-        for name in sorted(setting.features):
-            values = np.asarray(setting.features[name], dtype=np.float64)
+    def start(self) -> None:
+        """Standardise the features; V is tau for all."""
+        features = self.setting.features
+        assert features is not None
+        columns = [np.ones(self.setting.size)]
+        for name in sorted(features):
+            values = np.asarray(features[name], dtype=np.float64)
             columns.append((values - values.mean()) / (values.std() or 1.0))
         self.inputs = np.stack(columns, axis=1)
         width = len(columns)
@@ -71,12 +66,12 @@ class Pcl:
         self.weights = np.array([self.tau] + [0.0] * (width - 1))
         self.expected = self.error = 0.0
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows, nearest first."""
-        size = min(self.k * self.setting.batch, self.setting.size)
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows, nearest first."""
+        size = min(self.k * count, self.setting.size)
         pool = self.rng.choice(self.setting.size, size, replace=False)
         distance = np.abs(self.inputs[pool] @ self.weights - self.tau)
-        return pool[np.argsort(distance, kind="stable")[: self.setting.batch]]
+        return pool[np.argsort(distance, kind="stable")[:count]]
 
     def observe(self, outcome: Outcome) -> None:
         """Compare V with the group means, then fit it to them."""
@@ -91,15 +86,3 @@ class Pcl:
     def metrics(self) -> dict[str, float]:
         """Of the last batch, before it was seen: mean V, and its mean absolute error."""
         return {"expected_accuracy": self.expected, "error": self.error}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The regression, the last comparison and the random state."""
-        arrays = {key: getattr(self, key).tolist() for key in ("gram", "moment", "weights")}
-        return {**arrays, **self.metrics(), "rng": generator_state(self.rng)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.gram, self.moment = np.array(state["gram"]), np.array(state["moment"])
-        self.weights = np.array(state["weights"])
-        self.expected, self.error = float(state["expected_accuracy"]), float(state["error"])
-        restore_generator(self.rng, state["rng"])

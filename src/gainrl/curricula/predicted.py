@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from gainrl.curricula.adaptive import AdaptiveRollouts, check_first
-from gainrl.curricula.base import (
-    FloatArray,
-    Groups,
-    IntArray,
-    Outcome,
-    Request,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.adaptive import Adaptive
+from gainrl.curricula.base import FloatArray, IntArray, Outcome
 from gainrl.curricula.logistic import FadingLogistic
+from gainrl.curricula.parts import Allocation, Sampler
+from gainrl.curricula.registry import register
 from gainrl.errors import ConfigError
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -38,7 +30,7 @@ SPREAD = 1e-9
 
 @register("predicted")
 @dataclass
-class Predicted:
+class Predicted(Sampler):
     """Draw prompts in proportion to (4 p (1 - p) v)^power, p and v predicted online.
 
     p is a prompt's pass rate and v its group's variance, 4 a (1 - a) for a group of accuracy a.
@@ -55,8 +47,8 @@ class Predicted:
     Parameters:
         features: standardised inputs beside an intercept: none, the question's length in tokens,
             that and C_intra and C_inter, or these and 16 principal components of the mean state.
-        adaptive: roll out as `AdaptiveRollouts` does; else the preset's prompts and rollouts.
-        first: rollouts of each prompt at first, and again where they are mixed (adaptive only).
+        adaptive: bring the allocation `adaptive`; else the preset's prompts and rollouts.
+        first: that of the allocation.
         prior_rollouts, prior_groups: what the models weigh against a prompt's record.
         ridge, model_decay: of both models. count_decay: of the record, a step.
         floor: of the weights, as a share of the largest.
@@ -73,9 +65,10 @@ class Predicted:
     count_decay: float = 0.95
     floor: float = 0.05
     power: float = 2.0
+    stream = 19
+    state = ("pass_rate", "variance", "right", "tried", "spread", "groups", "told")
 
     def __post_init__(self) -> None:
-        check_first(self.first)
         for key in ("prior_rollouts", "prior_groups", "ridge"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"{key} must be above 0")
@@ -86,34 +79,33 @@ class Predicted:
             raise ValueError("power must be at least 0")
         self.feature_kinds = KINDS[self.features]
         self.needs = frozenset({"features"} if self.feature_kinds else ())
-        self.several_draws = self.adaptive
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table; every prompt is alike until something was observed.
+    def allocation(self) -> Allocation:
+        """Adaptive rollouts, unless the preset's are asked for."""
+        return Adaptive(self.first) if self.adaptive else super().allocation()
+
+    def start(self) -> None:
+        """Every prompt is alike until something was observed.
 
         Raises:
             ConfigError: a feature is missing.
         """
-        self.setting = setting
-        self.inputs, self.names = self._inputs(setting)
+        self.inputs, self.names = self._inputs()
         width = self.inputs.shape[1]
         self.pass_rate = FadingLogistic(width, self.ridge, self.model_decay)
         self.variance = FadingLogistic(width, self.ridge, self.model_decay)
-        self.right, self.tried, self.spread, self.groups = np.zeros((4, setting.size))
-        budget = setting.batch * setting.rollouts
-        self.rollouts = AdaptiveRollouts(self.first, budget, setting.size)
-        self.rng = np.random.default_rng([setting.seed, 19])
+        self.right, self.tried, self.spread, self.groups = np.zeros((4, self.setting.size))
         self.told: dict[str, float] = {}
 
-    def _inputs(self, setting: Setting) -> tuple[FloatArray, list[str]]:
+    def _inputs(self) -> tuple[FloatArray, list[str]]:
         """(N, F) intercept and standardised features, and their names."""
-        given = setting.features or {}
+        given = self.setting.features or {}
         states = sorted(name for name in given if name.startswith(STATE)) or [f"{STATE}00"]
         names = [n for kind in self.feature_kinds for n in NAMES.get(kind, states)]
         for name in names:
             if name not in given:
                 raise ConfigError(f"curriculum 'predicted' needs the feature '{name}'")
-        inputs = np.zeros((setting.size, 1 + len(names)))
+        inputs = np.zeros((self.setting.size, 1 + len(names)))
         inputs[:, 0] = 1.0
         for column, name in enumerate(names, start=1):
             values = np.asarray(given[name], dtype=np.float64)
@@ -141,26 +133,12 @@ class Predicted:
         found = score**self.power
         return np.maximum(found, self.floor * (found.max() or 1.0))
 
-    def take(self, count: int) -> IntArray:
+    def draw(self, count: int) -> IntArray:
         """(count,) distinct rows in the order in which they were drawn."""
         # the smallest Exp(1) / w: their -log are the largest log w + Gumbel
         keys = self.rng.standard_exponential(self.setting.size) / self.weights()
         chosen = np.argpartition(keys, count - 1)[:count]
         return chosen[np.argsort(keys[chosen])]
-
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows."""
-        return self.take(self.setting.batch)
-
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
-        """The first rollouts, then those of the mixed groups."""
-        if len(seen.rows):
-            return self.rollouts.again(seen)
-        return self.rollouts.begin(self.take(self.rollouts.prompts()))
-
-    def keep(self, seen: Groups) -> IntArray:
-        """Everything, as plain GRPO does."""
-        return np.arange(len(seen.rows))
 
     # --- learning --------------------------------------------------------------------------------
 
@@ -176,7 +154,6 @@ class Predicted:
         for record, gain in zip(self._record(), gains, strict=True):
             record *= self.count_decay
             record[rows] += gain
-        self.rollouts.observe(outcome)
 
     def _record(self) -> tuple[FloatArray, ...]:
         return self.right, self.tried, self.spread, self.groups
@@ -184,29 +161,9 @@ class Predicted:
     def metrics(self) -> dict[str, float]:
         """Of the last step; `error` is that of p before the step was observed.
 
-        predicted, score: means over the table at the draw; mixed_share: the average; weight/*: of
-        the pass rate's model, in logits a standard deviation, but for the components.
+        predicted, score: means over the table at the draw; weight/*: of the pass rate's model, in
+        logits a standard deviation, but for the components.
         """
         weights = zip(self.names, self.pass_rate.weights.tolist(), strict=True)
         named = {f"weight/{name}": w for name, w in weights if not name.startswith(STATE)}
-        return {**self.told, "mixed_share": self.rollouts.share, **named}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Both models, the record, the share of mixed groups and the random state."""
-        return {
-            "pass_rate": self.pass_rate.state_dict(),
-            "variance": self.variance.state_dict(),
-            "record": [record.tolist() for record in self._record()],
-            "share": self.rollouts.share,
-            "told": dict(self.told),
-            "rng": generator_state(self.rng),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.pass_rate.load_state_dict(state["pass_rate"])
-        self.variance.load_state_dict(state["variance"])
-        self.right, self.tried, self.spread, self.groups = np.array(state["record"])
-        self.rollouts.share = float(state["share"])
-        self.told = dict(state["told"])
-        restore_generator(self.rng, state["rng"])
+        return {**self.told, **named}

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    FloatArray,
-    IntArray,
-    Outcome,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import FloatArray, IntArray, Outcome
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("sec")
 @dataclass
-class Sec:
+class Sec(Sampler):
     """Draw B arms iid from softmax(Q / tau); Q <- (1 - alpha) Q + alpha r for every arm.
 
     An arm is a category that has prompts. r is the mean absolute advantage over the arm's rollouts
@@ -36,7 +29,9 @@ class Sec:
 
     alpha: float = 0.5
     tau: float = 1.0
-    needs: ClassVar[frozenset[str]] = frozenset({"categories"})
+    needs = frozenset({"categories"})
+    stream = 14
+    state = ("q", "unused")
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:
@@ -44,25 +39,24 @@ class Sec:
         if self.tau <= 0:
             raise ValueError("tau must be above 0")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table with categories; all Q are 0 and all arms alike."""
-        assert setting.categories is not None
-        self.setting = setting
-        self.rng = np.random.default_rng([setting.seed, 14])
-        self.codes, self.arm_of = np.unique(setting.categories, return_inverse=True)
+    def start(self) -> None:
+        """All Q are 0 and all arms alike."""
+        categories = self.setting.categories
+        assert categories is not None
+        self.codes, self.arm_of = np.unique(categories, return_inverse=True)
         self.members = [np.flatnonzero(self.arm_of == arm) for arm in range(len(self.codes))]
         self.sizes = np.array([len(rows) for rows in self.members])
         self.unused = [np.empty(0, dtype=np.int64) for _ in self.members]
         self.q = np.zeros(len(self.codes))
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows, in random order."""
-        rows = [self._take(arm, count) for arm, count in enumerate(self._counts()) if count]
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows, in random order."""
+        rows = [self._take(arm, n) for arm, n in enumerate(self._counts(count)) if n]
         return self.rng.permutation(np.concatenate(rows))
 
-    def _counts(self) -> IntArray:
+    def _counts(self, missing: int) -> IntArray:
         """Draws of each arm, no more than it has prompts."""
-        counts, missing = np.zeros_like(self.sizes), self.setting.batch
+        counts = np.zeros_like(self.sizes)
         while missing:
             open_arms = np.flatnonzero(counts < self.sizes)
             drawn = self.rng.choice(open_arms, missing, p=self._chance(open_arms))
@@ -99,14 +93,3 @@ class Sec:
         entropy = -float((chance * np.log(np.maximum(chance, 1e-300))).sum())
         values = zip(self.codes.tolist(), self.q.tolist(), strict=True)
         return {**{f"q_{code}": value for code, value in values}, "entropy": entropy}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Q, the unused rows of each arm and the random state."""
-        unused = [rows.tolist() for rows in self.unused]
-        return {"q": self.q.tolist(), "unused": unused, "rng": generator_state(self.rng)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.q = np.array(state["q"])
-        self.unused = [np.array(rows, dtype=np.int64) for rows in state["unused"]]
-        restore_generator(self.rng, state["rng"])

@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    IntArray,
-    Outcome,
-    Setting,
-    generator_state,
-    register,
-    restore_generator,
-)
+from gainrl.curricula.base import BoolArray, IntArray
+from gainrl.curricula.parts import Sampler
+from gainrl.curricula.registry import register
 
 
 @register("uniform")
 @dataclass
-class Uniform:
+class Uniform(Sampler):
     """Every prompt once an epoch, in a fresh random order each epoch (spec section 4).
 
     A batch that would run past the end of an epoch is completed from the next one with prompts
     that it does not hold yet.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    stream = 11
+    state = ("epoch", "queue")
 
-    def start(self, setting: Setting) -> None:
-        """Bind to a training table."""
-        self.setting = setting
-        self.rng = np.random.default_rng([setting.seed, 11])
+    def start(self) -> None:
+        """Before the first epoch."""
         self.epoch = -1
         self.queue: IntArray = np.empty(0, dtype=np.int64)  # what is left of the epoch: a view
 
-    def next_batch(self) -> IntArray:
-        """(B,) distinct rows."""
-        return self.take(self.setting.batch)
-
-    def take(self, count: int) -> IntArray:
-        """(count,) distinct rows, at most the table's."""
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows."""
         batch, self.queue = self.queue[:count].copy(), self.queue[count:]
         if len(batch) < count:
-            batch = self.completed(batch, np.arange(self.setting.size), count)
+            batch = self._completed(batch, np.arange(self.setting.size), count)
         return batch
 
-    def completed(self, batch: IntArray, fresh: IntArray, count: int) -> IntArray:
+    def draw_without(self, count: int, excluded: BoolArray) -> IntArray:
+        """(count,) distinct rows; an epoch that begins here is without the excluded ones."""
+        batch = self.queue[:0]
+        while len(batch) < count and len(self.queue):
+            need = count - len(batch)
+            ahead, self.queue = self.queue[:need], self.queue[need:]
+            batch = np.concatenate([batch, ahead[~excluded[ahead]]])
+        if len(batch) < count:
+            batch = self._completed(batch, np.flatnonzero(~excluded), count)
+        return batch
+
+    def _completed(self, batch: IntArray, fresh: IntArray, count: int) -> IntArray:
         """A batch filled up to `count` from a new epoch over `fresh`, which becomes the queue."""
         self.epoch += 1
         need = count - len(batch)
@@ -60,18 +60,6 @@ class Uniform:
         self.queue = fresh[first:]
         return np.concatenate([batch, chosen])
 
-    def observe(self, outcome: Outcome) -> None:
-        """Uniform sampling learns nothing."""
-
     def metrics(self) -> dict[str, float]:
         """The epoch, from 0."""
         return {"epoch": float(self.epoch)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Queue, epoch and random state."""
-        return {"epoch": self.epoch, "queue": self.queue.tolist(), "rng": generator_state(self.rng)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly."""
-        self.epoch, self.queue = state["epoch"], np.array(state["queue"], dtype=np.int64)
-        restore_generator(self.rng, state["rng"])

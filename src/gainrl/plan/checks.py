@@ -31,19 +31,18 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     preset = load_preset(source)
     check_datasets(preset)
     for name, parameters in preset.curricula.items():
-        curricula.check(name, parameters, f"curricula.{name}")
+        curricula.check_defaults(name, parameters, f"curricula.{name}")
     for name, method in preset.methods.items():
         algorithms.named(method.algorithm, f"methods.{name}.algorithm")
         if method.inter_weight is not None and preset.scoring.variant == "released":
             raise ConfigError(
                 f"methods.{name}.inter_weight: scoring.variant 'released' has its own weight"
             )
-        key = f"methods.{name}.curriculum"
-        curricula.check(method.curriculum.name, method.curriculum.parameters, key)
-        for need in sorted(policy_of(method).needs & set(Method.model_fields)):
+        policy = policy_of(method, f"methods.{name}.curriculum")
+        for need in sorted(policy.sampler.needs & set(Method.model_fields)):
             if getattr(method, need) is None:
                 raise ConfigError(
-                    f"methods.{name}: curriculum '{method.curriculum.name}' needs the key '{need}'"
+                    f"methods.{name}: curriculum '{policy.name}' needs the key '{need}'"
                 )
     check_backends(preset)
     for run in runs(preset):

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gainrl import curricula
 from gainrl.config.methods import Method
 from gainrl.config.preset import Preset
+from gainrl.curricula import Curriculum
 from gainrl.data import registry
 from gainrl.errors import ConfigError
 from gainrl.plan.layout import RunKey
 
 
-def policy_of(method: Method) -> Any:
-    """A method's curriculum as it is before a training table is there."""
-    return curricula.REGISTRY[method.curriculum.name](**method.curriculum.parameters)
+def policy_of(method: Method, key: str = "curriculum") -> Curriculum:
+    """A method's curriculum as it is before a training table is there.
+
+    Args:
+        key: where the preset says so, for the error message.
+
+    Raises:
+        ConfigError: as `curricula.compose`.
+    """
+    return curricula.compose(method.curriculum.model_dump(), key)
 
 
 def feature_kinds(method: Method) -> tuple[str, ...]:
-    """Kinds of features that a method's curriculum reads, if it needs any.
-
-    A policy may say so with `feature_kinds`; else it gets what the score table has.
-    """
-    policy = policy_of(method)
-    if "features" not in policy.needs:
-        return ()
-    return tuple(getattr(policy, "feature_kinds", ("tokens", "angle")))
+    """Kinds of features that a method's curriculum reads, if it needs any."""
+    sampler = policy_of(method).sampler
+    return sampler.feature_kinds if "features" in sampler.needs else ()
 
 
 def check_format(preset: Preset, run: RunKey) -> None:

@@ -90,7 +90,7 @@ def simulated(preset: Preset, name: str) -> Cell:
         for seed in range(regime.seeds):
             world = build_world(regime, seed)
             ready = prepare(spec, regime, world, seed, preset.scoring.difficulty_samples)
-            found = simulate(world, ready.policy, ready.rollouts, regime.steps, seed)
+            found = simulate(world, ready.policy, regime.steps, seed)
             runs.append(as_run(found, name, method, seed, spec.label))
             preparation[method] = ready.preparation
         group[method] = runs

@@ -8,15 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.base import (
-    Curriculum,
-    FloatArray,
-    Groups,
-    IntArray,
-    Outcome,
-    draws_several,
-    in_draws,
-)
+from gainrl.curricula import Curriculum
+from gainrl.curricula.base import FloatArray, Groups, IntArray, Outcome
 from gainrl.simulation.world import World
 from gainrl.training import algorithms
 
@@ -35,13 +28,12 @@ class Simulated:
     start: float
 
 
-def simulate(world: World, policy: Curriculum, rollouts: int, steps: int, seed: int) -> Simulated:
+def simulate(world: World, policy: Curriculum, steps: int, seed: int) -> Simulated:
     """Train a world with a policy, as a trainer does.
 
     Args:
         world: at its start; it is changed.
         policy: started on the world's pool.
-        rollouts: responses a prompt of policies that draw once a step.
         steps: RL steps.
         seed: of the outcomes, and nothing else.
     """
@@ -49,7 +41,7 @@ def simulate(world: World, policy: Curriculum, rollouts: int, steps: int, seed: 
     start, records, overhead = world.test_accuracy(), [], np.empty(steps)
     for step in range(1, steps + 1):
         trip = _Step(world, rng)
-        record = trip.take(policy, rollouts)
+        record = trip.take(policy)
         records.append({"step": step, **record})
         overhead[step - 1] = trip.seconds
     return Simulated(records, overhead, start)
@@ -65,11 +57,10 @@ class _Step:
         self.tokens = {"group": 0, "estimate": 0, "free": 0}
         self.seconds = 0.0
 
-    def take(self, policy: Curriculum, rollouts: int) -> dict[str, Any]:
+    def take(self, policy: Curriculum) -> dict[str, Any]:
         """Draw, keep, learn, observe; returns the step's record without its number."""
-        draws = in_draws(policy, rollouts)
         estimates = None
-        while (request := self._timed(draws.draw, self.seen(), estimates)) is not None:
+        while (request := self._timed(policy.draw, self.seen(), estimates)) is not None:
             correct = self.rng.binomial(request.rollouts, self.world.rates(request.rows))
             spent = self._tokens(request.rows, request.rollouts)
             self.tokens[request.purpose] += int(spent.sum())
@@ -79,14 +70,14 @@ class _Step:
             else:
                 estimates = self._groups(request.rows, request.rollouts, correct)
         seen = self.seen()
-        kept = np.asarray(self._timed(draws.keep, seen))
+        kept = np.asarray(self._timed(policy.keep, seen))
         signal = np.full(len(seen.rows), np.nan)
         signal[kept] = self.world.signals(seen.rows[kept])  # before the update, as in a trainer
         gained = self.world.learn(seen.rows[kept], seen.accuracy[kept], seen.rollouts[kept])
         self._timed(policy.observe, _outcome(seen, kept, signal))
         return {
             **self._record(seen, kept, signal),
-            **(self._several(seen, kept) if draws_several(policy) else {}),
+            **({} if policy.whole_batches else self._parts(seen, kept)),
             "gradient_signal": gained,
             "ability": self.world.ability,
             "test_accuracy": self.world.test_accuracy(),
@@ -135,8 +126,8 @@ class _Step:
             "response_length": float(self.tokens["group"] / self.rollouts.sum()),
         }
 
-    def _several(self, seen: Groups, kept: IntArray) -> dict[str, int]:
-        """What a trainer records besides, of a policy that draws several times."""
+    def _parts(self, seen: Groups, kept: IntArray) -> dict[str, int]:
+        """What a trainer records besides, where a step is not one whole batch."""
         return {
             "groups": len(seen.rows),
             "trained_groups": len(kept),

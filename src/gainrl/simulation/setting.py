@@ -39,7 +39,6 @@ class Prepared:
     """A method's policy; preparation: rollout tokens that it took to know the difficulties."""
 
     policy: Curriculum
-    rollouts: int
     preparation: int
 
 
@@ -59,19 +58,17 @@ def prepare(method: Method, regime: Regime, world: World, seed: int, samples: in
         right = rng.binomial(samples, world.rates(np.arange(pool.size)))
         difficulty = 100 * (1 - right / samples)
         tokens = round(samples * float(pool.tokens.sum()))
-    rollouts = method.training.rollouts or regime.rollouts
     setting = Setting(
         size=pool.size,
         batch=method.training.prompts or regime.batch,
         seed=seed,
         order=order_of(method.order, pool, seed) if method.order else None,
         difficulty=difficulty,
-        rollouts=rollouts,
+        rollouts=method.training.rollouts or regime.rollouts,
         categories=pool.categories,
         features=pool.features,
     )
-    built = curricula.build(method.curriculum.name, method.curriculum.parameters, setting)
-    return Prepared(built, rollouts, tokens)
+    return Prepared(curricula.build(method.curriculum.model_dump(), setting), tokens)
 
 
 def order_of(name: str, pool: Pool, seed: int) -> IntArray:

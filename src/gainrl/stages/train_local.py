@@ -70,11 +70,7 @@ class LocalRun(TrainingRun):
             self.tokenizer,
             prompts,
             list(table["answer"]),
-            curricula.build(
-                self.method.curriculum.name,
-                self.method.curriculum.parameters,
-                self.setting(),
-            ),
+            curricula.build(self.method.curriculum.model_dump(), self.setting()),
             self.settings,
             key.seed,
             reward_for(self.context.preset, key.dataset),

@@ -119,8 +119,8 @@ class VerlRun(TrainingRun):
         for name, target in zip(benchmarks, place.tests, strict=True):
             self._write_test(name, target, tokenizer, config)
         setting = self.setting()
-        policy = self.method.curriculum
-        curricula.build(policy.name, policy.parameters, setting)  # an error here, not in verl
+        parts = self.method.curriculum.model_dump()
+        curricula.build(parts, setting)  # an error here, not in verl
         overrides = settings.overrides(
             preset.verl,
             self.settings,
@@ -150,8 +150,7 @@ class VerlRun(TrainingRun):
             "ends": sorted(folder_ends(folder, tokenizer)),
             "prompt_lengths": prompts.lengths.tolist(),
             "curriculum": {
-                "name": policy.name,
-                "parameters": policy.parameters,
+                "parts": parts,
                 "order": _listed(setting.order),
                 "difficulty": _listed(setting.difficulty),
                 "categories": _listed(setting.categories),

@@ -8,7 +8,6 @@ from importlib.metadata import entry_points
 
 from gainrl.config.imported import imported
 from gainrl.config.preset import Preset
-from gainrl.curricula.base import draws_several
 from gainrl.errors import ConfigError, nearest
 from gainrl.plan.backends.base import Backend, Resources
 from gainrl.plan.backends.local import LocalBackend
@@ -84,6 +83,10 @@ def _refusals(backend: Backend, preset: Preset, run: RunKey) -> Iterator[str]:
         for key in sorted(other.options - backend.options):
             if getattr(training, key):
                 yield f"training.{key} is an option of backend '{other.name}'"
-    if draws_several(policy_of(method)) and not backend.several_draws:
-        yield f"curriculum '{method.curriculum.name}' draws several times in a step"
+    policy = policy_of(method)
+    if not (policy.whole_batches or backend.several_draws):
+        does = "chooses groups or numbers of rollouts"
+        if policy.several_draws:
+            does = "draws several times in a step"
+        yield f"curriculum '{policy.name}' {does}"
     yield from backend.refusals(preset, run)

@@ -14,7 +14,6 @@ import torch
 
 from gainrl.config.preset import Scoring, Training
 from gainrl.curricula import Curriculum, Outcome
-from gainrl.curricula.base import draws_several
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.grading.maths import marks_once
@@ -124,9 +123,7 @@ class LocalTrainer:
             self.prompts = self.templates.draw()
         began, self.answering = time.perf_counter(), 0.0
         bonus = self._bonus if self.settings.format_weight else None
-        rollouts = gather(
-            self.curriculum, self.settings.rollouts, self._respond, self.algorithm, bonus
-        )
+        rollouts = gather(self.curriculum, self._respond, self.algorithm, bonus)
         self.choosing = time.perf_counter() - began - self.answering
         return rollouts
 
@@ -355,7 +352,7 @@ class LocalTrainer:
         """What the record says where not all is trained on, or a reward has a bonus."""
         size, run = self.prompts.lengths, trained.updated
         found: dict[str, Any] = {}
-        if draws_several(self.curriculum):
+        if not self.curriculum.whole_batches:
             found = {
                 "groups": len(rollouts.rows),
                 "trained_groups": int(run.sum()),

@@ -8,15 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from gainrl.curricula.base import (
-    BoolArray,
-    Curriculum,
-    FloatArray,
-    Groups,
-    IntArray,
-    Request,
-    in_draws,
-)
+from gainrl.curricula import Curriculum
+from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Request
 from gainrl.errors import ConfigError, GradingError
 from gainrl.training.algorithms import Algorithm
 from gainrl.training.packing import Packed
@@ -200,27 +193,21 @@ Bonus = Callable[[list[list[int]]], list[float]]
 
 
 def gather(
-    curriculum: Curriculum,
-    rollouts: int,
-    respond: Respond,
-    algorithm: Algorithm,
-    bonus: Bonus | None = None,
+    curriculum: Curriculum, respond: Respond, algorithm: Algorithm, bonus: Bonus | None = None
 ) -> Rollouts:
     """Ask a curriculum what to roll out until it has enough.
 
     A critic's advantages are still to come: until then they are 0.
 
     Args:
-        rollouts: responses a prompt, for policies that leave it to the preset.
         bonus: of rewards; without, a reward is 1 for a correct response, else 0.
 
     Raises:
         ConfigError: the curriculum draws or keeps nothing.
     """
-    policy = in_draws(curriculum, rollouts)
     seen, estimates = _Answers(bonus), None
     tokens = {"group": 0, "estimate": 0, "free": 0}
-    while request := policy.draw(seen.groups(), estimates):
+    while request := curriculum.draw(seen.groups(), estimates):
         apart = request.purpose != "group"
         into = _Answers(bonus) if apart else seen
         tokens[request.purpose] += into.add(request, respond)
@@ -228,7 +215,7 @@ def gather(
     if not seen.by_row:
         raise ConfigError("the curriculum drew no prompts")
     found = seen.together()
-    kept = policy.keep(found.groups())
+    kept = curriculum.keep(found.groups())
     if not len(kept):
         raise ConfigError("the curriculum kept no prompts to train on")
     advantages = found.advantages

@@ -25,7 +25,7 @@ from verl.utils.dataset.rl_dataset import collate_fn
 from verl.utils.debug import marked_timer
 
 from gainrl import curricula
-from gainrl.curricula import Curriculum, Outcome, Setting
+from gainrl.curricula import Curriculum, Groups, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.records.runs import StepRecord, TimingRecord
@@ -56,9 +56,10 @@ class CurriculumLoader:
 
     def __next__(self) -> Any:
         began = time.perf_counter()
-        self.rows = self.curriculum.next_batch()
-        if not len(self.rows):
+        request = self.curriculum.draw(Groups.none(), None)
+        if request is None:
             raise RuntimeError("gainrl: the curriculum drew no prompts")
+        self.rows = request.rows  # their rollouts are the preset's, as verl has them
         self.seconds = time.perf_counter() - began
         return collate_fn([self.dataset[int(row)] for row in self.rows])
 
@@ -105,7 +106,7 @@ class CurriculumTrainer(PPOTrainerSync):
             features=features and {name: np.array(found) for name, found in features.items()},
             **optional,
         )
-        self.curriculum = curricula.build(spec["name"], spec["parameters"], setting)
+        self.curriculum = curricula.build(spec["parts"], setting)
         self.train_dataloader = CurriculumLoader(self.train_dataset, self.curriculum)
         self.total_training_steps = self.job["steps"]
         self.steps_per_epoch = self.job["steps"] + 1
