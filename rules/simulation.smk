@@ -4,7 +4,7 @@
 
 rule simulation:
     input:
-        recorded=simulation_plan.recorded(preset),
+        made_of("simulation"),
     output:
         csv=report(
             "results/simulation.csv",
@@ -30,7 +30,7 @@ rule simulation:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=simulation_plan.slice_of(preset),
+        slice=fingerprint_of("simulation"),
     shell:
         "gainrl simulate --preset {params.preset} --out {output.csv} --figure {output.png}"
         " > {log} 2>&1"
@@ -38,8 +38,7 @@ rule simulation:
 
 rule predictions:
     input:
-        runs=[str(layout.done(key)) for key in simulation_plan.checked_runs(preset)],
-        recorded=simulation_plan.recorded(preset, checked=True),
+        made_of("predictions"),
     output:
         csv=report(
             "results/predictions.csv",
@@ -58,6 +57,6 @@ rule predictions:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=simulation_plan.slice_of(preset, checked=True),
+        slice=fingerprint_of("predictions"),
     shell:
         "gainrl predictions --preset {params.preset} --out {output.csv} > {log} 2>&1"

@@ -91,7 +91,7 @@ rule probe:
 
 rule signal_table:
     input:
-        signal_inputs,
+        made_of("signal"),
     output:
         csv=report(
             "results/signal.csv",
@@ -119,7 +119,7 @@ rule signal_table:
 
 rule study_figure:
     input:
-        study_inputs,
+        made_of("{study}"),
     output:
         png=report(
             "results/figures/{study}.png",

@@ -3,9 +3,7 @@
 
 rule table:
     input:
-        runs=lambda w: finished(w.experiment),
-        scores=lambda w: tested(w.experiment),
-        prepared=lambda w: prepared(w.experiment),
+        made_of("{experiment}"),
     output:
         csv=report(
             "results/{experiment}.csv",
@@ -21,7 +19,7 @@ rule table:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=lambda w: plan.table_slice(preset, w.experiment),
+        slice=fingerprint_of("{experiment}"),
     shell:
         "gainrl table --preset {params.preset} --experiment {wildcards.experiment}"
         " --out {output.csv} > {log} 2>&1"

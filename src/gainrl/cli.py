@@ -13,6 +13,7 @@ import gainrl
 from gainrl import plan
 from gainrl.errors import UserError
 from gainrl.linearity import plan as linearity_plan
+from gainrl.study import plan as study_plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     drawn.add_argument("figure", choices=list(linearity_plan.FIGURES))
     add("signal", "the table of what C goes with", "out")
     study = add("study", "a figure about the signal", "out")
-    study.add_argument("figure", choices=list(plan.STUDY_FIGURES))
+    study.add_argument("figure", choices=list(study_plan.FIGURES))
     add("table", "an experiment's table", "experiment", "out")
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
     add("selection", "a figure of the prompts that selections take", "experiment", "out")
@@ -221,7 +222,7 @@ def _run(arguments: argparse.Namespace) -> None:
     elif arguments.command == "claims":
         from gainrl.claims import make as claims
 
-        claims.make_claims(context, arguments.out, arguments.scope == "all")
+        claims.make_claims(context, arguments.scope == "all", arguments.out)
     elif arguments.command in ("simulate", "predictions"):
         from gainrl.simulation import make as simulate
 

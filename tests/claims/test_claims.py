@@ -300,5 +300,5 @@ def test_the_stage_names_what_is_missing(tmp_path):
     data = changed("claims", to={"steps": {**STEPS, "threshold": 2}})
     context = Context(plan.load(data), tmp_path)
     with pytest.raises(DataError, match="the run is not finished"):
-        make_claims(context, tmp_path / "claims.csv", everything=True)
+        make_claims(context, True, tmp_path / "claims.csv")
     assert not (tmp_path / "claims.csv").exists()

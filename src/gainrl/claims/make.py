@@ -20,7 +20,7 @@ from gainrl.results.runs import Group, Run, collect, grouped
 from gainrl.stages.common import Context
 
 
-def make_claims(context: Context, path: Path, everything: bool) -> None:
+def make_claims(context: Context, everything: bool, path: Path) -> None:
     """Measure the preset's claims and write their verdicts, as CSV, Markdown and LaTeX.
 
     Args:
