@@ -77,6 +77,6 @@ rule benchmarks_table:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=fingerprint_of("benchmarks"),
+        slice=slice_of("benchmarks"),
     shell:
         "gainrl benchmarks --preset {params.preset} --out {output.csv} > {log} 2>&1"

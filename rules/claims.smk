@@ -20,7 +20,7 @@ rule claims:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=fingerprint_of("claims{first}"),
+        slice=slice_of("claims{first}"),
         scope=lambda w: "first" if w.first else "all",
     shell:
         "gainrl claims --preset {params.preset} --scope {params.scope} --out {output.csv}"

@@ -24,7 +24,7 @@ def made_of(name):
     return lambda w: list(map(str, report_plan.find(results, name.format(**w)).inputs))
 
 
-def fingerprint_of(name):
+def slice_of(name):
     """What a result depends on beside its files; `name` may have wildcards."""
     return lambda w: report_plan.find(results, name.format(**w)).fingerprint
 

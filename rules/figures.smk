@@ -3,7 +3,7 @@
 
 rule figure:
     input:
-        made_of("{figure}"),
+        made_of("figures/{figure}"),
     output:
         curves=report(
             "results/figures/{figure}.png",
@@ -25,7 +25,7 @@ rule figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=fingerprint_of("{figure}"),
+        slice=slice_of("figures/{figure}"),
     shell:
         "gainrl figures --preset {params.preset} --experiment {params.experiment}"
         " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
@@ -34,7 +34,7 @@ rule figure:
 # Every method of an experiment, from its table.
 rule speed_figure:
     input:
-        made_of("{figure}_speed"),
+        made_of("figures/{figure}_speed"),
     output:
         png=report(
             "results/figures/{figure}_speed.png",
@@ -51,7 +51,7 @@ rule speed_figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=fingerprint_of("{figure}_speed"),
+        slice=slice_of("figures/{figure}_speed"),
     shell:
         "gainrl speed --preset {params.preset} --experiment {params.experiment}"
         " --out {output.png} > {log} 2>&1"
@@ -60,7 +60,7 @@ rule speed_figure:
 # Which prompts the selections take (Figure 8, left).
 rule selection_figure:
     input:
-        made_of("{figure}_selection"),
+        made_of("figures/{figure}_selection"),
     output:
         png=report(
             "results/figures/{figure}_selection.png",
@@ -77,7 +77,7 @@ rule selection_figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=fingerprint_of("{figure}_selection"),
+        slice=slice_of("figures/{figure}_selection"),
     shell:
         "gainrl selection --preset {params.preset} --experiment {params.experiment}"
         " --out {output.png} > {log} 2>&1"

@@ -47,13 +47,13 @@ if preset.linearity:
             ENVIRONMENT
         params:
             preset=PRESET,
-            slice=fingerprint_of("linearity"),
+            slice=slice_of("linearity"),
         shell:
             "gainrl linearity-table --preset {params.preset} --out {output.csv} > {log} 2>&1"
 
     rule linearity_figure:
         input:
-            made_of("{linear}"),
+            made_of("figures/{linear}"),
         output:
             png=report(
                 "results/figures/{linear}.png",
@@ -69,7 +69,7 @@ if preset.linearity:
             ENVIRONMENT
         params:
             preset=PRESET,
-            slice=fingerprint_of("{linear}"),
+            slice=slice_of("figures/{linear}"),
         shell:
             "gainrl linearity-figure {wildcards.linear} --preset {params.preset}"
             " --out {output.png} > {log} 2>&1"

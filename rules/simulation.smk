@@ -30,7 +30,7 @@ rule simulation:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=fingerprint_of("simulation"),
+        slice=slice_of("simulation"),
     shell:
         "gainrl simulate --preset {params.preset} --out {output.csv} --figure {output.png}"
         " > {log} 2>&1"
@@ -57,6 +57,6 @@ rule predictions:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=fingerprint_of("predictions"),
+        slice=slice_of("predictions"),
     shell:
         "gainrl predictions --preset {params.preset} --out {output.csv} > {log} 2>&1"

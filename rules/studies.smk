@@ -119,7 +119,7 @@ rule signal_table:
 
 rule study_figure:
     input:
-        made_of("{study}"),
+        made_of("figures/{study}"),
     output:
         png=report(
             "results/figures/{study}.png",

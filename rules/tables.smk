@@ -19,7 +19,7 @@ rule table:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=fingerprint_of("{experiment}"),
+        slice=slice_of("{experiment}"),
     shell:
         "gainrl table --preset {params.preset} --experiment {wildcards.experiment}"
         " --out {output.csv} > {log} 2>&1"

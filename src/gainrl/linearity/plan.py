@@ -10,6 +10,7 @@ from gainrl.config.linearity import Linearity
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError
 from gainrl.plan import Layout
+from gainrl.plan.results import FIGURES as FOLDER
 from gainrl.plan.results import TABLES, Picture, Result
 
 FIGURES = {
@@ -61,7 +62,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
     yield Result("linearity", TABLES, ("all",), *shared, f"{make}:make_linearity_table", table=True)
     for name in names:
         yield Result(
-            name,
+            f"{FOLDER}{name}",
             TABLES,
             ("all", "figures"),
             *shared,

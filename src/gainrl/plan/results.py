@@ -15,6 +15,8 @@ from gainrl.config.preset import Preset
 from gainrl.plan.layout import Layout
 from gainrl.plan.runs import runs
 
+FIGURES = "figures/"
+"""Folder of figures, below the results."""
 Target = Literal["default", "all", "figures"]
 """Snakemake's targets that build results."""
 
@@ -53,7 +55,8 @@ class Picture:
 class Result:
     """A table, figures, or both, which one job makes.
 
-    name: of the table's files; without a table, of the first figure's. targets: what builds it.
+    name: of the table's files, or "figures/" and that of the first figure, without a suffix: an
+    experiment's table and its figure may have the same name. targets: what builds it.
     inputs, fingerprint: files that it is made of, and what it depends on beside them. make: the
     function, as "module:name"; it gets the stage's context, `arguments` and the paths of `files`.
     title: what stands above the table if its document does not say.
@@ -76,7 +79,7 @@ class Result:
         Snakemake's targets name the first, with which the job makes the others.
         """
         table = [root / f"{self.name}.csv"] if self.table else []
-        return table + [root / "figures" / f"{picture.name}.png" for picture in self.pictures]
+        return table + [root / f"{FIGURES}{picture.name}.png" for picture in self.pictures]
 
 
 def scope(first: bool, *more: Target) -> tuple[Target, ...]:

@@ -1,4 +1,4 @@
-"""All results of a preset, from the topics' declarations. Imported while the DAG is built: no torch."""
+"""All results of a preset, from the topics' declarations. No torch: the DAG asks here."""
 
 from __future__ import annotations
 

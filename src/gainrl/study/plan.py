@@ -9,6 +9,7 @@ from typing import Any
 from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout
+from gainrl.plan.results import FIGURES as FOLDER
 from gainrl.plan.results import SIGNAL, Picture, Result, scope
 
 ANSWERS, LAYERS, DYNAMICS = "answers", "layers", "dynamics"
@@ -54,7 +55,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
     for name, (part, title, caption) in FIGURES.items():
         if getattr(studies, part):
             yield Result(
-                name=name,
+                name=f"{FOLDER}{name}",
                 section=SIGNAL,
                 targets=("all", "figures"),
                 inputs=tuple(_figure_inputs(preset, layout, name, part)),

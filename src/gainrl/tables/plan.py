@@ -9,7 +9,7 @@ from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout
 from gainrl.plan import benchmarks as benchmark_plan
-from gainrl.plan.results import BENCHMARKS, TABLES, Picture, Result, finished, scope
+from gainrl.plan.results import BENCHMARKS, FIGURES, TABLES, Picture, Result, finished, scope
 
 MAKE = "gainrl.tables.make"
 
@@ -63,10 +63,10 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
     chosen, done = preset.experiments[name], tuple(finished(preset, layout, [name]))
 
     def result(
-        file: str, make: str, inputs: tuple[Path, ...], *pictures: Picture, figures: bool = False
+        make: str, inputs: tuple[Path, ...], *pictures: Picture, figures: bool = False
     ) -> Result:
         return Result(
-            name=file,
+            name=f"{FIGURES}{pictures[0].name}" if pictures else name,
             section=TABLES,
             targets=scope(first, *(["figures"] if figures else [])),
             inputs=inputs,
@@ -80,20 +80,18 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
     tests = benchmark_plan.final_tests(preset, [name])
     scores = [test.score(layout) for test in tests]
     yield result(
-        name,
-        "make_table",
-        (*done, *scores, *plan.preparation(preset, layout, plan.runs(preset, [name]))),
+        "make_table", (*done, *scores, *plan.preparation(preset, layout, plan.runs(preset, [name])))
     )
     if not chosen.figure:
         return
     figure = chosen.figure
     if chosen.speed:
         picture = Picture(f"{figure}_speed", "All methods", SPEED)
-        yield result(picture.name, "make_speed_figure", (layout.root / f"{name}.csv",), picture)
+        yield result("make_speed_figure", (layout.root / f"{name}.csv",), picture)
     curves = Picture(figure, "Learning curves", CURVES)
     walk = Picture(f"{figure}_curriculum", "What the curricula did", WALK, folded=True)
-    yield result(figure, "make_figures", done, curves, walk, figures=True)
+    yield result("make_figures", done, curves, walk, figures=True)
     if plan.selecting(preset, name):
         picture = Picture(f"{figure}_selection", "Chosen prompts", CHOSEN)
         read = tuple(plan.selections(preset, layout, name))
-        yield result(picture.name, "make_selection_figure", read, picture)
+        yield result("make_selection_figure", read, picture)
