@@ -70,6 +70,7 @@ rule benchmarks_table:
         ),
         markdown="results/benchmarks.md",
         tex="results/benchmarks.tex",
+        blocks="results/benchmarks.json",
     log:
         "results/logs/benchmarks.log",
     localrule: True

@@ -14,6 +14,7 @@ rule claims:
         ),
         markdown="results/claims{first}.md",
         tex="results/claims{first}.tex",
+        blocks="results/claims{first}.json",
     log:
         "results/logs/claims{first}.log",
     conda:

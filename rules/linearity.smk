@@ -40,6 +40,7 @@ if preset.linearity:
             ),
             markdown="results/linearity.md",
             tex="results/linearity.tex",
+            blocks="results/linearity.json",
         log:
             "results/logs/linearity.log",
         localrule: True

@@ -14,6 +14,7 @@ rule simulation:
         ),
         markdown="results/simulation.md",
         tex="results/simulation.tex",
+        blocks="results/simulation.json",
         png=report(
             "results/figures/simulation.png",
             caption="../workflow/report/simulation.rst",
@@ -48,6 +49,7 @@ rule predictions:
         ),
         markdown="results/predictions.md",
         tex="results/predictions.tex",
+        blocks="results/predictions.json",
     log:
         "results/logs/predictions.log",
     conda:

@@ -106,6 +106,7 @@ rule signal_table:
             labels={"experiment": "signal, in words"},
         ),
         tex="results/signal.tex",
+        blocks="results/signal.json",
     log:
         "results/logs/signal.log",
     localrule: True

@@ -13,6 +13,7 @@ rule table:
         ),
         markdown="results/{experiment}.md",
         tex="results/{experiment}.tex",
+        blocks="results/{experiment}.json",
     log:
         "results/logs/{experiment}.log",
     conda:

@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     add("figures", "an experiment's figures", "experiment", "out", "curriculum")
     add("selection", "a figure of the prompts that selections take", "experiment", "out")
     add("speed", "a figure of how far each method comes, and how fast", "experiment", "out")
+    made = add("make", "a table or figure of the preset by its name")
+    made.add_argument("name", help="of its file below results/, such as table1 or figures/figure7")
     report = add("report", "the page with tables, figures, cost and configuration", "out")
     report.add_argument(
         "--scope", choices=["first", "all"], default="first", help="experiments; default: first"
@@ -211,6 +213,10 @@ def _run(arguments: argparse.Namespace) -> None:
             linearity_results.make_linearity_table(context, arguments.out)
         else:
             linearity_results.make_linearity_figure(context, arguments.figure, arguments.out)
+    elif arguments.command == "make":
+        from gainrl.report.make import make_result
+
+        make_result(context, arguments.name)
     elif arguments.command == "report":
         from gainrl.report.make import make_report
 

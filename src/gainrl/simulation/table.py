@@ -13,7 +13,7 @@ import pandas as pd
 
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
 from gainrl.results.runs import Group, Run
 from gainrl.results.speed import STEPS, TIMES, TOKENS, Currency, Row, _median
 from gainrl.results.statistics import (
@@ -150,7 +150,7 @@ def write_simulation(
         DataError: a file cannot be written.
     """
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    blocks: list[Block] = [Paragraph(title)]
+    blocks: list[Block] = [Title(title)]
     for name, group in frame.groupby("regime", sort=False):
         seeds = len(next(iter(regimes[str(name)].group.values())))
         blocks += [Heading(f"{name} ({seeds} seeds)"), Paragraph(regimes[str(name)].about)]

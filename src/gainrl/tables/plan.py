@@ -9,7 +9,16 @@ from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout
 from gainrl.plan import benchmarks as benchmark_plan
-from gainrl.plan.results import BENCHMARKS, FIGURES, TABLES, Picture, Result, finished, scope
+from gainrl.plan.results import (
+    BENCHMARKS,
+    FIGURES,
+    TABLES,
+    Picture,
+    Result,
+    Target,
+    finished,
+    scope,
+)
 
 MAKE = "gainrl.tables.make"
 
@@ -63,12 +72,12 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
     chosen, done = preset.experiments[name], tuple(finished(preset, layout, [name]))
 
     def result(
-        make: str, inputs: tuple[Path, ...], *pictures: Picture, figures: bool = False
+        make: str, inputs: tuple[Path, ...], *pictures: Picture, more: tuple[Target, ...] = ()
     ) -> Result:
         return Result(
             name=f"{FIGURES}{pictures[0].name}" if pictures else name,
             section=TABLES,
-            targets=scope(first, *(["figures"] if figures else [])),
+            targets=scope(first, *more),
             inputs=inputs,
             fingerprint=plan.table_slice(preset, name),
             make=f"{MAKE}:{make}",
@@ -90,7 +99,7 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
         yield result("make_speed_figure", (layout.root / f"{name}.csv",), picture)
     curves = Picture(figure, "Learning curves", CURVES)
     walk = Picture(f"{figure}_curriculum", "What the curricula did", WALK, folded=True)
-    yield result("make_figures", done, curves, walk, figures=True)
+    yield result("make_figures", done, curves, walk, more=("figures",))
     if plan.selecting(preset, name):
         picture = Picture(f"{figure}_selection", "Chosen prompts", CHOSEN)
         read = tuple(plan.selections(preset, layout, name))

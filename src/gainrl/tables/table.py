@@ -12,7 +12,7 @@ from gainrl.config.experiments import Column, Experiment
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.speed import Row
 from gainrl.tables.columns import all_tasks, by_method
@@ -226,7 +226,7 @@ def write_table(
     both = frame if final is None else pd.concat([frame, final])[COLUMNS]
     write_text(path, both.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
     labels = frame.attrs.get("labels", {})
-    blocks: list[Block] = [Paragraph(title)] if title else []
+    blocks: list[Block] = [Title(title)] if title else []
     blocks += _blocks(frame, columns, labels)
     if final is not None:
         blocks += final_blocks(final, labels)
