@@ -121,9 +121,10 @@ def test_an_experiments_table_is_sound(tmp_path):
 def test_a_table_of_benchmarks_is_sound(tmp_path):
     row = {"model": "nano", "benchmark": "gsm8k", "protocol": "paper", "engine": "vllm"}
     row |= {"metric": "pass@1", "mean": 0.1, "low": 0.0, "high": 0.2, "n": 9}
-    row["note"] = "protocol paper: 1 sample, greedy; vllm"
+    row |= {"note": "protocol paper: 1 sample, greedy; vllm", "sampling": "1 sample, greedy"}
     frame = pd.DataFrame([row, {**row, "metric": "without_answer"}], columns=BENCHMARK_COLUMNS)
     write_benchmarks(frame, pd.DataFrame(columns=BENCHMARK_COLUMNS), tmp_path / "b.csv")
     text = (tmp_path / "b.tex").read_text()
     assert check_structure(text) == 1
+    assert "9 problems, protocol paper: 1 sample, greedy; {[}low" in text
     assert r"nano & vllm & 10.0 {[}0.0, 20.0] & 10.0 {[}0.0, 20.0] \\" in text

@@ -194,6 +194,7 @@ def test_censored_baseline_seeds_are_counted_not_dropped(folders):
     base = cell(table, "grpo", "steps_to_baseline")
     assert base["mean"] == math.inf
     assert base["note"] == "median: >4 (1 of 2 censored)"
+    assert (base["lower"], base["upper"], base["censored"]) == (4, math.inf, 1)
     assert cell(table, "gain", "steps_to_baseline")["mean"] == 2
     ratio = cell(table, "gain", "speedup")
     assert math.isnan(ratio["mean"])
@@ -246,6 +247,7 @@ def test_both_files_are_written_and_agree(folders, tmp_path):
     assert "10 problems, 1 sample each, greedy; final is step 4" in lines[-1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "table1.csv",
+        "table1.json",
         "table1.md",
         "table1.tex",
     ]
