@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gainrl import plan
@@ -15,12 +17,9 @@ from gainrl.plan.results import (
     TABLES,
     Picture,
     Result,
-    Target,
     finished,
     scope,
 )
-
-MAKE = "gainrl.tables.make"
 
 CURVES = (
     "Accuracy on held-out problems over RL steps: mean over seeds and its bootstrap band. The "
@@ -57,7 +56,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
             targets=scope(not preset.experiments),
             inputs=tuple(test.score(layout) for test in tests),
             fingerprint=preset.statistics.fingerprint(),
-            make=f"{MAKE}:make_benchmarks",
+            make="gainrl.tables.make:make_benchmarks",
             table=True,
             title="Models as they are",
         )
@@ -69,38 +68,56 @@ def drawn(preset: Preset) -> dict[str, str]:
 
 
 def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> Iterator[Result]:
-    chosen, done = preset.experiments[name], tuple(finished(preset, layout, [name]))
-
-    def result(
-        make: str, inputs: tuple[Path, ...], *pictures: Picture, more: tuple[Target, ...] = ()
-    ) -> Result:
-        return Result(
-            name=f"{FIGURES}{pictures[0].name}" if pictures else name,
-            section=TABLES,
-            targets=scope(first, *more),
-            inputs=inputs,
-            fingerprint=plan.table_slice(preset, name),
-            make=f"{MAKE}:{make}",
-            arguments=(name,),
-            table=not pictures,
-            pictures=pictures,
-        )
-
+    done, made = tuple(finished(preset, layout, [name])), partial(_result, preset, name, first)
     tests = benchmark_plan.final_tests(preset, [name])
     scores = [test.score(layout) for test in tests]
-    yield result(
-        "make_table", (*done, *scores, *plan.preparation(preset, layout, plan.runs(preset, [name])))
+    yield made(
+        name,
+        "make:make_table",
+        (*done, *scores, *plan.preparation(preset, layout, plan.runs(preset, [name]))),
     )
-    if not chosen.figure:
-        return
-    figure = chosen.figure
-    if chosen.speed:
-        picture = Picture(f"{figure}_speed", "All methods", SPEED)
-        yield result("make_speed_figure", (layout.root / f"{name}.csv",), picture)
-    curves = Picture(figure, "Learning curves", CURVES)
-    walk = Picture(f"{figure}_curriculum", "What the curricula did", WALK, folded=True)
-    yield result("make_figures", done, curves, walk, more=("figures",))
+    if preset.experiments[name].figure:
+        yield from _figures(preset, layout, name, first, done)
+
+
+def _figures(
+    preset: Preset, layout: Layout, name: str, first: bool, done: tuple[Path, ...]
+) -> Iterator[Result]:
+    def figure(make: str, inputs: tuple[Path, ...], *pictures: Picture) -> Result:
+        file = f"{FIGURES}{pictures[0].name}"
+        return _result(preset, name, first, file, f"make:{make}", inputs, *pictures)
+
+    base = preset.experiments[name].figure
+    if preset.experiments[name].speed:
+        read = (layout.root / f"{name}.csv",)
+        yield figure("make_speed_figure", read, Picture(f"{base}_speed", "All methods", SPEED))
+    curves = Picture(str(base), "Learning curves", CURVES)
+    walk = Picture(f"{base}_curriculum", "What the curricula did", WALK, folded=True)
+    yield replace(figure("make_figures", done, curves, walk), targets=scope(first, "figures"))
     if plan.selecting(preset, name):
-        picture = Picture(f"{figure}_selection", "Chosen prompts", CHOSEN)
         read = tuple(plan.selections(preset, layout, name))
-        yield result("make_selection_figure", read, picture)
+        picture = Picture(f"{base}_selection", "Chosen prompts", CHOSEN)
+        yield figure("make_selection_figure", read, picture)
+
+
+def _result(
+    preset: Preset,
+    experiment: str,
+    first: bool,
+    file: str,
+    make: str,
+    inputs: tuple[Path, ...],
+    *pictures: Picture,
+) -> Result:
+    """A table of an experiment; with pictures, these and no table."""
+    return Result(
+        name=file,
+        section=TABLES,
+        targets=scope(first),
+        inputs=inputs,
+        fingerprint=plan.table_slice(preset, experiment),
+        make=f"gainrl.tables.{make}",
+        arguments=(experiment,),
+        table=not pictures,
+        pictures=pictures,
+    )
