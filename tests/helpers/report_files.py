@@ -22,6 +22,7 @@ from gainrl.report.make import make_report
 from gainrl.results.render import Caption, Heading, Points, Table, Title, write_views
 from gainrl.results.runs import collect
 from gainrl.stages.common import Context
+from gainrl.tables.split import split_table, write_split
 from gainrl.tables.table import table1, write_table
 
 PRESET = yaml.safe_load(
@@ -128,6 +129,8 @@ def write_results(root: Path, **changes: Any) -> None:
         write_table(
             table1(collect(used), statistics, "grpo"), root / f"{name}.csv", f"{name}, preset nano"
         )
+        split = split_table(collect(used), statistics)
+        write_split(split, labels, statistics, f"Cost of {name}", root / f"{name}_cost.csv")
     (root / "figures").mkdir()
     for name in ("figure7", "figure7_curriculum", "figure3", "layers"):
         imsave(root / "figures" / f"{name}.png", np.zeros((60, 100)))

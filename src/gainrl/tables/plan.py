@@ -78,6 +78,7 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
     )
     if preset.experiments[name].figure:
         yield from _figures(preset, layout, name, first, done)
+    yield made(f"{name}_cost", "split:make_split", done)
 
 
 def _figures(
