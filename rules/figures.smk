@@ -57,6 +57,29 @@ rule speed_figure:
         " --out {output.png} > {log} 2>&1"
 
 
+# The same accuracy over what was spent.
+rule cost_figure:
+    input:
+        made_of("figures/{figure}_cost"),
+    output:
+        png=report(
+            "results/figures/{figure}_cost.png",
+            category="Figures",
+            labels={"figure": "{figure}, accuracy by cost"},
+        ),
+        pdf="results/figures/{figure}_cost.pdf",
+    log:
+        "results/logs/{figure}_cost.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        slice=slice_of("figures/{figure}_cost"),
+    shell:
+        "gainrl make figures/{wildcards.figure}_cost --preset {params.preset} > {log} 2>&1"
+
+
 # Which prompts the selections take (Figure 8, left).
 rule selection_figure:
     input:

@@ -12,7 +12,7 @@ from run_folders import GAIN, GRPO, cell, change, write_run
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, read_run
-from gainrl.tables.curves import figure7, figure_curriculum
+from gainrl.tables.curves import figure7, figure_cost, figure_curriculum
 from gainrl.tables.table import COLUMNS, table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
@@ -288,6 +288,16 @@ def test_learning_curves_have_a_panel_a_benchmark_and_the_data(tmp_path):
     assert labels == ["GRPO", "GAIN-RL", "GRPO, last test", "Start model"]
     assert drawn_colours(paths[0]) > 500
     assert paths[1].read_bytes().startswith(b"%PDF")
+
+
+def test_accuracy_stands_where_the_runs_had_spent_as_much(folders, tmp_path):
+    paths = (tmp_path / "cost.png", tmp_path / "cost.pdf")
+    tokens, seconds = figure_cost(collect(folders), CONFIG, *paths).axes
+    # tests at 0, 2 and 4 steps of 100 + seed tokens and 2 seconds, in the mean over two seeds
+    assert tokens.get_lines()[0].get_xdata().tolist() == [0, 201, 402]
+    assert seconds.get_lines()[1].get_xdata().tolist() == [0, 4, 8]
+    assert seconds.get_lines()[1].get_ydata().tolist() == pytest.approx([0.2, 0.5, 0.75])
+    assert drawn_colours(paths[0]) > 500
 
 
 def test_pictures_are_the_same_bytes_every_time(folders, tmp_path):

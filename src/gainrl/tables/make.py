@@ -16,7 +16,7 @@ from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.results.runs import Run, collect
 from gainrl.results.style import looks_of
 from gainrl.stages.common import PREPARATION, Context
-from gainrl.tables.curves import figure7, figure_curriculum
+from gainrl.tables.curves import figure7, figure_cost, figure_curriculum
 from gainrl.tables.facts import table_facts
 from gainrl.tables.scores import Summary, read_scored
 from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_benchmarks
@@ -110,6 +110,18 @@ def make_figures(context: Context, experiment: str, curves: Path, walk: Path) ->
     for path in (curves, walk):
         run.artifact(path)
         run.artifact(path.with_suffix(".pdf"))
+    run.finish()
+
+
+def make_cost_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw accuracy over what runs had spent, as PNG with PDF beside it."""
+    preset, pdf = context.preset, path.with_suffix(".pdf")
+    runs, methods = _runs(context, experiment), list(preset.methods)
+    figure_cost(runs, preset.statistics, path, pdf, methods)
+    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
+    for file in (path, pdf):
+        run.artifact(file)
     run.finish()
 
 

@@ -35,6 +35,10 @@ SPEED = (
     "as much, and how many times less it spends to the baseline's final level. A bar without a "
     "marker is what censored seeds leave open; there is none where they leave everything open."
 )
+SPENT = (
+    "The same accuracy over the rollout tokens and the seconds of training that a run had spent by "
+    "each test, in the mean over seeds: a method whose steps cost more is further to the right."
+)
 CHOSEN = (
     "Prompts that each selection takes (coloured) among all prompts (grey), by the angle signal C "
     "before RL, for the first seed."
@@ -95,6 +99,7 @@ def _figures(
     curves = Picture(str(base), "Learning curves", CURVES)
     walk = Picture(f"{base}_curriculum", "What the curricula did", WALK, folded=True)
     yield replace(figure("make_figures", done, curves, walk), targets=scope(first, "figures"))
+    yield figure("make_cost_figure", done, Picture(f"{base}_cost", "Accuracy by cost", SPENT))
     if plan.selecting(preset, name):
         read = tuple(plan.selections(preset, layout, name))
         picture = Picture(f"{base}_selection", "Chosen prompts", CHOSEN)
