@@ -114,6 +114,7 @@ rule signal_table:
         ENVIRONMENT
     params:
         preset=PRESET,
+        slice=slice_of("signal"),
     shell:
         "gainrl signal --preset {params.preset} --out {output.csv} > {log} 2>&1"
 
@@ -136,5 +137,6 @@ rule study_figure:
         ENVIRONMENT
     params:
         preset=PRESET,
+        slice=slice_of("figures/{study}"),
     shell:
         "gainrl study {wildcards.study} --preset {params.preset} --out {output.png} > {log} 2>&1"

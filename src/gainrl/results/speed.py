@@ -145,10 +145,11 @@ def median_row(metric: str, value: float, median: Median, text: str) -> Row:
 
 def median_text(row: Mapping[str, Any]) -> str:
     """What a table prints of a row of `speed_rows`."""
-    numbers = [row[name] for name in ("lower", "upper", "low", "high")]
     if math.isnan(row["upper"]):
         return "undefined"
-    median = Median(*numbers, int(row["n"]), int(row["censored"]))
+    numbers = (row[name] for name in ("lower", "upper", "low", "high"))
+    lower, upper, low, high = map(float, numbers)
+    median = Median(lower, upper, low, high, int(row["n"]), int(row["censored"]))
     for currency in CURRENCIES.values():
         if row["metric"] == f"{currency.cost}_to_baseline":
             return median.text(currency.spec)

@@ -101,9 +101,9 @@ def _figures(
     yield replace(figure("make_figures", done, curves, walk), targets=scope(first, "figures"))
     yield figure("make_cost_figure", done, Picture(f"{base}_cost", "Accuracy by cost", SPENT))
     if plan.selecting(preset, name):
-        read = tuple(plan.selections(preset, layout, name))
+        orders = tuple(plan.selections(preset, layout, name))
         picture = Picture(f"{base}_selection", "Chosen prompts", CHOSEN)
-        yield figure("make_selection_figure", read, picture)
+        yield figure("make_selection_figure", orders, picture)
 
 
 def _result(
