@@ -19,6 +19,13 @@ def built(target):
     return [str(result.files(layout.root)[0]) for result in chosen]
 
 
+def shown(target):
+    """What the page of a target reads beside them; so a table from before there were blocks is
+    made again."""
+    chosen = report_plan.built(results, target).values()
+    return [str(path) for result in chosen for path in result.shown(layout.root)]
+
+
 def made_of(name):
     """Files that a result is made of; `name` may have wildcards."""
     return lambda w: list(map(str, report_plan.find(results, name.format(**w)).inputs))

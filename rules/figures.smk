@@ -111,6 +111,7 @@ rule selection_figure:
 rule report:
     input:
         lambda w: built("all" if w.scope else "default"),
+        lambda w: shown("all" if w.scope else "default"),
     output:
         "results/report{scope}.html",
     log:

@@ -81,6 +81,11 @@ class Result:
         table = [root / f"{self.name}.csv"] if self.table else []
         return table + [root / f"{FIGURES}{picture.name}.png" for picture in self.pictures]
 
+    def shown(self, root: Path) -> list[Path]:
+        """What the page reads: the table as blocks, and the PNGs."""
+        table = [root / f"{self.name}.json"] if self.table else []
+        return table + [file for file in self.files(root) if file.suffix == ".png"]
+
 
 def scope(first: bool, *more: Target) -> tuple[Target, ...]:
     """Targets of what the default target builds only if it is `first`, and `all` always."""
