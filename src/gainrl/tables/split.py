@@ -26,7 +26,7 @@ HEADS: dict[str, tuple[str, str, float]] = {
     "seconds_per_step": ("Seconds a step", ".3g", 1),
     "rollout_share": ("Rollouts (%)", ".1f", 100),
     "update_share": ("Update (%)", ".1f", 100),
-    "curriculum_share": ("of both, curriculum (%)", ".2g", 100),
+    "curriculum_share": ("Curriculum (%)", ".2g", 100),
 }
 """By metric: what stands above its column, how it is printed, and times what."""
 CAPTION = (
