@@ -38,9 +38,7 @@ if preset.linearity:
                 category="Tables",
                 labels={"experiment": "linearity"},
             ),
-            markdown="results/linearity.md",
-            tex="results/linearity.tex",
-            blocks="results/linearity.json",
+            views=[f"results/linearity{end}" for end in (".md", ".tex", ".json")],
         log:
             "results/logs/linearity.log",
         localrule: True

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout
+from gainrl.plan.layout import Study
 from gainrl.plan.results import FIGURES as FOLDER
 from gainrl.plan.results import SIGNAL, Picture, Result, scope
 
-ANSWERS, LAYERS, DYNAMICS = "answers", "layers", "dynamics"
-"""Parts of the section `studies`."""
-FIGURES = {
+Part = Literal["answers", "layers", "dynamics"]
+"""Parts of the section `studies` that figures are drawn from."""
+ANSWERS: Final = "answers"
+LAYERS: Final = "layers"
+DYNAMICS: Final = "dynamics"
+FIGURES: dict[str, tuple[Part, str, str]] = {
     "figure2": (ANSWERS, "Figure 2", "Right answers of the start models, question by question."),
     "figure3": (LAYERS, "Figure 3", "Cosines between all pairs of a prompt's tokens, by layer."),
     "layers": (LAYERS, "Layers", "Mean C_intra and C_inter of the training prompts by layer."),
@@ -34,7 +38,7 @@ FIGURES = {
         "Core neurons of the same prompts over RL steps, in two dimensions.",
     ),
 }
-"""Figures about the signal: the part of `studies` that each is drawn from, title and caption."""
+"""Figures about the signal: the part that each is drawn from, title and caption."""
 
 
 def results(preset: Preset, layout: Layout) -> Iterator[Result]:
@@ -87,11 +91,11 @@ def _signal_inputs(preset: Preset, layout: Layout) -> Iterator[Path]:
             yield layout.study(*place, "gradients")
 
 
-def _figure_inputs(preset: Preset, layout: Layout, name: str, part: str) -> Iterator[Path]:
+def _figure_inputs(preset: Preset, layout: Layout, name: str, part: Part) -> Iterator[Path]:
     if part == DYNAMICS:
         yield from (layout.probe(key) for key in plan.probed(preset))
         return
-    stored = "maps" if name == "figure3" else part
+    stored: Study = "maps" if name == "figure3" else part
     yield from (layout.study(*place, stored) for place in places(preset, part))
 
 

@@ -118,7 +118,7 @@ def make_cost_figure(context: Context, experiment: str, path: Path) -> None:
     preset, pdf = context.preset, path.with_suffix(".pdf")
     runs, methods = _runs(context, experiment), list(preset.methods)
     figure_cost(runs, preset.statistics, path, pdf, methods)
-    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    note = context.layout.tracked(path.stem)
     run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
     for file in (path, pdf):
         run.artifact(file)

@@ -44,7 +44,7 @@ def make_split(context: Context, experiment: str, path: Path) -> None:
     frame = split_table(runs, preset.statistics)
     labels = {run.method: run.label for run in runs}
     write_split(frame, labels, preset.statistics, f"Where the cost goes: {experiment}", path)
-    note = context.layout.home / "tables" / f"{path.stem}.tracking.json"
+    note = context.layout.tracked(path.stem)
     slice_ = plan.table_slice(preset, experiment)
     run = context.track("table", path.stem, note, slice_, experiment=experiment)
     for suffix in (".csv", ".md", ".tex"):
