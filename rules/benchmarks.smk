@@ -60,7 +60,7 @@ rule benchmark_shard:
 # The models that the preset's section `benchmarks` names, as they are.
 rule benchmarks_table:
     input:
-        scores=[str(test.score(layout)) for test in benchmark_plan.start_tests(preset)],
+        made_of("benchmarks"),
     output:
         csv=report(
             "results/benchmarks.csv",
@@ -70,6 +70,7 @@ rule benchmarks_table:
         ),
         markdown="results/benchmarks.md",
         tex="results/benchmarks.tex",
+        blocks="results/benchmarks.json",
     log:
         "results/logs/benchmarks.log",
     localrule: True
@@ -77,6 +78,6 @@ rule benchmarks_table:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=lambda w: preset.statistics.fingerprint(),
+        slice=slice_of("benchmarks"),
     shell:
         "gainrl benchmarks --preset {params.preset} --out {output.csv} > {log} 2>&1"

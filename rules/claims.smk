@@ -4,7 +4,7 @@
 
 rule claims:
     input:
-        runs=lambda w: claim_inputs(everything=w.first == ""),
+        made_of("claims{first}"),
     output:
         csv=report(
             "results/claims{first}.csv",
@@ -14,13 +14,14 @@ rule claims:
         ),
         markdown="results/claims{first}.md",
         tex="results/claims{first}.tex",
+        blocks="results/claims{first}.json",
     log:
         "results/logs/claims{first}.log",
     conda:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=claims_plan.slice_of(preset),
+        slice=slice_of("claims{first}"),
         scope=lambda w: "first" if w.first else "all",
     shell:
         "gainrl claims --preset {params.preset} --scope {params.scope} --out {output.csv}"

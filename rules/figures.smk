@@ -3,7 +3,7 @@
 
 rule figure:
     input:
-        runs=lambda w: finished(figures[w.figure]),
+        made_of("figures/{figure}"),
     output:
         curves=report(
             "results/figures/{figure}.png",
@@ -25,7 +25,7 @@ rule figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=lambda w: plan.table_slice(preset, figures[w.figure]),
+        slice=slice_of("figures/{figure}"),
     shell:
         "gainrl figures --preset {params.preset} --experiment {params.experiment}"
         " --out {output.curves} --curriculum {output.curriculum} > {log} 2>&1"
@@ -34,7 +34,7 @@ rule figure:
 # Every method of an experiment, from its table.
 rule speed_figure:
     input:
-        table=lambda w: f"results/{figures[w.figure]}.csv",
+        made_of("figures/{figure}_speed"),
     output:
         png=report(
             "results/figures/{figure}_speed.png",
@@ -51,16 +51,39 @@ rule speed_figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=lambda w: plan.table_slice(preset, figures[w.figure]),
+        slice=slice_of("figures/{figure}_speed"),
     shell:
         "gainrl speed --preset {params.preset} --experiment {params.experiment}"
         " --out {output.png} > {log} 2>&1"
 
 
+# The same accuracy over what was spent.
+rule cost_figure:
+    input:
+        made_of("figures/{figure}_cost"),
+    output:
+        png=report(
+            "results/figures/{figure}_cost.png",
+            category="Figures",
+            labels={"figure": "{figure}, accuracy by cost"},
+        ),
+        pdf="results/figures/{figure}_cost.pdf",
+    log:
+        "results/logs/{figure}_cost.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        slice=slice_of("figures/{figure}_cost"),
+    shell:
+        "gainrl make figures/{wildcards.figure}_cost --preset {params.preset} > {log} 2>&1"
+
+
 # Which prompts the selections take (Figure 8, left).
 rule selection_figure:
     input:
-        lambda w: list(plan.selections(preset, layout, figures[w.figure])),
+        made_of("figures/{figure}_selection"),
     output:
         png=report(
             "results/figures/{figure}_selection.png",
@@ -77,7 +100,7 @@ rule selection_figure:
     params:
         preset=PRESET,
         experiment=lambda w: figures[w.figure],
-        slice=lambda w: plan.table_slice(preset, figures[w.figure]),
+        slice=slice_of("figures/{figure}_selection"),
     shell:
         "gainrl selection --preset {params.preset} --experiment {params.experiment}"
         " --out {output.png} > {log} 2>&1"
@@ -87,7 +110,8 @@ rule selection_figure:
 # everything. It shows the whole preset, so any change to it renews the page.
 rule report:
     input:
-        results=lambda w: reported(everything=w.scope),
+        lambda w: built("all" if w.scope else "default"),
+        lambda w: shown("all" if w.scope else "default"),
     output:
         "results/report{scope}.html",
     log:

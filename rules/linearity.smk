@@ -30,17 +30,15 @@ if preset.linearity:
 
     rule linearity_table:
         input:
-            traces(layout.linearity),
-            traces(layout.extrapolated),
+            made_of("linearity"),
         output:
             csv=report(
-                f"results/{linearity_plan.TABLE}",
+                "results/linearity.csv",
                 caption="../workflow/report/linearity.rst",
                 category="Tables",
                 labels={"experiment": "linearity"},
             ),
-            markdown="results/linearity.md",
-            tex="results/linearity.tex",
+            views=[f"results/linearity{end}" for end in (".md", ".tex", ".json")],
         log:
             "results/logs/linearity.log",
         localrule: True
@@ -48,14 +46,13 @@ if preset.linearity:
             ENVIRONMENT
         params:
             preset=PRESET,
-            slice=lambda w: linearity_plan.results_slice(preset),
+            slice=slice_of("linearity"),
         shell:
             "gainrl linearity-table --preset {params.preset} --out {output.csv} > {log} 2>&1"
 
     rule linearity_figure:
         input:
-            traces(layout.linearity),
-            traces(layout.extrapolated),
+            made_of("figures/{linear}"),
         output:
             png=report(
                 "results/figures/{linear}.png",
@@ -71,7 +68,7 @@ if preset.linearity:
             ENVIRONMENT
         params:
             preset=PRESET,
-            slice=lambda w: linearity_plan.results_slice(preset),
+            slice=slice_of("figures/{linear}"),
         shell:
             "gainrl linearity-figure {wildcards.linear} --preset {params.preset}"
             " --out {output.png} > {log} 2>&1"

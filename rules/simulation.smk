@@ -4,7 +4,7 @@
 
 rule simulation:
     input:
-        recorded=simulation_plan.recorded(preset),
+        made_of("simulation"),
     output:
         csv=report(
             "results/simulation.csv",
@@ -14,6 +14,7 @@ rule simulation:
         ),
         markdown="results/simulation.md",
         tex="results/simulation.tex",
+        blocks="results/simulation.json",
         png=report(
             "results/figures/simulation.png",
             caption="../workflow/report/simulation.rst",
@@ -30,7 +31,7 @@ rule simulation:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=simulation_plan.slice_of(preset),
+        slice=slice_of("simulation"),
     shell:
         "gainrl simulate --preset {params.preset} --out {output.csv} --figure {output.png}"
         " > {log} 2>&1"
@@ -38,8 +39,7 @@ rule simulation:
 
 rule predictions:
     input:
-        runs=[str(layout.done(key)) for key in simulation_plan.checked_runs(preset)],
-        recorded=simulation_plan.recorded(preset, checked=True),
+        made_of("predictions"),
     output:
         csv=report(
             "results/predictions.csv",
@@ -49,6 +49,7 @@ rule predictions:
         ),
         markdown="results/predictions.md",
         tex="results/predictions.tex",
+        blocks="results/predictions.json",
     log:
         "results/logs/predictions.log",
     conda:
@@ -58,6 +59,6 @@ rule predictions:
         mem_mb=4000,
     params:
         preset=PRESET,
-        slice=simulation_plan.slice_of(preset, checked=True),
+        slice=slice_of("predictions"),
     shell:
         "gainrl predictions --preset {params.preset} --out {output.csv} > {log} 2>&1"

@@ -91,7 +91,7 @@ rule probe:
 
 rule signal_table:
     input:
-        signal_inputs,
+        made_of("signal"),
     output:
         csv=report(
             "results/signal.csv",
@@ -106,6 +106,7 @@ rule signal_table:
             labels={"experiment": "signal, in words"},
         ),
         tex="results/signal.tex",
+        blocks="results/signal.json",
     log:
         "results/logs/signal.log",
     localrule: True
@@ -113,13 +114,14 @@ rule signal_table:
         ENVIRONMENT
     params:
         preset=PRESET,
+        slice=slice_of("signal"),
     shell:
         "gainrl signal --preset {params.preset} --out {output.csv} > {log} 2>&1"
 
 
 rule study_figure:
     input:
-        study_inputs,
+        made_of("figures/{study}"),
     output:
         png=report(
             "results/figures/{study}.png",
@@ -135,5 +137,6 @@ rule study_figure:
         ENVIRONMENT
     params:
         preset=PRESET,
+        slice=slice_of("figures/{study}"),
     shell:
         "gainrl study {wildcards.study} --preset {params.preset} --out {output.png} > {log} 2>&1"

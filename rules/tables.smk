@@ -3,9 +3,7 @@
 
 rule table:
     input:
-        runs=lambda w: finished(w.experiment),
-        scores=lambda w: tested(w.experiment),
-        prepared=lambda w: prepared(w.experiment),
+        made_of("{experiment}"),
     output:
         csv=report(
             "results/{experiment}.csv",
@@ -15,13 +13,39 @@ rule table:
         ),
         markdown="results/{experiment}.md",
         tex="results/{experiment}.tex",
+        blocks="results/{experiment}.json",
     log:
         "results/logs/{experiment}.log",
     conda:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=lambda w: plan.table_slice(preset, w.experiment),
+        slice=slice_of("{experiment}"),
     shell:
         "gainrl table --preset {params.preset} --experiment {wildcards.experiment}"
         " --out {output.csv} > {log} 2>&1"
+
+
+# Where an experiment's cost goes.
+rule cost_table:
+    input:
+        made_of("{experiment}_cost"),
+    output:
+        csv=report(
+            "results/{experiment}_cost.csv",
+            category="Tables",
+            labels={"experiment": "{experiment}, cost"},
+        ),
+        markdown="results/{experiment}_cost.md",
+        tex="results/{experiment}_cost.tex",
+        blocks="results/{experiment}_cost.json",
+    log:
+        "results/logs/{experiment}_cost.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        slice=slice_of("{experiment}_cost"),
+    shell:
+        "gainrl make {wildcards.experiment}_cost --preset {params.preset} > {log} 2>&1"

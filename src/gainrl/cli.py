@@ -121,7 +121,7 @@ def _report(context: Context, out: Path, scope: str) -> None:
 def _claims(context: Context, out: Path, scope: str) -> None:
     from gainrl.claims.make import make_claims
 
-    make_claims(context, out, scope == "all")
+    make_claims(context, scope == "all", out)
 
 
 def _plan(preset: str, root: Path, out: Path, profile: Path) -> None:
@@ -220,7 +220,7 @@ COMMANDS = (
         "study",
         "a figure about the signal",
         "study.make:make_study_figure",
-        option("figure", choices="plan:STUDY_FIGURES"),
+        option("figure", choices="study.plan:FIGURES"),
         "out",
     ),
     command("table", "an experiment's table", "tables.make:make_table", "experiment", "out"),
@@ -245,6 +245,12 @@ COMMANDS = (
         "tables.make:make_speed_figure",
         "experiment",
         "out",
+    ),
+    command(
+        "make",
+        "a table or figure of the preset by its name",
+        "report.make:make_result",
+        option("name", help="of its file below results/, such as table1 or figures/figure7"),
     ),
     command(
         "report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from gainrl import plan
 from gainrl.claims import plan as claims_plan
 from gainrl.claims import verdicts as rules
 from gainrl.claims.make import compared, make_claims
-from gainrl.claims.verdicts import Part, claim_table, verdict, write_claims
+from gainrl.claims.table import COLUMNS, decide, read_claims, write_claims
+from gainrl.claims.verdicts import Part, verdict
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -214,12 +216,13 @@ def table():
         Part("nano", "chain", "chain", "A less B", Interval(2.0, 1.0, 3.0, 5)),
         Part("nano", "word", "word", "A less B", Interval(0.5, -1.0, 2.0, 5)),
     ]
-    return claim_table({"better": claim()}, {"better": parts})
+    return decide({"better": claim()}, {"better": parts})
 
 
-def test_the_table_has_the_claim_and_its_parts():
-    frame = table()
-    assert frame.columns.tolist() == rules.COLUMNS
+def test_the_table_has_the_claim_and_its_parts(tmp_path):
+    write_claims(table(), tmp_path / "claims.csv", CONFIG)
+    frame = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
+    assert frame.columns.tolist() == COLUMNS
     assert frame["verdict"].tolist() == ["undecided", "supported", "undecided"]
     assert frame["model"].tolist() == ["", "nano", "nano"]
     assert frame["note"].iloc[0] == "1 supported, 1 undecided"
@@ -229,6 +232,11 @@ def test_verdicts_are_written_for_people_too(tmp_path):
     write_claims(table(), tmp_path / "claims.csv", CONFIG)
     again = pd.read_csv(tmp_path / "claims.csv")
     assert again["mean"].dropna().tolist() == [2.0, 0.5]
+    (before,), (read,) = table(), read_claims(tmp_path / "claims.csv")
+    assert read.parts == before.parts
+    assert replace(read.whole, mean=0, low=0, high=0) == replace(
+        before.whole, mean=0, low=0, high=0
+    )
     text = (tmp_path / "claims.md").read_text()
     assert "| It is so | undecided |" in text
     assert "2 [1, 3]" in text
@@ -300,5 +308,5 @@ def test_the_stage_names_what_is_missing(tmp_path):
     data = changed("claims", to={"steps": {**STEPS, "threshold": 2}})
     context = Context(plan.load(data), tmp_path)
     with pytest.raises(DataError, match="the run is not finished"):
-        make_claims(context, tmp_path / "claims.csv", everything=True)
+        make_claims(context, True, tmp_path / "claims.csv")
     assert not (tmp_path / "claims.csv").exists()

@@ -19,8 +19,10 @@ from gainrl.config.preset import Preset
 from gainrl.records import DIFFICULTY, SCORES
 from gainrl.records import write_table as write_parquet
 from gainrl.report.make import make_report
+from gainrl.results.render import Caption, Heading, Points, Table, Title, write_views
 from gainrl.results.runs import collect
 from gainrl.stages.common import Context
+from gainrl.tables.split import split_table, write_split
 from gainrl.tables.table import table1, write_table
 
 PRESET = yaml.safe_load(
@@ -49,18 +51,13 @@ COMMON = {
     "machine": {"platform": "Linux-6", "cores": 2, "gpus": 0, "gpu": None},
     "slice": {"threads": 2, "method": {"algorithm": "grpo"}},
 }
-SIGNAL = """What C goes with, preset nano
-
-- tiny on chain: C goes with prompt length, rho = -0.39 [-0.50, -0.27], n = 4.
-
-**tiny on chain**
-
-| Signal | Length (n = 4) |
-| --- | ---: |
-| C_intra | -0.39 [-0.50, -0.27] |
-
-*Cells are Spearman's rank correlation.*
-"""
+SIGNAL = [
+    Title("What C goes with, preset nano"),
+    Points(("tiny on chain: C goes with prompt length, rho = -0.39 [-0.50, -0.27], n = 4.",)),
+    Heading("tiny on chain"),
+    Table([["Signal", "Length (n = 4)"], ["C_intra", "-0.39 [-0.50, -0.27]"]]),
+    Caption("Cells are Spearman's rank correlation."),
+]
 CLAIMS = """\
 claim,statement,model,dataset,benchmark,quantity,mean,low,high,n,rule,verdict,note
 better,GAIN-RL ends above GRPO,,,,,,,,,the interval lies above 0,supported,one data set
@@ -132,10 +129,12 @@ def write_results(root: Path, **changes: Any) -> None:
         write_table(
             table1(collect(used), statistics, "grpo"), root / f"{name}.csv", f"{name}, preset nano"
         )
+        split = split_table(collect(used), statistics)
+        write_split(split, labels, statistics, f"Cost of {name}", root / f"{name}_cost.csv")
     (root / "figures").mkdir()
-    for name in ("figure7", "figure7_curriculum", "figure3", "layers"):
+    for name in ("figure7", "figure7_curriculum", "figure7_cost", "figure3", "layers"):
         imsave(root / "figures" / f"{name}.png", np.zeros((60, 100)))
-    (root / "signal.md").write_text(SIGNAL)
+    write_views(root / "signal.csv", SIGNAL)
     layout.model("tiny").mkdir(parents=True)
     (layout.model("tiny") / "gainrl.json").write_text('{"seconds": 125.25}')
     frame = pd.DataFrame({"id": ["a"], "n_prefix": 1, "n_question": 1})

@@ -5,13 +5,23 @@ import re
 
 import pytest
 import yaml
+from markupsafe import escape
 from report_files import CLAIMS, PRESET, changed, claiming, page, write_index, write_results
 
 from gainrl import cli, plan
+from gainrl.claims.table import read_claims
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
-from gainrl.report.claims import read_claims
 from gainrl.report.make import settings_of
+from gainrl.results.render import (
+    Caption,
+    Heading,
+    Points,
+    Table,
+    Title,
+    read_views,
+    write_views,
+)
 from gainrl.tracking.record import pages
 
 VERL = {"steps": 4, "lr": 1e-4, "backend": "verl", "prompts": 2, "rollouts": 8}
@@ -59,7 +69,7 @@ def test_a_table_has_the_cells_of_its_markdown(results):
         del cells[1]  # the rule below the header
         assert cells in made.tables
         assert f"<h3>{name}, preset nano</h3>" in made.text
-        assert f'<p class="caption"><em>{lines[-1].strip("*")}</em></p>' in made.text
+        assert f'<p class="caption">{escape(lines[-1].strip("*"))}</p>' in made.text
 
 
 def test_the_signal_table_and_the_words_above_it_are_there(results):
@@ -230,11 +240,11 @@ def test_what_a_preset_does_not_ask_for_is_left_out(results):
 
 
 def test_the_first_scope_has_the_first_experiment_and_no_study_figures(results):
-    (results / "alone.md").unlink()
+    (results / "alone.json").unlink()
     (results / "figures/layers.png").unlink()
     made = page(results, everything=False)
     assert [row["Experiment"] for row in made.table("Experiment")[:2]] == ["table1", "table1"]
-    assert len(made.all("img", "src")) == 2
+    assert len(made.all("img", "src")) == 3
     assert "The angle signal" in made.text
 
 
@@ -249,9 +259,8 @@ def test_models_as_they_are_need_no_runs(results):
     folder.mkdir(parents=True)
     score = {"commit": "abc", "versions": {}, "seconds": {"generating": 3.0, "grading": 0.5}}
     (folder / "score.json").write_text(json.dumps(score))
-    (results / "benchmarks.md").write_text(
-        "**chain**\n\n| Model | pass@1 |\n| --- | ---: |\n| tiny | 1.3 |\n"
-    )
+    table = Table([["Model", "pass@1"], ["tiny", "1.3"]])
+    write_views(results / "benchmarks.csv", [Heading("chain"), table])
     made = page(results, preset, everything=False)
     assert headings(made) == ["Benchmarks", "Cost", "Configuration"]
     assert "No training runs.\n1 model as it is, tested on 1 benchmark in 1 test." in made.text
@@ -310,8 +319,9 @@ EVIL = '<script>x()</script> ![p](http://evil/p.png) [l](http://evil) <img src="
 def test_everything_from_files_is_escaped_and_nothing_is_loaded(tmp_path):
     write_results(tmp_path, label=EVIL, commit=EVIL, versions={EVIL: EVIL})
     for name in ("table1", "signal"):
-        path = tmp_path / f"{name}.md"
-        path.write_text(f"{EVIL}\n\n" + path.read_text() + f"\n*{EVIL}*\n\n{EVIL}\n")
+        path = tmp_path / f"{name}.csv"
+        evil = [Points((EVIL,)), Table([[EVIL, EVIL]]), Caption(EVIL), Heading(EVIL)]
+        write_views(path, [Title(EVIL), *read_views(path), *evil])
     (tmp_path / "claims.csv").write_text(
         CLAIMS.replace("GAIN-RL is faster", f'"{EVIL.replace(chr(34), "")}"')
     )
@@ -335,7 +345,7 @@ def test_equal_files_give_equal_bytes_and_no_date(results, claimed):
 
 def test_figures_are_embedded_with_words_and_the_curriculum_is_folded(results):
     made = page(results)
-    assert len(made.all("img", "src")) == 4  # figure 7, its curriculum, figure 3, layers
+    assert len(made.all("img", "src")) == 5  # figure 7, curriculum, cost, figure 3, layers
     assert all(made.all("img", "alt"))
     assert (made.all("img", "width")[0], made.all("img", "height")[0]) == ("60", "36")
     inside = re.search(r"<details><summary>(.*?)</summary>.*?</details>", made.text, re.DOTALL)
@@ -349,7 +359,7 @@ def test_figures_are_embedded_with_words_and_the_curriculum_is_folded(results):
 @pytest.mark.parametrize(
     "name",
     [
-        *("table1.md", "signal.md", "figures/figure7.png", "figures/figure7_curriculum.png"),
+        *("table1.json", "signal.json", "figures/figure7.png", "figures/figure7_curriculum.png"),
         *("figures/layers.png", "nano/tracking.json", "nano/models/tiny/gainrl.json"),
         *("nano/signals/tiny/chain/scores.parquet", "nano/signals/tiny/chain/difficulty.parquet"),
         *("nano/runs/tiny/chain/gain/seed0/tracking.json",),

@@ -7,15 +7,18 @@ import pytest
 from run_folders import write_run
 
 from gainrl.config.preset import Statistics
+from gainrl.errors import DataError
 from gainrl.results.render import (
     Caption,
     Heading,
     Paragraph,
     Points,
     Table,
+    Title,
     escape,
     latex,
     markdown,
+    read_views,
     write_views,
 )
 from gainrl.results.runs import collect
@@ -84,14 +87,27 @@ def test_a_bar_in_a_cell_does_not_end_it():
     assert markdown([Table([["a|b", "c"]])]).splitlines()[0] == r"| a\|b | c |"
 
 
-def test_both_files_are_written_beside_the_csv(tmp_path):
+def test_the_files_are_written_beside_the_csv(tmp_path):
     write_views(tmp_path / "out" / "t.csv", BLOCKS)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["t.md", "t.tex"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("t.json", "t.md", "t.tex"),
+    ]
     assert (tmp_path / "out" / "t.md").read_text() == (
         "R&D: 50% of $5_a\n\n- one {x}\n- two ~\n\n**nano, trained on chain**\n\n"
         "| Method | a_b (%) | c |\n| --- | ---: | ---: |\n"
         "| [x] GRPO | -1.5 [-2.0, +3.0] | ≥2.00× |\n\n*C:\\x ^ # 1e-05 | <3*\n"
     )
+
+
+def test_a_document_is_read_as_it_was_written(tmp_path):
+    blocks = [Title("t"), *BLOCKS]
+    write_views(tmp_path / "t.csv", blocks)
+    assert markdown(read_views(tmp_path / "t.csv")) == markdown(blocks)
+    assert [type(block) for block in read_views(tmp_path / "t.csv")] == [type(b) for b in blocks]
+    for damaged in ('{"a": 1}', '[{"block": "Script", "text": ""}]', '[{"block": "Title"}]', "[1]"):
+        (tmp_path / "t.json").write_text(damaged)
+        with pytest.raises(DataError, match=r"t\.json: no document of blocks"):
+            read_views(tmp_path / "t.csv")
 
 
 def test_an_experiments_table_is_sound(tmp_path):
@@ -105,9 +121,10 @@ def test_an_experiments_table_is_sound(tmp_path):
 def test_a_table_of_benchmarks_is_sound(tmp_path):
     row = {"model": "nano", "benchmark": "gsm8k", "protocol": "paper", "engine": "vllm"}
     row |= {"metric": "pass@1", "mean": 0.1, "low": 0.0, "high": 0.2, "n": 9}
-    row["note"] = "protocol paper: 1 sample, greedy; vllm"
+    row |= {"note": "protocol paper: 1 sample, greedy; vllm", "sampling": "1 sample, greedy"}
     frame = pd.DataFrame([row, {**row, "metric": "without_answer"}], columns=BENCHMARK_COLUMNS)
     write_benchmarks(frame, pd.DataFrame(columns=BENCHMARK_COLUMNS), tmp_path / "b.csv")
     text = (tmp_path / "b.tex").read_text()
     assert check_structure(text) == 1
+    assert "9 problems, protocol paper: 1 sample, greedy; {[}low" in text
     assert r"nano & vllm & 10.0 {[}0.0, 20.0] & 10.0 {[}0.0, 20.0] \\" in text

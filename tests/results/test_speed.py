@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folders import TRAINING, cell, write_run
 
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect
-from gainrl.tables.published import COMPARABLE
 from gainrl.tables.rows import ALL_TASKS, Facts, Preparation
 from gainrl.tables.table import _differences, table1, write_table
 
@@ -185,10 +185,10 @@ def test_the_columns_are_those_that_were_asked_for(runs, tmp_path):
         ("tiny", "chain", "gain"): Preparation(3.0, "prefill scoring, measured once"),
     }
     printed = {"model": "tiny", "dataset": "chain", "method": "gain", "benchmark": "chain"}
-    printed |= {"low": math.nan, "high": math.nan, "n": 1}
+    printed |= {"low": math.nan, "high": math.nan, "n": 1, "remark": ""}
     published = [
-        {**printed, "metric": "published_accuracy", "mean": 0.4526, "note": "not comparable: x"},
-        {**printed, "metric": "published_steps", "mean": 80.0, "note": COMPARABLE},
+        {**printed, "metric": "published_accuracy", "mean": 0.4526, "differences": ("x",)},
+        {**printed, "metric": "published_steps", "mean": 80.0, "differences": ()},
     ]
     facts = Facts({"tiny": 1000}, prepared, published)
     table = table1(runs, CONFIG, "grpo", facts)
@@ -229,10 +229,11 @@ def test_every_column_can_be_shown_and_both_files_have_the_same_cells(runs, tmp_
 
 
 def test_what_keeps_printed_numbers_apart_is_said_once():
-    notes = ["not comparable: other model, 4 steps and not 200", "comparable"]
-    notes += ["not comparable: other model, other data; printed as 39.95%"]
-    assert _differences(notes) == (
+    printed = [(("other model", "4 steps and not 200"), ""), ((), "")]
+    printed += [(("other model", "other data"), "printed as 39.95%")]
+    assert _differences(pd.DataFrame(printed, columns=["differences", "remark"])) == (
         "; not comparable where marked: other model, 4 steps and not 200, other data"
         "; printed as 39.95%"
     )
-    assert _differences(["comparable"]) == ""
+    same = pd.DataFrame([((), "")], columns=["differences", "remark"])
+    assert _differences(same) == ""

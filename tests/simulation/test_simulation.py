@@ -317,7 +317,7 @@ def test_the_command_writes_its_table_and_figure(command, tmp_path):
     assert "\\begin{tabular}" in path.with_suffix(".tex").read_text()
     assert figure.stat().st_size > 5000
     left = {each.name for each in tmp_path.iterdir()}
-    made = {f"simulation.{end}" for end in ("csv", "md", "tex", "png", "pdf")}
+    made = {f"simulation.{end}" for end in ("csv", "json", "md", "tex", "png", "pdf")}
     assert left == {*made, "preset.yaml"}  # no temporary files, no store
     assert "nothing is recorded" in said.out
 

@@ -243,7 +243,7 @@ def test_the_files_hold_the_sentences_and_the_table(tmp_path):
     assert "95% percentile bootstrap over prompts (200 resamples)" in lines[15]
     assert len(lines) == 16
     assert [path.name for path in sorted((tmp_path / "results").iterdir())] == [
-        *("signal.csv", "signal.md", "signal.tex"),
+        *("signal.csv", "signal.json", "signal.md", "signal.tex"),
     ]
 
 

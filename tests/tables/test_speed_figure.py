@@ -41,7 +41,7 @@ def rows(dataset="chain", methods=METHODS):
 
 
 def drawn(tmp_path, data, currency="tokens"):
-    frame = pd.DataFrame(data, columns=COLUMNS)
+    frame = pd.DataFrame(data, columns=COLUMNS[:10])
     paths = tmp_path / "speed.png", tmp_path / "speed.pdf"
     labels = {"grpo": "GRPO", "gain": "GAIN-RL"}
     return figure_speed(frame, currency, "grpo", labels, looks_of([], METHODS), *paths)

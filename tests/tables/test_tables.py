@@ -12,7 +12,7 @@ from run_folders import GAIN, GRPO, cell, change, write_run
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, read_run
-from gainrl.tables.curves import figure7, figure_curriculum
+from gainrl.tables.curves import figure7, figure_cost, figure_curriculum
 from gainrl.tables.table import COLUMNS, table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
@@ -194,6 +194,7 @@ def test_censored_baseline_seeds_are_counted_not_dropped(folders):
     base = cell(table, "grpo", "steps_to_baseline")
     assert base["mean"] == math.inf
     assert base["note"] == "median: >4 (1 of 2 censored)"
+    assert (base["lower"], base["upper"], base["censored"]) == (4, math.inf, 1)
     assert cell(table, "gain", "steps_to_baseline")["mean"] == 2
     ratio = cell(table, "gain", "speedup")
     assert math.isnan(ratio["mean"])
@@ -246,6 +247,7 @@ def test_both_files_are_written_and_agree(folders, tmp_path):
     assert "10 problems, 1 sample each, greedy; final is step 4" in lines[-1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "table1.csv",
+        "table1.json",
         "table1.md",
         "table1.tex",
     ]
@@ -286,6 +288,16 @@ def test_learning_curves_have_a_panel_a_benchmark_and_the_data(tmp_path):
     assert labels == ["GRPO", "GAIN-RL", "GRPO, last test", "Start model"]
     assert drawn_colours(paths[0]) > 500
     assert paths[1].read_bytes().startswith(b"%PDF")
+
+
+def test_accuracy_stands_where_the_runs_had_spent_as_much(folders, tmp_path):
+    paths = (tmp_path / "cost.png", tmp_path / "cost.pdf")
+    tokens, seconds = figure_cost(collect(folders), CONFIG, *paths).axes
+    # tests at 0, 2 and 4 steps of 100 + seed tokens and 2 seconds, in the mean over two seeds
+    assert tokens.get_lines()[0].get_xdata().tolist() == [0, 201, 402]
+    assert seconds.get_lines()[1].get_xdata().tolist() == [0, 4, 8]
+    assert seconds.get_lines()[1].get_ydata().tolist() == pytest.approx([0.2, 0.5, 0.75])
+    assert drawn_colours(paths[0]) > 500
 
 
 def test_pictures_are_the_same_bytes_every_time(folders, tmp_path):

@@ -21,7 +21,7 @@ PRESETS = [
 ]
 SEEDS = (0, 1)
 REPORT = {"report": 1, "default": 1}  # it shows the whole preset
-TABLE = {"table": 1, "figure": 1, **REPORT}
+TABLE = {"table": 1, "figure": 1, "cost_table": 1, "cost_figure": 1, **REPORT}
 VIEWS = {**TABLE, "claims": 1}
 SIGNAL = {"signal_table": 1}
 
@@ -43,7 +43,8 @@ def test_every_preset_resolves(project, preset):
 
 
 EDITS: list[tuple[str, Edit, dict[str, int]]] = [
-    ("statistics", lambda p: p.update(statistics={"resamples": 100}), VIEWS),
+    ("statistics", lambda p: p.update(statistics={"resamples": 100}),
+     {**SIGNAL, **VIEWS}),
     ("caption", lambda p: p["experiments"]["table1"].update(caption="New"), TABLE),
     ("lr", lambda p: p["training"].update(lr=2e-4), {"train": 6, **VIEWS}),
     ("override", lambda p: p.update(overrides={"chain": {"training": {"kl": 0.1}}}),

@@ -9,6 +9,7 @@ import pandas as pd
 from gainrl import plan
 from gainrl.claims import plan as claims_plan
 from gainrl.claims import verdicts as rules
+from gainrl.claims.table import decide, write_claims
 from gainrl.claims.verdicts import Part
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
@@ -20,7 +21,7 @@ from gainrl.results.runs import Group, Run, collect, grouped
 from gainrl.stages.common import Context
 
 
-def make_claims(context: Context, path: Path, everything: bool) -> None:
+def make_claims(context: Context, everything: bool, path: Path) -> None:
     """Measure the preset's claims and write their verdicts, as CSV, Markdown and LaTeX.
 
     Args:
@@ -32,8 +33,7 @@ def make_claims(context: Context, path: Path, everything: bool) -> None:
     preset = context.preset
     wanted = claims_plan.wanted(preset, everything)
     parts = {name: _measured(context, claim) for name, claim in wanted.items()}
-    frame = rules.claim_table(wanted, parts)
-    rules.write_claims(frame, path, preset.statistics)
+    write_claims(decide(wanted, parts), path, preset.statistics)
     slice_ = claims_plan.slice_of(preset)
     note = context.layout.tracked(path.stem)
     run = context.track("claims", path.stem, note, slice_)

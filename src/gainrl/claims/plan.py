@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from gainrl import plan
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Preset
-from gainrl.plan import RunKey
+from gainrl.plan import Layout, RunKey
+from gainrl.plan.results import VERDICTS, Result, Target
 
 
 def wanted(preset: Preset, everything: bool) -> dict[str, Claim]:
@@ -57,8 +59,36 @@ def slice_of(preset: Preset) -> dict[str, Any]:
     }
 
 
-def table(preset: Preset, everything: bool) -> str | None:
-    """Name of the table of verdicts, if the preset has claims that can be decided."""
-    if not wanted(preset, everything):
-        return None
-    return "claims.csv" if everything else "claims_first.csv"
+def results(preset: Preset, layout: Layout) -> Iterator[Result]:
+    """The verdicts: on all claims, and on what the default target's results can decide."""
+    names: dict[str, Target] = {"claims": "all", "claims_first": "default"}
+    for name, target in names.items():
+        everything = target == "all"
+        if wanted(preset, everything):
+            yield Result(
+                name=name,
+                section=VERDICTS,
+                targets=(target,),
+                inputs=tuple(_inputs(preset, layout, everything)),
+                fingerprint=slice_of(preset),
+                make="gainrl.claims.make:make_claims",
+                arguments=(everything,),
+                table=True,
+            )
+
+
+def _inputs(preset: Preset, layout: Layout, everything: bool) -> Iterator[Path]:
+    """What verdicts rest on: runs, and where a claim is about prompts, the signal and probes."""
+    chosen = wanted(preset, everything).values()
+    measures = {claim.measure for claim in chosen}
+    keys = runs_of(preset, chosen)
+    yield from (layout.done(key) for key in keys)
+    if "correlation" in measures:
+        yield layout.root / "signal.csv"
+    if "learnt_first" in measures:
+        yield from (layout.probe(key) for key in plan.probed(preset))
+    if needs_traces(chosen):
+        yield from (layout.extrapolated(key) for key in plan.traced(preset))
+    if "overhead" in measures:
+        for place in dict.fromkeys((key.model, key.dataset) for key in keys):
+            yield layout.signal(*place, "scores")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +21,6 @@ from gainrl.linearity.table import (
     benchmarks_in,
     line_label,
 )
-from gainrl.records import write_text
-from gainrl.results.render import Caption, Heading, Table, write_views
 from gainrl.results.runs import Run
 from gainrl.results.speed import CURRENCIES
 from gainrl.results.statistics import (
@@ -39,11 +35,6 @@ from gainrl.results.statistics import (
 )
 from gainrl.study.table import rank_interval
 
-Row = Mapping[Any, Any]
-COLUMNS = [
-    *("claim", "statement", "model", "dataset", "benchmark", "quantity"),
-    *("mean", "low", "high", "n", "rule", "verdict", "note"),
-]
 VERDICTS = SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 RATIOS = ("speedup", "cheaper")
 """Measures whose threshold itself is enough."""
@@ -289,67 +280,3 @@ def rule(claim: Claim) -> str:
     edge = f"{claim.threshold:g} {UNITS[claim.measure]}"
     reached = "at or " if claim.measure in RATIOS else ""
     return f"supported if the interval is {reached}{side[0]} {edge}, not supported if {side[1]}"
-
-
-def claim_table(claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Part]]) -> pd.DataFrame:
-    """One row for each claim as a whole (model '') and one for each of its parts.
-
-    Args:
-        parts: name of a claim -> its measurements, at least one.
-
-    Returns:
-        The columns COLUMNS; mean, low and high in the unit that `rule` names, NaN in the rows of
-        whole claims, where n counts the parts.
-    """
-    rows = []
-    for name, claim in claims.items():
-        same = {"claim": name, "statement": claim.statement, "rule": rule(claim)}
-        found = []
-        for part in parts[name]:
-            numbers = {key: getattr(part.interval, key) for key in ("mean", "low", "high", "n")}
-            where = {"model": part.model, "dataset": part.dataset, "benchmark": part.benchmark}
-            said = verdict(claim, part.interval.low, part.interval.high)
-            told = {"quantity": part.quantity, "verdict": said, "note": part.note}
-            found.append({**same, **where, **numbers, **told})
-        verdicts = [row["verdict"] for row in found]
-        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-        nothing = {"model": "", "dataset": "", "benchmark": "", "quantity": claim.measure}
-        blank = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": len(found)}
-        rows.append({**same, **nothing, **blank, "verdict": overall(verdicts), "note": counts})
-        rows += found
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-
-def write_claims(frame: pd.DataFrame, path: Path, config: Statistics) -> None:
-    """Write the CSV and, beside it as .md and .tex, verdicts for people; each atomically."""
-    write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    lines = [["Claim", "Verdict", "Measured", "Rule"]]
-    for _, group in frame.groupby("claim", sort=False):
-        whole, *parts = group.to_dict("records")
-        lines.append([whole["statement"], whole["verdict"], "", whole["rule"]])
-        lines += [[f"– {_where(row)}", row["verdict"], shown(row), ""] for row in parts]
-    note = (
-        f"Intervals: {config.confidence:.0%} bootstrap over seeds, or over prompts where it says "
-        "so. Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
-        "are, not supported if one of them is not, else undecided. Nothing is corrected for the "
-        "number of comparisons."
-    )
-    write_views(path, [Heading("Verdicts"), Table(lines), Caption(note)])
-
-
-def _where(row: Row) -> str:
-    named = row["benchmark"] and row["benchmark"] != row["dataset"]
-    tested = f", tested on {row['benchmark']}" if named else ""
-    return f"{row['quantity']} ({row['model']}, {row['dataset']}{tested})"
-
-
-def shown(row: Row) -> str:
-    """Value, interval and note of a part, as a table prints it."""
-    numbers = [f"{row[key]:.3g}" for key in ("mean", "low", "high")]
-    text = numbers[0] if not math.isnan(row["mean"]) else "not determined"
-    if not math.isnan(row["low"]):
-        text += f" [{numbers[1]}, {numbers[2]}]"
-    return f"{text}; {row['note']}" if row["note"] else text

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from gainrl import plan
 from gainrl.config.linearity import Linearity
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError
+from gainrl.plan import Layout
+from gainrl.plan.results import FIGURES as FOLDER
+from gainrl.plan.results import TABLES, Picture, Result
 
-TABLE = "linearity.csv"
 FIGURES = {
     "linearity_weights": (
         "Weights",
@@ -45,6 +48,28 @@ def figures(preset: Preset) -> list[str]:
     return [
         name for name in FIGURES if name != "linearity_distance" or preset.linearity.extrapolate
     ]
+
+
+def results(preset: Preset, layout: Layout) -> Iterator[Result]:
+    """The table, and below it the figures; only `all` builds them."""
+    names = figures(preset)
+    if not names:
+        return
+    kinds = (layout.linearity, layout.extrapolated)
+    traces = tuple(path(key) for path in kinds for key in plan.traced(preset))
+    shared = (traces, results_slice(preset))
+    make = "gainrl.linearity.make"
+    yield Result("linearity", TABLES, ("all",), *shared, f"{make}:make_linearity_table", table=True)
+    for name in names:
+        yield Result(
+            f"{FOLDER}{name}",
+            TABLES,
+            ("all", "figures"),
+            *shared,
+            f"{make}:make_linearity_figure",
+            arguments=(name,),
+            pictures=(Picture(name, *FIGURES[name]),),
+        )
 
 
 def trace_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:

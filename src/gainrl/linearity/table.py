@@ -14,7 +14,7 @@ import pandas as pd
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.results.runs import AVERAGE
 from gainrl.results.statistics import Interval, bootstrap_interval
 
@@ -186,7 +186,7 @@ def write_linearity(
         labels: of methods, for people.
     """
     write_text(path, table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    blocks: list[Block] = [Paragraph(title)]
+    blocks: list[Block] = [Title(title)]
     for (model, dataset, method), group in table.groupby(
         ["model", "dataset", "method"], sort=False
     ):

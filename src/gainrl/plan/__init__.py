@@ -34,7 +34,6 @@ from gainrl.plan.layout import Layout, RunKey
 from gainrl.plan.policies import policy_of
 from gainrl.plan.runs import (
     ORDERS,
-    STUDY_FIGURES,
     benchmarks_of,
     experiments_of,
     need_studies,
@@ -44,14 +43,12 @@ from gainrl.plan.runs import (
     runs,
     selecting,
     snapshots,
-    study_figures,
     traced,
 )
 
 __all__ = [
     "DATA_DIR",
     "ORDERS",
-    "STUDY_FIGURES",
     "Inputs",
     "Layout",
     "RunKey",
@@ -89,7 +86,6 @@ __all__ = [
     "selecting",
     "selections",
     "snapshots",
-    "study_figures",
     "table_slice",
     "traced",
     "warmup_tables",

@@ -55,26 +55,6 @@ def selecting(preset: Preset, experiment: str) -> list[str]:
     return [name for name in methods if preset.methods[name].selection]
 
 
-STUDY_FIGURES = {
-    "figure2": "answers",
-    "figure3": "layers",
-    "layers": "layers",
-    "figure4": "dynamics",
-    "figure5": "dynamics",
-    "figure6": "dynamics",
-}
-"""Figures about the signal, and the part of `studies` that each is drawn from."""
-
-
-def study_figures(preset: Preset) -> list[str]:
-    """The figures about the signal that a preset asks for."""
-    return [
-        name
-        for name, part in STUDY_FIGURES.items()
-        if getattr(preset.studies, part, None) is not None
-    ]
-
-
 def need_studies(preset: Preset, part: str) -> Studies:
     """The preset's studies.
 

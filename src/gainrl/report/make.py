@@ -1,12 +1,13 @@
-"""`results/report.html`: reads what a preset's results are and hands it to analysis.report."""
+"""`results/report.html`: reads what a preset's results are and hands it to report.page."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,56 +15,44 @@ from urllib.parse import quote
 import yaml
 
 from gainrl import plan
-from gainrl.claims import plan as claims_plan
+from gainrl.claims.table import DecidedClaim, read_claims
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
-from gainrl.linearity import plan as linearity_plan
 from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.plan.benchmarks import Test
+from gainrl.plan.results import FIGURES, SECTIONS, VERDICTS, Picture, Result, Section
 from gainrl.records import read_json, write_text
-from gainrl.report.claims import read_claims
+from gainrl.report import plan as report_plan
 from gainrl.report.cost import costs, preparation
-from gainrl.report.page import Counts, Origins, Picture, Report, RunRow, Table, png_size, render
+from gainrl.report.page import (
+    Chapter,
+    Counts,
+    Document,
+    Drawn,
+    Origins,
+    Report,
+    RunRow,
+    png_size,
+    render,
+)
+from gainrl.results.render import Title, read_views
 from gainrl.results.runs import Run, collect
-from gainrl.simulation import plan as simulation_plan
 from gainrl.stages.common import Context
 from gainrl.tracking.record import LOCAL_PAGES, pages
 from gainrl.training.files import TRACKING
 
-CURVES = (
-    "Accuracy on held-out problems over RL steps: mean over seeds and its bootstrap band. The "
-    "dashed line is the level that the table's steps are counted to."
-)
-WALK = (
-    "What each curriculum did over RL steps: accuracy of the training batches, their mean angle "
-    "signal C under the current model, the share of groups without variance, and the mean mu of "
-    "the Gaussian as a share of the data set."
-)
-SPEED = (
-    "Each method against the baseline: how far from it it ends, how far it is when both have spent "
-    "as much, and how many times less it spends to the baseline's final level. A bar without a "
-    "marker is what censored seeds leave open; there is none where they leave everything open."
-)
-CHOSEN = (
-    "Prompts that each selection takes (coloured) among all prompts (grey), by the angle signal C "
-    "before RL, for the first seed."
-)
-SIMULATED = (
-    "Simulated methods against the baseline, by regime: final accuracy, and how many times fewer "
-    "rollout tokens to the baseline's final level. A bar without a marker is what censored seeds "
-    "leave open."
-)
-STUDIES = {
-    "figure2": ("Figure 2", "Right answers of the start models, question by question."),
-    "figure3": ("Figure 3", "Cosines between all pairs of a prompt's tokens, by layer."),
-    "layers": ("Layers", "Mean C_intra and C_inter of the training prompts by layer."),
-    "figure4": (
-        "Figure 4",
-        "C_intra, C_inter and C of the training prompts while a policy trains.",
-    ),
-    "figure5": ("Figure 5", "Right answers over RL steps by bins of the start model's C."),
-    "figure6": ("Figure 6", "Core neurons of the same prompts over RL steps, in two dimensions."),
-}
+
+def make_result(context: Context, name: str) -> None:
+    """Make a table or figure, where the preset's targets have it.
+
+    Raises:
+        ConfigError: the preset has no such result.
+    """
+    found = report_plan.results(context.preset, context.layout)
+    result = report_plan.find(found, name)
+    module, _, function = result.make.partition(":")
+    make = getattr(import_module(module), function)
+    make(context, *result.arguments, *result.files(context.root))
 
 
 def make_report(context: Context, path: Path, everything: bool) -> None:
@@ -84,7 +73,7 @@ def make_report(context: Context, path: Path, everything: bool) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the files of a page; which ones goes by the preset alone, as in rules/common.smk."""
+    """Reads the files of a page: those that the target builds whose page it is."""
 
     context: Context
     everything: bool
@@ -95,10 +84,15 @@ class Reader:
         return self.context.preset
 
     @cached_property
+    def results(self) -> dict[str, Result]:
+        """What is shown, in the order of the page."""
+        found = report_plan.results(self.preset, self.context.layout)
+        return report_plan.built(found, "all" if self.everything else "default")
+
+    @cached_property
     def experiments(self) -> list[str]:
-        """The experiments that are shown."""
-        names = list(self.preset.experiments)
-        return names if self.everything else names[:1]
+        """The experiments whose tables are shown."""
+        return [name for name in self.preset.experiments if name in self.results]
 
     @cached_property
     def by_experiment(self) -> dict[str, list[Run]]:
@@ -119,42 +113,26 @@ class Reader:
     def tests(self) -> dict[Test, dict[str, Any]]:
         """score.json of the tests under protocols, of final models and of models as they are."""
         wanted = benchmark_plan.final_tests(self.preset, self.experiments)
-        if self.benchmarks:
+        if "benchmarks" in self.results:
             wanted += benchmark_plan.start_tests(self.preset)
         layout = self.context.layout
         return {test: read_json(test.score(layout)) for test in wanted}
 
-    @property
-    def benchmarks(self) -> bool:
-        """Whether the table of models as they are is shown."""
-        return self.preset.benchmarks is not None and (
-            self.everything or not self.preset.experiments
-        )
-
     def report(self) -> Report:
         """The page's content."""
-        root, preset = self.context.root, self.preset
-        signal = preset.studies is not None and preset.studies.signal is not None
-        studies = plan.study_figures(preset) if self.everything else []
-        claimed = claims_plan.table(preset, self.everything)
+        preset = self.preset
         rows, whole = costs(self.context, self.by_experiment, self.runs, self.tests)
         ui = pages(self._index["uri"]) if self.runs else LOCAL_PAGES
         return Report(
             preset=preset.preset,
             counts=_counts(self.runs),
-            tests=_tested(test for test in self.tests if self.benchmarks and test.run is None),
-            claims=read_claims(root / claimed) if claimed else None,
-            tables=[
-                *(self._table(name) for name in self.experiments),
-                *self._linearity(),
-                *self._simulation(),
+            tests=_tested(test for test in self.tests if self._as_it_is(test)),
+            claims=self._claims(),
+            chapters=[
+                Chapter(section, content)
+                for section in SECTIONS
+                if section != VERDICTS and (content := list(self._content(section)))
             ],
-            signal=Table("signal", _text(root / "signal.md")) if signal else None,
-            benchmarks=(
-                Table("Models as they are", _text(root / "benchmarks.md"))
-                if self.benchmarks
-                else None
-            ),
             costs=rows,
             whole=whole,
             preparation=preparation(self.context, self.runs, self.tests),
@@ -163,50 +141,40 @@ class Reader:
             runs=[self._row(run, ui) for run in self.runs],
             ui=ui,
             local_store=ui == LOCAL_PAGES,
-            studies=[self._picture(name, *STUDIES[name]) for name in studies],
         )
 
-    def _table(self, name: str) -> Table:
-        figure = self.preset.experiments[name].figure
-        pictures: tuple[Picture, ...] = ()
-        if figure:
-            if self.preset.experiments[name].speed:
-                pictures += (self._picture(f"{figure}_speed", "All methods", SPEED),)
-            pictures += (
-                self._picture(figure, "Learning curves", CURVES),
-                self._picture(f"{figure}_curriculum", "What the curricula did", WALK, True),
-            )
-            if plan.selecting(self.preset, name):
-                pictures += (self._picture(f"{figure}_selection", "Chosen prompts", CHOSEN),)
-        return Table(name, _text(self.context.root / f"{name}.md"), pictures)
+    def _as_it_is(self, test: Test) -> bool:
+        """Whether a test stands in the table of models as they are."""
+        return test.run is None and "benchmarks" in self.results
 
-    def _linearity(self) -> list[Table]:
-        """How straight runs move, with its figures; the default target does not build it."""
-        names = linearity_plan.figures(self.preset) if self.everything else []
-        pictures = [self._picture(name, *linearity_plan.FIGURES[name]) for name in names]
-        text = self.context.root / linearity_plan.TABLE
-        return (
-            [Table("linearity", _text(text.with_suffix(".md")), tuple(pictures))] if names else []
-        )
+    def _claims(self) -> list[DecidedClaim]:
+        files = [self._table(each) for each in self.results.values() if each.section == VERDICTS]
+        return [claim for file in files for claim in read_claims(file)]
 
-    def _simulation(self) -> list[Table]:
-        """The simulation's tables; its figure stands below the first."""
-        found, root = [], self.context.root
-        for name in simulation_plan.tables(self.preset, self.everything):
-            drawn = name == "simulation.csv"
-            pictures = (self._picture("simulation", "Simulated", SIMULATED),) if drawn else ()
-            path = root / name
-            found.append(Table(path.stem, _text(path.with_suffix(".md")), pictures))
-        return found
+    def _content(self, section: Section) -> Iterator[Document | Drawn]:
+        for result in self.results.values():
+            if result.section != section:
+                continue
+            if result.table:
+                title, blocks = result.title or result.name, read_views(self._table(result))
+                if blocks and isinstance(blocks[0], Title):
+                    title, blocks = blocks[0].text, blocks[1:]
+                yield Document(title, blocks)
+            yield from map(self._drawn, result.pictures)
 
-    def _picture(self, name: str, title: str, caption: str, folded: bool = False) -> Picture:
-        path = self.context.root / "figures" / f"{name}.png"
-        picture = Picture(title, caption, _bytes(path), folded)
+    def _table(self, result: Result) -> Path:
+        return result.files(self.context.root)[0]
+
+    def _drawn(self, picture: Picture) -> Drawn:
+        path = self.context.root / f"{FIGURES}{picture.name}.png"
         try:
-            png_size(picture.png)
+            png = path.read_bytes()
+            png_size(png)
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
-        return picture
+        return Drawn(picture, png)
 
     @cached_property
     def _index(self) -> dict[str, Any]:
@@ -254,20 +222,6 @@ def _tested(tests: Iterable[Test]) -> Counts:
         datasets=len({test.benchmark for test in found}),
         runs=len(found),
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
 
 
 # --- configuration -------------------------------------------------------------------------------

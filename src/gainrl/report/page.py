@@ -1,8 +1,7 @@
 """The page that a reader opens first: one HTML file, from content that was already read.
 
-`render` is pure: equal content gives equal bytes. All text is escaped; of Markdown only paragraphs,
-emphasis, lists and tables are rendered, so that a name in a file can bring in no link, picture or
-script.
+`render` is pure: equal content gives equal bytes. All text is escaped, so that a name in a file can
+bring in no link, picture or script.
 """
 
 from __future__ import annotations
@@ -14,63 +13,38 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 
+from gainrl.claims.table import DecidedClaim, Verdict
 from gainrl.errors import DataError
+from gainrl.plan.results import Picture, Section
+from gainrl.results.render import Block
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a claim says of one model and data set; mean and its interval are in quantity's unit.
-
-    Numbers are NaN where there are none.
-    """
-
-    model: str
-    dataset: str
-    benchmark: str
-    quantity: str
-    mean: float
-    low: float
-    high: float
-    n: str
-    verdict: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim's overall verdict and, below it, its parts."""
-
-    name: str
-    statement: str
-    rule: str
-    overall: Part
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as PNG; a folded one is shown on a click."""
+class Document:
+    """A table with the words around it."""
 
     title: str
-    caption: str
-    png: bytes
-    folded: bool = False
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table as Markdown, with the figures that belong to it. `name` is the fall-back title."""
+class Drawn:
+    """A figure as PNG, and what is said of it."""
 
-    name: str
-    markdown: str
-    pictures: tuple[Picture, ...] = ()
+    picture: Picture
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A section of the page and what stands in it, in this order."""
+
+    section: Section
+    content: Sequence[Document | Drawn]
 
 
 @dataclass(frozen=True)
@@ -151,7 +125,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page; claims, signal and benchmarks are None where the preset has none.
+    """Everything on the page; claims and chapters are empty where the preset has none.
 
     settings: the preset as YAML; local_store: whether the links need `make ui`.
     """
@@ -159,10 +133,8 @@ class Report:
     preset: str
     counts: Counts
     tests: Counts
-    claims: Sequence[Claim] | None
-    tables: Sequence[Table]
-    signal: Table | None
-    benchmarks: Table | None
+    claims: Sequence[DecidedClaim]
+    chapters: Sequence[Chapter]
     costs: Sequence[Cost]
     whole: Cost | None
     preparation: Sequence[Preparation]
@@ -171,7 +143,6 @@ class Report:
     runs: Sequence[RunRow]
     ui: str
     local_store: bool
-    studies: Sequence[Picture] = ()
 
     @property
     def protocols(self) -> bool:
@@ -199,9 +170,14 @@ def render(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        count=_count, seconds=_seconds, hours=_hours, interval=_interval, picture=_picture
+        count=_count,
+        seconds=_seconds,
+        hours=_hours,
+        interval=_interval,
+        picture=_picture,
+        kind=lambda block: type(block).__name__,
+        unbroken=_unbroken,
     )
-    environment.globals.update(markdown=_markdown)
     source = (files("gainrl.report") / "report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(report=report)
 
@@ -229,7 +205,7 @@ def _hours(value: float | None) -> str:
     )
 
 
-def _interval(part: Part) -> str:
+def _interval(part: Verdict) -> str:
     """'2.81 [2.1, 4.2]'; '' where nothing is known, no brackets without limits."""
     if math.isnan(part.mean) and math.isnan(part.low):
         return ""
@@ -265,65 +241,19 @@ def png_size(png: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _picture(picture: Picture) -> Markup:
-    width, height = (round(SCALE * pixels) for pixels in png_size(picture.png))
-    data = base64.b64encode(picture.png).decode("ascii")
+def _picture(drawn: Drawn) -> Markup:
+    width, height = (round(SCALE * pixels) for pixels in png_size(drawn.png))
+    data = base64.b64encode(drawn.png).decode("ascii")
     return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
-        data, width, height, f"{picture.title}: {picture.caption}"
+        data, width, height, f"{drawn.picture.title}: {drawn.picture.caption}"
     )
 
 
-# --- Markdown ------------------------------------------------------------------------------------
-
-_LOADS = ("link", "image", "autolink", "reference", "html_block", "html_inline")
-
-
-def _markdown(table: Table) -> tuple[str, Markup]:
-    """A table's title and the rest as HTML.
-
-    A first paragraph of plain text is the title; else it is the table's name. A paragraph that is
-    italic as a whole is a caption.
-    """
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(list(_LOADS))
-    parser.add_render_rule("table_open", _open_table)
-    parser.add_render_rule("table_close", _close_table)
-    tokens = parser.parse(table.markdown)
-    found = table.name
-    if len(tokens) > 2 and tokens[0].type == "paragraph_open" and _is_text(tokens[1]):
-        found = "".join(child.content for child in tokens[1].children or ())
-        tokens = tokens[3:]
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        if token.type != "inline":
-            continue
-        children = token.children or []
-        if before is not None and before.type == "paragraph_open" and _is_italic(children):
-            before.attrSet("class", "caption")
-        if before is not None and before.type in ("td_open", "th_open"):
-            for child in children:
-                child.content = _BRACKETS.sub(_unbroken, child.content)
-    return found, Markup(parser.renderer.render(tokens, parser.options, {}))
-
+# --- cells ---------------------------------------------------------------------------------------
 
 _BRACKETS = re.compile(r"[^ ]* ?\[[^\]]*\]|\(n = [^)]*\)")
 
 
-def _unbroken(found: re.Match[str]) -> str:
+def _unbroken(cell: str) -> str:
     """A number and its interval stay on one line, and so does a count."""
-    return found[0].replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _is_text(token: Token) -> bool:
-    return all(child.type in ("text", "text_special") for child in token.children or ())
-
-
-def _is_italic(children: Sequence[Token]) -> bool:
-    shown = [child for child in children if child.type != "text" or child.content]
-    return bool(shown) and shown[0].type == "em_open" and shown[-1].type == "em_close"
-
-
-def _open_table(*_: Any) -> str:
-    return '<div class="scroll rows"><table>\n'
-
-
-def _close_table(*_: Any) -> str:
-    return "</table></div>\n"
+    return _BRACKETS.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), cell)

@@ -1,4 +1,4 @@
-"""Tables for people: the same cells as Markdown and as LaTeX.
+"""Tables for people: the same cells as Markdown, as LaTeX and, for the report, as blocks.
 
 A document is a list of blocks. The LaTeX is a fragment for `\\input`, not a document: it needs the
 package booktabs and leaves floats and captions to the text around it.
@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gainrl.records import write_text
+from gainrl.errors import DataError
+from gainrl.records import read_json, write_json, write_text
 
 Rows = Sequence[Sequence[str]]
 """Lines of cells; the first line is the head, and the first column is text."""
+
+
+@dataclass(frozen=True)
+class Title:
+    """What the document is called; plain text."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -52,17 +60,35 @@ class Table:
     rows: Rows
 
 
-Block = Heading | Paragraph | Caption | Points | Table
+Block = Title | Heading | Paragraph | Caption | Points | Table
+KINDS: dict[str, type[Block]] = {
+    kind.__name__: kind for kind in (Title, Heading, Paragraph, Caption, Points, Table)
+}
 
 
 def write_views(path: Path, blocks: Sequence[Block]) -> None:
-    """Write a document beside `path` with the suffixes .md and .tex, each atomically.
+    """Write a document beside `path` with the suffixes .json, .md and .tex, each atomically.
 
     Raises:
         DataError: a file cannot be written.
     """
+    kinds = [{"block": type(block).__name__, **asdict(block)} for block in blocks]
+    write_json(path.with_suffix(".json"), kinds)
     write_text(path.with_suffix(".md"), markdown(blocks))
     write_text(path.with_suffix(".tex"), latex(blocks))
+
+
+def read_views(path: Path) -> list[Block]:
+    """The document that `write_views` wrote beside `path`.
+
+    Raises:
+        DataError: its .json is missing or damaged.
+    """
+    at = path.with_suffix(".json")
+    try:
+        return [KINDS[each.pop("block")](**each) for each in read_json(at)]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{at}: no document of blocks ({error})") from error
 
 
 # --- Markdown ------------------------------------------------------------------------------------
@@ -77,7 +103,7 @@ def _in_markdown(block: Block) -> str:
     match block:
         case Heading(text):
             return f"**{text}**\n"
-        case Paragraph(text):
+        case Title(text) | Paragraph(text):
             return f"{text}\n"
         case Caption(text):
             return f"*{text}*\n"
@@ -133,7 +159,7 @@ def _in_latex(block: Block) -> str:
     match block:
         case Heading(text):
             return f"\\medskip\\noindent\\textbf{{{escape(text)}}}\\par\\smallskip\n"
-        case Paragraph(text):
+        case Title(text) | Paragraph(text):
             return f"\\noindent {escape(text)}\\par\n"
         case Caption(text):
             return f"\\smallskip\\noindent{{\\footnotesize {escape(text)}\\par}}\n"

@@ -8,8 +8,9 @@ that of `gainrl.results.statistics`: no seed is ever dropped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,8 @@ from gainrl.results.statistics import (
 
 Row = dict[str, object]
 TIMES = "×"
+RATIO = (".2f", "≥", "≤", TIMES)
+"""How a ratio is printed; unlike the bound of a censored cost, that of a ratio may be attained."""
 
 
 def run_flops(run: Run, parameters: int) -> FloatArray:
@@ -115,7 +118,7 @@ def speed_rows(
         )
         cost = median_cost(reached, np.random.default_rng(config.seed), *bootstrap)
         text = cost.text(currency.spec)
-        yield _median(f"{currency.cost}_to_baseline", cost.upper, cost, text)
+        yield median_row(f"{currency.cost}_to_baseline", cost.upper, cost, text)
         if method == baseline:
             continue
         start = np.mean([curve[0] for curve in base])
@@ -125,11 +128,29 @@ def speed_rows(
             yield {"metric": currency.ratio, **numbers, "note": note}
             continue
         ratio = speedup(base_reached, reached, np.random.default_rng(config.seed), *bootstrap)
-        # A bound of a ratio may be attained, unlike the bound of a censored cost.
-        text = ratio.text(".2f", "≥", "≤", TIMES)
-        yield _median(currency.ratio, ratio.value, ratio, text)
+        text = ratio.text(*RATIO)
+        yield median_row(currency.ratio, ratio.value, ratio, text)
 
 
-def _median(metric: str, value: float, median: Median, text: str) -> Row:
+BOUNDS = ("lower", "upper", "censored")
+"""Columns of a median: where it lies, and how many seeds are known only as bounds."""
+
+
+def median_row(metric: str, value: float, median: Median, text: str) -> Row:
+    """A row of a tidy table; its note is what a table prints."""
     numbers = {"mean": value, "low": median.low, "high": median.high, "n": median.n}
-    return {"metric": metric, **numbers, "note": f"median: {text}"}
+    bounds = {name: getattr(median, name) for name in BOUNDS}
+    return {"metric": metric, **numbers, "note": f"median: {text}", **bounds}
+
+
+def median_text(row: Mapping[str, Any]) -> str:
+    """What a table prints of a row of `speed_rows`."""
+    if math.isnan(row["upper"]):
+        return "undefined"
+    numbers = (row[name] for name in ("lower", "upper", "low", "high"))
+    lower, upper, low, high = map(float, numbers)
+    median = Median(lower, upper, low, high, int(row["n"]), int(row["censored"]))
+    for currency in CURRENCIES.values():
+        if row["metric"] == f"{currency.cost}_to_baseline":
+            return median.text(currency.spec)
+    return median.text(*RATIO)

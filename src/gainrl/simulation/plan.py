@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.config.simulation import Regime, Simulation
 from gainrl.errors import ConfigError
-from gainrl.plan import RunKey
+from gainrl.plan import Layout, RunKey
+from gainrl.plan.results import TABLES, Picture, Result, scope
+
+SIMULATED = (
+    "Simulated methods against the baseline, by regime: final accuracy, and how many times fewer "
+    "rollout tokens to the baseline's final level. A bar without a marker is what censored seeds "
+    "leave open."
+)
 
 
 def need_simulation(preset: Preset) -> Simulation:
@@ -22,16 +31,33 @@ def need_simulation(preset: Preset) -> Simulation:
     return preset.simulation
 
 
-def tables(preset: Preset, everything: bool) -> list[str]:
-    """Tables of a preset's simulation that a target builds, without their folder.
-
-    The check on finished runs belongs to everything, and so does the simulation itself where the
-    preset has experiments.
-    """
-    if preset.simulation is None or not (everything or not preset.experiments):
-        return []
-    checked = ["predictions.csv"] if preset.simulation.checks else []
-    return ["simulation.csv", *checked]
+def results(preset: Preset, layout: Layout) -> Iterator[Result]:
+    """The simulation, and how well it predicts finished runs, if the preset has `checks`."""
+    simulation = preset.simulation
+    if simulation is None:
+        return
+    targets = scope(not preset.experiments)
+    yield Result(
+        name="simulation",
+        section=TABLES,
+        targets=targets,
+        inputs=tuple(map(Path, recorded(preset))),
+        fingerprint=slice_of(preset),
+        make="gainrl.simulation.make:make_simulation",
+        table=True,
+        pictures=(Picture("simulation", "Simulated", SIMULATED),),
+    )
+    if simulation.checks:
+        runs = [layout.done(key) for key in checked_runs(preset)]
+        yield Result(
+            name="predictions",
+            section=TABLES,
+            targets=targets,
+            inputs=(*runs, *map(Path, recorded(preset, checked=True))),
+            fingerprint=slice_of(preset, checked=True),
+            make="gainrl.simulation.make:make_predictions",
+            table=True,
+        )
 
 
 def recorded(preset: Preset, checked: bool = False) -> list[str]:

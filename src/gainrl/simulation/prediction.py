@@ -15,7 +15,7 @@ from gainrl.config.preset import Statistics
 from gainrl.config.simulation import FEWEST
 from gainrl.errors import DataError
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
 from gainrl.results.runs import Group
 from gainrl.results.speed import TOKENS
 from gainrl.results.statistics import FloatArray, cost_to_reach, smooth, target_accuracy
@@ -165,7 +165,7 @@ def write_predictions(
 ) -> None:
     """Write the tidy CSV and, beside it as .md and .tex, what people read; each atomically."""
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    blocks: list[Block] = [Paragraph("What the simulation predicted, and what finished runs did")]
+    blocks: list[Block] = [Title("What the simulation predicted, and what finished runs did")]
     keys = ["experiment", "model", "dataset", "regime", "statistic"]
     for (name, model, dataset, regime, statistic), group in frame.groupby(keys, sort=False):
         whole, *rows = ({str(k): v for k, v in row.items()} for row in group.to_dict("records"))

@@ -13,9 +13,9 @@ import pandas as pd
 
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
 from gainrl.results.runs import Group, Run
-from gainrl.results.speed import STEPS, TIMES, TOKENS, Currency, Row, _median
+from gainrl.results.speed import BOUNDS, RATIO, STEPS, TOKENS, Currency, Row, median_row
 from gainrl.results.statistics import (
     Reach,
     bootstrap_interval,
@@ -25,10 +25,10 @@ from gainrl.results.statistics import (
     smooth,
     speedup,
 )
-from gainrl.tables.columns import _shown, _with_interval
-from gainrl.tables.rows import _interval, _single
+from gainrl.tables import columns
+from gainrl.tables.rows import interval_row, single_row
 
-COLUMNS = ["regime", "method", "metric", "mean", "low", "high", "n", "note"]
+COLUMNS = ["regime", "method", "metric", "mean", "low", "high", "n", "note", *BOUNDS]
 HEADS = {
     "final_accuracy": "Final accuracy (%)",
     "difference_to_baseline": "Difference (points)",
@@ -84,19 +84,19 @@ def _rows(cell: Cell, method: str, baseline: str, name: str, config: Statistics)
 
     def mean(metric: str, values: Sequence[float]) -> Row:
         found = bootstrap_interval(values, np.random.default_rng(config.seed), *how)
-        return _interval(metric, found, "")
+        return interval_row(metric, found, "")
 
     yield mean("start_accuracy", [curve[0] for curve in curves])
     yield mean("final_accuracy", [curve[-1] for curve in curves])
     if method != baseline:
         one, other = ([curve[-1] for curve in each] for each in (curves, base))
         found = paired_difference(one, other, np.random.default_rng(config.seed), *how)
-        yield _interval("difference_to_baseline", found, "paired by seed")
+        yield interval_row("difference_to_baseline", found, "paired by seed")
     for currency in (STEPS, TOKENS):
         yield from _speed(cell.group, method, baseline, name, currency, config)
     yield mean("rollout_tokens", [float(run.steps["rollout_tokens"].sum()) for run in runs])
     yield mean("zero_variance_share", [float(run.steps["zero_variance"].mean()) for run in runs])
-    yield _single("preparation_tokens", cell.preparation[method], "rollouts before RL")
+    yield single_row("preparation_tokens", cell.preparation[method], "rollouts before RL")
     yield mean("overhead_ms", [_overhead(run) for run in runs])
 
 
@@ -119,7 +119,7 @@ def _speed(
 
     own, base = reached(group[method]), reached(group[baseline])
     cost = median_cost(own, np.random.default_rng(config.seed), *how)
-    yield _median(f"{currency.cost}_to_baseline", cost.upper, cost, cost.text(currency.spec))
+    yield median_row(f"{currency.cost}_to_baseline", cost.upper, cost, cost.text(currency.spec))
     if method == baseline:
         return
     if any(each.upper == 0 for each in (*own, *base)):
@@ -128,7 +128,7 @@ def _speed(
         yield {"metric": currency.ratio, **unknown, "note": note}
         return
     ratio = speedup(base, own, np.random.default_rng(config.seed), *how)
-    yield _median(currency.ratio, ratio.value, ratio, ratio.text(".2f", "≥", "≤", TIMES))
+    yield median_row(currency.ratio, ratio.value, ratio, ratio.text(*RATIO))
 
 
 def _overhead(run: Run) -> float:
@@ -150,7 +150,7 @@ def write_simulation(
         DataError: a file cannot be written.
     """
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    blocks: list[Block] = [Paragraph(title)]
+    blocks: list[Block] = [Title(title)]
     for name, group in frame.groupby("regime", sort=False):
         seeds = len(next(iter(regimes[str(name)].group.values())))
         blocks += [Heading(f"{name} ({seeds} seeds)"), Paragraph(regimes[str(name)].about)]
@@ -174,10 +174,10 @@ def _lines(group: pd.DataFrame, labels: Mapping[str, str]) -> list[list[str]]:
 def shown(row: dict[str, Any] | None) -> str:
     """A metric as a table prints it."""
     if row is not None and row["metric"] == "overhead_ms":
-        return _with_interval(row["mean"], math.nan, math.nan, ".2f", 1)
+        return columns.with_interval(row["mean"], math.nan, math.nan, ".2f", 1)
     if row is not None and row["metric"] == "preparation_tokens":
         return format(row["mean"], ",.0f")
-    return _shown(row)
+    return columns.shown(row)
 
 
 def _caption(baseline: str, config: Statistics) -> str:

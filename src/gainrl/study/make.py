@@ -61,7 +61,7 @@ def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
 
 
 def make_study_figure(context: Context, name: str, path: Path) -> None:
-    """Draw one of plan.STUDY_FIGURES as PNG with PDF beside it, and record both."""
+    """Draw one of study_plan.FIGURES as PNG with PDF beside it, and record both."""
     statistics = context.preset.statistics
     out = (path, path.with_suffix(".pdf"))
     panels: Any = _PANELS[name](context)

@@ -19,7 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from gainrl.errors import DataError
 from gainrl.records import Schema, check_table, write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Points, Table, write_views
+from gainrl.results.render import (
+    Block,
+    Caption,
+    Heading,
+    Paragraph,
+    Points,
+    Table,
+    Title,
+    write_views,
+)
 from gainrl.results.statistics import FloatArray, Interval, _same_length, _vector
 
 SIGNALS = {
@@ -315,7 +324,7 @@ def write_signal(table: pd.DataFrame, path_csv: str | Path, title: str | None = 
     """
     path = Path(path_csv)
     write_text(path, table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
-    blocks: list[Block] = [Paragraph(title)] if title else []
+    blocks: list[Block] = [Title(title)] if title else []
     blocks.append(Points(tuple(verdict(table))))
     for (model, dataset), group in table.groupby(["model", "dataset"], sort=False):
         blocks += [Heading(f"{model} on {dataset}"), Table(_wide(group))]

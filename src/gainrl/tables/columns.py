@@ -10,7 +10,7 @@ import pandas as pd
 
 from gainrl.config.experiments import Column
 from gainrl.results.runs import AVERAGE
-from gainrl.tables.published import COMPARABLE
+from gainrl.results.speed import median_text
 from gainrl.tables.rows import WHOLE_RUN
 
 _WHOLE: dict[str, tuple[str, str]] = {
@@ -41,11 +41,11 @@ def all_tasks(group: pd.DataFrame, labels: dict[str, str], baseline: str) -> lis
     improved = f"Probability of improvement over {baseline} (%)"
     lines = [["Method", "Interquartile mean (%)", improved]]
     for method in dict.fromkeys(group["method"]):
-        shown = [
-            _shown(cells.get((method, metric)))
+        found = [
+            shown(cells.get((method, metric)))
             for metric in ("interquartile_mean", "probability_of_improvement")
         ]
-        lines.append([labels.get(method, method), *shown])
+        lines.append([labels.get(method, method), *found])
     return lines
 
 
@@ -67,12 +67,12 @@ def by_method(
     lines = [["Method", *(head for head, _, _ in heads)], ["Start model", *first]]
     for method in dict.fromkeys(group["method"]):
         found = [(cells.get((method, name, metric)), metric) for _, name, metric in heads]
-        shown = [_shown(row) for row, _ in found]
+        texts = [shown(row) for row, _ in found]
         for place, (row, metric) in enumerate(found):
             if row and metric == "preparation_seconds":
                 share = cells[method, WHOLE_RUN, "preparation_share"]["mean"]
-                shown[place] += f" ({100 * share:.1f}% of training)"
-        lines.append([labels.get(method, method), *shown])
+                texts[place] += f" ({100 * share:.1f}% of training)"
+        lines.append([labels.get(method, method), *texts])
     return lines
 
 
@@ -96,8 +96,8 @@ def _heads(column: Column, group: pd.DataFrame) -> list[tuple[str, str, str]]:
         for name in tested:
             rows = group[(group["benchmark"] == name) & (group["metric"] == metric)]
             if len(rows):
-                same = rows["note"].str.startswith(COMPARABLE).all()
-                said = unit if same else f"{unit}, not comparable"
+                differing = rows["differences"].map(len).any()
+                said = f"{unit}, not comparable" if differing else unit
                 found.append((f"Paper: {name} ({said})", name, metric))
     return found
 
@@ -106,30 +106,28 @@ _SPECS = {"rollout_tokens": ",.0f", "flops": ".2e", "published_steps": ".0f"}
 """How the numbers of a metric are printed; of another one in percent."""
 
 
-def _shown(row: dict[str, Any] | None) -> str:
+def shown(row: dict[str, Any] | None) -> str:
+    """A number as a table prints it, with its interval if it has one."""
     if row is None:
         return "–"
     metric, mean, low, high = (row[name] for name in ("metric", "mean", "low", "high"))
     if metric.startswith("difference_"):
-        return _with_interval(mean, low, high, "+.1f", 100)
+        return with_interval(mean, low, high, "+.1f", 100)
     if metric.endswith("_to_baseline"):
-        return _median(row)
+        return median_text(row)
     if metric.startswith("speedup"):
-        return _median(row)
+        return median_text(row)
     if metric in _SPECS:
-        return _with_interval(mean, low, high, _SPECS[metric], 1)
+        return with_interval(mean, low, high, _SPECS[metric], 1)
     if metric in ("seconds", "preparation_seconds"):
-        return _with_interval(mean, low, high, ",.0f" if mean >= 100 else ".1f", 1)
+        return with_interval(mean, low, high, ",.0f" if mean >= 100 else ".1f", 1)
     if metric == "overhead_share":
-        return _with_interval(mean, low, high, ".2g", 100)
-    return _with_interval(mean, low, high, ".1f", 100)
+        return with_interval(mean, low, high, ".2g", 100)
+    return with_interval(mean, low, high, ".1f", 100)
 
 
-def _median(row: dict[str, Any]) -> str:
-    return str(row["note"]).removeprefix("median: ").split(":")[0]
-
-
-def _with_interval(mean: float, low: float, high: float, spec: str, scale: float) -> str:
+def with_interval(mean: float, low: float, high: float, spec: str, scale: float) -> str:
+    """Numbers times `scale`, as `format` prints them by `spec`; no interval where `low` is NaN."""
     text = format(scale * mean, spec)
     if math.isnan(low):
         return text

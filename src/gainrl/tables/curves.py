@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import Group, Run, grouped
+from gainrl.results.speed import CURRENCIES
 from gainrl.results.statistics import FloatArray, smooth, target_accuracy
 from gainrl.results.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, save
 from gainrl.tables.table import check_baseline, seed_counts
@@ -79,6 +80,53 @@ def figure7(
         tests = f"last {window} tests" if window > 1 else "last test"
         extra = {f"{_label_of(runs, baseline)}, {tests}": level_key, "Start model": start_key}
         _legend(figure, runs, looks, _bands(runs, statistics_config), extra)
+        save(figure, path_png, path_pdf)
+    return figure
+
+
+SPENT = {"tokens": "Rollout tokens", "seconds": "Seconds of training"}
+"""What accuracy is drawn over, by currency."""
+
+
+def figure_cost(
+    runs: Sequence[Run],
+    statistics_config: Statistics,
+    path_png: PathLike,
+    path_pdf: PathLike,
+    methods: Sequence[str] = (),
+) -> Figure:
+    """Draw test accuracy over what a run had spent: a panel for each group and currency of SPENT.
+
+    As `figure7`, but that a test stands where the runs of its method were in the mean over seeds;
+    of several benchmarks the average is drawn.
+
+    Args:
+        runs, statistics_config, path_png, path_pdf, methods: as for `figure7`.
+
+    Returns:
+        The figure, whose axes are the panels, those of a group side by side.
+
+    Raises:
+        DataError: no runs, unequal seeds, or an unwritable path.
+    """
+    groups = grouped(_some(runs))
+    looks = looks_of(runs, methods)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(len(groups) * len(SPENT), len(SPENT), WIDTH, 2.5)
+        places = [(at, currency) for at in groups for currency in SPENT]
+        for axis, (at, currency) in zip(axes, places, strict=True):
+            group = groups[at]
+            name = next(iter(group.values()))[0].measures[-1]
+            for method, found in group.items():
+                spent = [CURRENCIES[currency].at_tests(run, 0) for run in found]
+                curves = np.stack([run.curve(name) for run in found])
+                line(axis, np.mean(spent, axis=0), curves, looks[method], statistics_config)
+            axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
+            axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.set_xlabel(SPENT[currency])
+            axis.set_ylabel("Test accuracy (%)" if currency == next(iter(SPENT)) else "")
+        _legend(figure, runs, looks, _bands(runs, statistics_config), {})
         save(figure, path_png, path_pdf)
     return figure
 

@@ -111,6 +111,20 @@ def make_figures(context: Context, experiment: str, curves: Path, walk: Path) ->
     run.finish()
 
 
+def make_cost_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw accuracy over what runs had spent, as PNG with PDF beside it."""
+    from gainrl.tables.curves import figure_cost
+
+    preset, pdf = context.preset, path.with_suffix(".pdf")
+    runs, methods = _runs(context, experiment), list(preset.methods)
+    figure_cost(runs, preset.statistics, path, pdf, methods)
+    note = context.layout.tracked(path.stem)
+    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
+    for file in (path, pdf):
+        run.artifact(file)
+    run.finish()
+
+
 def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
     """Draw all methods of an experiment, from its table, as PNG with PDF beside it.
 

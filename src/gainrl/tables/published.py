@@ -130,7 +130,8 @@ def published_rows(table: int, cells: Iterable[Cell]) -> list[dict[str, object]]
     """Rows of a tidy table: published_accuracy, published_steps, and other metrics by their name.
 
     Accuracies are shares in [0, 1] here. The paper has one run, so n is 1 and there is no
-    interval. `note` is 'comparable', or 'not comparable: ' and what differs.
+    interval. differences: of the cell; remark: what is odd about the number; `note` is both in
+    words: 'comparable', or 'not comparable: ' and what differs.
     """
     frame = load()
     keys = ["model", "method", "benchmark"]
@@ -150,6 +151,7 @@ def published_rows(table: int, cells: Iterable[Cell]) -> list[dict[str, object]]
             if key != cell.paper:
                 continue
             counted = metric.startswith("iterations_to_")
+            remark = _odd_average(printed, key, metric, value)
             name = {"pass@1": "accuracy"}.get(metric, "steps" if counted else metric)
             rows.append(
                 {
@@ -160,7 +162,9 @@ def published_rows(table: int, cells: Iterable[Cell]) -> list[dict[str, object]]
                     "low": math.nan,
                     "high": math.nan,
                     "n": 1,
-                    "note": note + _odd_average(printed, key, metric, value),
+                    "note": "; ".join(filter(None, [note, remark])),
+                    "differences": cell.differences,
+                    "remark": remark,
                 }
             )
     return rows
@@ -178,4 +182,4 @@ def _odd_average(printed: dict, key: tuple[str, str, str], metric: str, value: f
     mean = sum(row) / len(row)
     if abs(mean - value) <= _ROUNDED:
         return ""
-    return f"; printed as {value:.2f}%, though the mean of its row is {mean:.2f}%"
+    return f"printed as {value:.2f}%, though the mean of its row is {mean:.2f}%"

@@ -86,10 +86,10 @@ class Summary:
         for method, matrix in scores.items():
             same = {"model": ALL, "dataset": ALL, "method": method, "benchmark": ALL_TASKS}
             found = self._stratified(interquartile_mean, matrix)
-            yield {**same, **_interval("interquartile_mean", found, note)}
+            yield {**same, **interval_row("interquartile_mean", found, note)}
             if method != self.baseline:
                 found = self._stratified(probability_of_improvement, matrix, base)
-                row = _interval(
+                row = interval_row(
                     "probability_of_improvement", found, f"over {self.baseline}; {note}"
                 )
                 yield {**same, **row}
@@ -112,9 +112,9 @@ class Summary:
         where = (group, method, self.baseline, benchmark, parameters, self.config)
         if method != self.baseline:
             difference = paired_difference(final, [curve[-1] for curve in base], *self._bootstrap())
-            yield _interval("difference_to_baseline", difference, "paired by seed")
+            yield interval_row("difference_to_baseline", difference, "paired by seed")
             for metric, found, note in equal_differences(*where):
-                yield _interval(metric, found, note)
+                yield interval_row(metric, found, note)
         yield from speed_rows(*where)
 
     def _whole_run(self, runs: list[Run], prepared: Preparation | None) -> Iterator[Row]:
@@ -132,11 +132,11 @@ class Summary:
         if prepared:
             share = f"of the mean training seconds; {prepared.note}"
             ratio = prepared.seconds / float(np.mean(seconds))
-            yield _single("preparation_seconds", prepared.seconds, prepared.note)
-            yield _single("preparation_share", ratio, share)
+            yield single_row("preparation_seconds", prepared.seconds, prepared.note)
+            yield single_row("preparation_share", ratio, share)
 
     def _mean(self, metric: str, values: Sequence[float], note: str = "") -> Row:
-        return _interval(metric, bootstrap_interval(values, *self._bootstrap()), note)
+        return interval_row(metric, bootstrap_interval(values, *self._bootstrap()), note)
 
     def _bootstrap(self) -> tuple[np.random.Generator, int, float]:
         config = self.config
@@ -161,11 +161,12 @@ def _matrices(groups: Mapping[tuple[str, str], Group]) -> dict[str, FloatArray]:
     return {method: np.array(cells).T for method, cells in columns.items()}
 
 
-def _interval(metric: str, interval: Interval, note: str) -> Row:
+def interval_row(metric: str, interval: Interval, note: str) -> Row:
+    """A row of a tidy table."""
     numbers = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
     return {"metric": metric, **numbers, "note": note}
 
 
-def _single(metric: str, value: float, note: str) -> Row:
+def single_row(metric: str, value: float, note: str) -> Row:
     """A number that was measured once, without an interval."""
-    return _interval(metric, Interval(value, np.nan, np.nan, 1), note)
+    return interval_row(metric, Interval(value, np.nan, np.nan, 1), note)

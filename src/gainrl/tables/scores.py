@@ -47,15 +47,23 @@ class Scored:
     @property
     def how(self) -> str:
         """The protocol in words, as tables note it."""
+        return f"protocol {self.protocol}: {self.sampling}; {self.engine}"
+
+    @property
+    def engine(self) -> str:
+        """What answered, with its version."""
+        return self.score["engine"]
+
+    @property
+    def sampling(self) -> str:
+        """How many samples were drawn, and how."""
         sampling, n = self.score["sampling"], self.score["samples"]
         temperature = sampling["temperature"]
         drawn = "greedy" if temperature == 0 else f"temperature {temperature:g}"
         if temperature and sampling["top_p"] < 1:
             drawn += f", top-p {sampling['top_p']:g}"
-        return (
-            f"protocol {self.protocol}: {n} sample{'s' if n > 1 else ''}, {drawn}, at most "
-            f"{sampling['max_tokens']} tokens; {self.score['engine']}"
-        )
+        samples = f"{n} sample{'s' if n > 1 else ''}"
+        return f"{samples}, {drawn}, at most {sampling['max_tokens']} tokens"
 
 
 def read_scored(
@@ -117,9 +125,10 @@ class Summary:
         """
         for key, group in _grouped(tests).items():
             model, dataset, benchmark, protocol = key
-            same = {"model": model, "dataset": dataset, "benchmark": benchmark}
             check_alike(group)
-            note = group[0].how
+            note, how = group[0].how, {"protocol": protocol, "sampling": group[0].sampling}
+            same = {"model": model, "dataset": dataset, "benchmark": benchmark, **how}
+            same["engine"] = group[0].engine
             for metric in group[0].values:
                 for row in self._metric(group, str(metric), note):
                     yield {**same, **row, "metric": f"{protocol}/{row['metric']}"}

@@ -19,7 +19,7 @@ from gainrl.tables.scores import Scored, agreement, problem_interval
 
 BENCHMARK_COLUMNS = [
     *("model", "benchmark", "protocol", "engine", "metric"),
-    *("mean", "low", "high", "n", "note"),
+    *("mean", "low", "high", "n", "note", "sampling"),
 ]
 Row = Mapping[Any, Any]
 OVER = (
@@ -39,12 +39,12 @@ BOTH = (
 def final_blocks(frame: pd.DataFrame, labels: Mapping[str, str]) -> list[Block]:
     """The rows of `scores.Summary` for people: a table for each model, data set and protocol."""
     blocks: list[Block] = []
-    frame = frame.assign(protocol=frame["metric"].str.partition("/")[0])
     for (model, dataset, protocol), group in frame.groupby(
         ["model", "dataset", "protocol"], sort=False
     ):
         told = [
-            f"{row['benchmark']}: {row['n']} problems, {row['note'].partition('; protocol ')[2]}"
+            f"{row['benchmark']}: {row['n']} problems, {protocol}: {row['sampling']}; "
+            f"{row['engine']}"
             for row in group.drop_duplicates("benchmark").to_dict("records")
         ]
         blocks += [
@@ -103,6 +103,7 @@ def benchmark_rows(tests: Sequence[tuple[Scored, str]], config: Statistics) -> p
     rows = []
     for test, engine in tests:
         same = {"model": test.model, "benchmark": test.benchmark, "protocol": test.protocol}
+        same["sampling"] = test.sampling
         for metric in test.values:
             rng = np.random.default_rng(config.seed)
             found = problem_interval(test.values[metric], rng, config.resamples, config.confidence)
@@ -145,7 +146,7 @@ def write_benchmarks(scores: pd.DataFrame, agreed: pd.DataFrame, path: Path) -> 
     both = pd.concat([scores, agreed]) if len(agreed) else scores
     write_text(path, both.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
     blocks: list[Block] = []
-    for (benchmark, _), group in scores.groupby(["benchmark", "protocol"], sort=False):
+    for (benchmark, protocol), group in scores.groupby(["benchmark", "protocol"], sort=False):
         metrics = list(dict.fromkeys(group["metric"]))
         lines = [["Model", "Engine", *(f"{name.replace('_', ' ')} (%)" for name in metrics)]]
         for (model, engine), rows in group.groupby(["model", "engine"], sort=False):
@@ -153,8 +154,8 @@ def write_benchmarks(scores: pd.DataFrame, agreed: pd.DataFrame, path: Path) -> 
             lines.append(
                 [str(model), str(engine), *(_both(cells.get(name), None) for name in metrics)]
             )
-        count, note = group["n"].iloc[0], str(group["note"].iloc[0]).rpartition("; ")[0]
-        told = Caption(f"{count} problems, {note}; {OVER}")
+        count, sampling = group["n"].iloc[0], group["sampling"].iloc[0]
+        told = Caption(f"{count} problems, protocol {protocol}: {sampling}; {OVER}")
         blocks += [Heading(str(benchmark)), Table(lines), told]
     if len(agreed):
         lines = [["Model", "Benchmark", "Engines", "Measure", "Share (%)"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,17 +12,17 @@ from gainrl.config.experiments import Column, Experiment
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, write_views
+from gainrl.results.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.results.runs import Group, Run, grouped
-from gainrl.results.speed import Row
+from gainrl.results.speed import BOUNDS, Row
 from gainrl.tables.columns import all_tasks, by_method
-from gainrl.tables.published import COMPARABLE
 from gainrl.tables.rows import ALL_TASKS, Facts, Summary
 from gainrl.tables.scores_table import final_blocks
 
 COLUMNS = [
     *("model", "dataset", "method", "benchmark", "metric"),
-    *("mean", "low", "high", "n", "note"),
+    *("mean", "low", "high", "n", "note", *BOUNDS),
+    *("differences", "remark", "protocol", "sampling", "engine"),
 ]
 DEFAULT: tuple[Column, ...] = Experiment.model_fields["columns"].default
 
@@ -45,7 +45,9 @@ def table1(
     preparation_seconds and preparation_share (of the mean training seconds): measured once.
     Several benchmarks are also given as their unweighted `average`. Several tasks (model, data set
     and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in
-    rows of the benchmark `all tasks`. `note` is what a reader must know of the number.
+    rows of the benchmark `all tasks`. `note` is what a reader must know of the number, in words;
+    lower, upper and censored are those of a median (results.statistics.Median), differences and
+    remark are of the paper's numbers, protocol, sampling and engine of final models.
 
     Args:
         runs: what `collect` returned, at least one group of model and data set.
@@ -171,25 +173,18 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
         )
     if "preparation" in columns:
         text += " Preparation: seconds measured once before training, and as a share of it."
-    notes = frame.loc[frame["metric"].astype(str).str.startswith("published_"), "note"]
-    if "paper" in columns and len(notes):
-        text += f" Paper: what it prints, of one run{_differences(notes)}."
+    printed = frame[frame["metric"].astype(str).str.startswith("published_")]
+    if "paper" in columns and len(printed):
+        text += f" Paper: what it prints, of one run{_differences(printed)}."
     return text
 
 
-def _differences(notes: Iterable[str]) -> str:
-    """What the notes of printed numbers say, each thing once."""
-    differing: dict[str, None] = {}
-    others: dict[str, None] = {}
-    for note in notes:
-        first, _, rest = note.partition("; ")
-        if first != COMPARABLE:
-            parts = first.removeprefix("not comparable: ").split(", ")
-            differing.update(dict.fromkeys(parts))
-        if rest:
-            others[rest] = None
+def _differences(printed: pd.DataFrame) -> str:
+    """What is to be known of printed numbers, each thing once."""
+    differing = dict.fromkeys(each for found in printed["differences"] for each in found)
+    remarks = dict.fromkeys(filter(None, printed["remark"]))
     told = [f"not comparable where marked: {', '.join(differing)}"] if differing else []
-    return "".join(f"; {part}" for part in [*told, *others])
+    return "".join(f"; {part}" for part in [*told, *remarks])
 
 
 ALL_TASKS_CAPTION = (
@@ -224,9 +219,10 @@ def write_table(
     """
     path = Path(csv_path)
     both = frame if final is None else pd.concat([frame, final])[COLUMNS]
+    both = both.assign(differences=both["differences"].map(", ".join, na_action="ignore"))
     write_text(path, both.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
     labels = frame.attrs.get("labels", {})
-    blocks: list[Block] = [Paragraph(title)] if title else []
+    blocks: list[Block] = [Title(title)] if title else []
     blocks += _blocks(frame, columns, labels)
     if final is not None:
         blocks += final_blocks(final, labels)

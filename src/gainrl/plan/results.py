@@ -1,0 +1,97 @@
+"""The form in which a topic declares its tables and figures, in its plan.py. No torch.
+
+Everything that asks for results iterates over these declarations (`gainrl.report.plan`): the
+Snakefile's targets, the rules' inputs and params, the command line and the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gainrl.config.preset import Preset
+from gainrl.plan.layout import Layout
+from gainrl.plan.runs import runs
+
+FIGURES = "figures/"
+"""Folder of figures, below the results."""
+Target = Literal["default", "all", "figures"]
+"""Snakemake's targets that build results."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its anchor, its heading, and the word for it above the page."""
+
+    anchor: str
+    heading: str
+    word: str
+
+
+VERDICTS = Section("verdicts", "Verdicts", "Verdicts")
+TABLES = Section("tables", "Tables and learning curves", "Tables")
+SIGNAL = Section("signal", "The angle signal", "Signal")
+BENCHMARKS = Section("benchmarks", "Benchmarks", "Benchmarks")
+SECTIONS = (VERDICTS, TABLES, SIGNAL, BENCHMARKS)
+"""In the order of the page."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: the name of its PNG and PDF, and what a reader sees above and below it.
+
+    A folded one is shown on a click.
+    """
+
+    name: str
+    title: str
+    caption: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table, figures, or both, which one job makes.
+
+    name: of the table's files, or "figures/" and that of the first figure, without a suffix: an
+    experiment's table and its figure may have the same name. targets: what builds it.
+    inputs, fingerprint: files that it is made of, and what it depends on beside them. make: the
+    function, as "module:name"; it gets the stage's context, `arguments` and the paths of `files`.
+    title: what stands above the table if its document does not say.
+    """
+
+    name: str
+    section: Section
+    targets: tuple[Target, ...]
+    inputs: tuple[Path, ...]
+    fingerprint: Any
+    make: str
+    arguments: tuple[Any, ...] = ()
+    table: bool = False
+    pictures: tuple[Picture, ...] = ()
+    title: str = ""
+
+    def files(self, root: Path) -> list[Path]:
+        """The CSV and the PNGs; what lies beside them has the same names and other suffixes.
+
+        Snakemake's targets name the first, with which the job makes the others.
+        """
+        table = [root / f"{self.name}.csv"] if self.table else []
+        return table + [root / f"{FIGURES}{picture.name}.png" for picture in self.pictures]
+
+    def shown(self, root: Path) -> list[Path]:
+        """What the page reads: the table as blocks, and the PNGs."""
+        table = [root / f"{self.name}.json"] if self.table else []
+        return table + [file for file in self.files(root) if file.suffix == ".png"]
+
+
+def scope(first: bool, *more: Target) -> tuple[Target, ...]:
+    """Targets of what the default target builds only if it is `first`, and `all` always."""
+    return ("default", "all", *more) if first else ("all", *more)
+
+
+def finished(preset: Preset, layout: Layout, experiments: Iterable[str]) -> list[Path]:
+    """done.json of every run of some experiments."""
+    return [layout.done(key) for key in runs(preset, experiments)]

@@ -1,0 +1,45 @@
+"""All results of a preset, from the topics' declarations. No torch: the DAG asks here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from gainrl.claims import plan as claims
+from gainrl.config.preset import Preset
+from gainrl.errors import ConfigError, nearest
+from gainrl.linearity import plan as linearity
+from gainrl.plan import Layout
+from gainrl.plan.results import Result, Target
+from gainrl.simulation import plan as simulation
+from gainrl.study import plan as study
+from gainrl.tables import plan as tables
+
+TOPICS: tuple[Callable[[Preset, Layout], Iterator[Result]], ...] = (
+    claims.results,
+    tables.results,
+    linearity.results,
+    simulation.results,
+    study.results,
+)
+"""In the order in which their results stand within a section of the page."""
+
+
+def results(preset: Preset, layout: Layout) -> dict[str, Result]:
+    """What a preset's results are, by name, in the order of the page."""
+    return {result.name: result for topic in TOPICS for result in topic(preset, layout)}
+
+
+def built(found: Mapping[str, Result], target: Target) -> dict[str, Result]:
+    """What a target builds; the page of `default` and that of `all` show just that."""
+    return {name: result for name, result in found.items() if target in result.targets}
+
+
+def find(found: Mapping[str, Result], name: str) -> Result:
+    """The result of a name.
+
+    Raises:
+        ConfigError: the preset has none of that name; with the nearest one.
+    """
+    if name not in found:
+        raise ConfigError(f"the preset has no result '{name}'{nearest(name, found)}")
+    return found[name]
