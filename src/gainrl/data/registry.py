@@ -14,7 +14,7 @@ from typing import Literal
 
 from gainrl.config.base import GraderName
 from gainrl.config.data import Dataset, Files, Generated, Hub, Mix, Registered
-from gainrl.data.entries import Entry, Split
+from gainrl.data.entry import Entry, Split
 from gainrl.data.registry_code import CODE
 from gainrl.data.registry_maths import MATHS
 from gainrl.errors import ConfigError, nearest

@@ -8,7 +8,7 @@ two sets of DeepCoder are the ones of its authors: 279 and 408 problems to evalu
 from __future__ import annotations
 
 from gainrl.config.data import Fields
-from gainrl.data.entries import (
+from gainrl.data.entry import (
     WHOLE,
     Between,
     Entry,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gainrl.config.data import DifficultyColumn, Fields
-from gainrl.data.entries import Entry, Equals, HubTable, Layout, Split
+from gainrl.data.entry import Entry, Equals, HubTable, Layout, Split
 
 _MATH_LEVEL = DifficultyColumn(column="level", scale="difficulty", range=(1, 5))
 _MATH_LEVEL_COPIED = DifficultyColumn(column="difficulty", scale="difficulty", range=(1, 5))

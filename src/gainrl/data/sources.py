@@ -18,7 +18,7 @@ import pandas as pd
 from gainrl.config.data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
 from gainrl.data.cells import check_text, is_blank
-from gainrl.data.entries import WHOLE, Between, Entry, Equals, HubTable, Layout, Split
+from gainrl.data.entry import WHOLE, Between, Entry, Equals, HubTable, Layout, Split
 from gainrl.data.reading import Placed, numbered, read_files, read_hub
 from gainrl.data.registry import find, grader_of
 from gainrl.errors import ConfigError, DataError, nearest
