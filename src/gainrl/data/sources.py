@@ -97,7 +97,7 @@ def _read(
             _registered(entry, entry.train, data_dir) if train else None,
             _registered(entry, entry.eval, data_dir) if evaluation else None,
         )
-    layout = Layout(spec.fields, answer_as="text" if grader_of(spec) == "code" else "answer")
+    layout = Layout(fields=spec.fields, answer_as="text" if grader_of(spec) == "code" else "answer")
     if isinstance(spec, Files):
         if spec.train_file is None and spec.eval_file is None:
             raise ConfigError(f"data set '{name}' names neither train_file nor eval_file")
@@ -161,7 +161,7 @@ def _file(path: Path, layout: Layout) -> _Records:
 def _hub(spec: Hub, split: str | None, layout: Layout, data_dir: Path | None) -> _Records | None:
     if split is None:
         return None
-    table = HubTable(spec.id, split, spec.config, spec.revision)
+    table = HubTable(id=spec.id, split=split, config=spec.config, revision=spec.revision)
     if data_dir is not None and (path := data_dir / table.copy_name).is_file():
         return _file(path, layout)
     return _Records(str(table), read_hub(table), layout)
@@ -362,7 +362,7 @@ def _gym_splits(spec: Gym, name: str) -> Splits:
     except (TypeError, ValueError, AssertionError) as error:  # its validation uses assert
         raise ConfigError(f"data set '{name}': arguments of task '{spec.task}': {error}") from error
     rows = [problems[index] for index in range(size)]
-    where, layout = f"reasoning-gym task '{spec.task}'", Layout(Fields())
+    where, layout = f"reasoning-gym task '{spec.task}'", Layout(fields=Fields())
     train = _Records(where, numbered(where, rows[: spec.train]), layout) if spec.train else None
     held_out = _Records(where, numbered(where, rows[spec.train :]), layout)
     return {
