@@ -68,8 +68,8 @@ def test_every_entry_names_real_readers_and_one_place() -> None:
         assert find(entry.name) is entry
         for split in filter(None, (entry.train, entry.eval)):
             assert split.hub or split.local
-            for layout in filter(None, (split.layout, split.local_layout)):
-                assert {layout.reader(field) for field in sources._FIELDS} <= set(answers.READERS)
+            for columns in filter(None, (split.columns, split.local_columns)):
+                assert {columns.reader(field) for field in sources._FIELDS} <= set(answers.READERS)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_every_entry_names_real_readers_and_one_place() -> None:
     [
         ({"licenze": "MIT"}, "unknown key 'licenze'; did you mean 'licence'"),
         ({"grader": "math"}, "grader: unknown value 'math'"),
-        ({"eval": {"rows": 3, "layout": {"fields": {}}}}, "eval: needs the key 'hub' or 'local'"),
+        ({"eval": {"rows": 3, "columns": {"fields": {}}}}, "eval: needs the key 'hub' or 'local'"),
         ({"eval": {"like": "other"}}, "other.yaml: cannot read"),
     ],
 )
 def test_a_data_set_is_one_file_that_is_checked(tmp_path, change, message) -> None:
-    split = {"rows": 3, "hub": {"id": "a/b", "split": "test"}, "layout": {"fields": {}}}
+    split = {"rows": 3, "hub": {"id": "a/b", "split": "test"}, "columns": {"fields": {}}}
     entry = {"licence": "MIT", "answers": "number", "grader": "maths", "eval": split}
     known = tmp_path / "known.yaml"
     known.write_text(json.dumps(entry), encoding="utf-8")

@@ -16,7 +16,7 @@ WHOLE = "*"
 """In place of a column's name: the reader gets the whole record; it needs several columns."""
 
 
-class Layout(Section):
+class Columns(Section):
     """Which columns hold our fields, and the reader of each (gainrl.data.answers.READERS).
 
     `fields` uses the preset's own notation, dots reach into records and lists, or WHOLE.
@@ -151,11 +151,11 @@ class Split(Section):
     """Rows that are taken, from the local copy where there is one, else from the hub."""
     hub: HubPlace | None = None
     """Its place on the Hugging Face hub."""
-    layout: Layout
+    columns: Columns
     """Columns of the hub's table."""
     local: str | None = None
     """Its file in a folder of local copies; without it, the hub's own `copy_names`."""
-    local_layout: Layout | None = None
+    local_columns: Columns | None = None
     """Columns of the local copy, where they are others."""
     package: PackageFile | None = None
     """An installed file, which comes before the hub and after the local copy, with its columns."""

@@ -103,8 +103,8 @@ def difficulty_range(spec: Registered | Files | Hub) -> tuple[float, float] | No
     elif (split := find(spec.name).train) is None:
         return None
     else:
-        layout = split.layout if split.local_layout is None else split.local_layout
-        own = layout.fields.difficulty or split.layout.fields.difficulty
+        columns = split.columns if split.local_columns is None else split.local_columns
+        own = columns.fields.difficulty or split.columns.fields.difficulty
     return own.range if own else None
 
 

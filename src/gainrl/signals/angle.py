@@ -11,9 +11,10 @@ which equals the mean of the cosine matrix's blocks exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -22,8 +23,14 @@ FloatArray = NDArray[np.float64]
 RELEASED_PREFIX = 110
 RELEASED_SUFFIX = 6
 RELEASED_WEIGHT = 8.0
+Values = TypeVar("Values", torch.Tensor, pd.Series)
 RELEASED_TAP = "up_proj_input"
 """What the authors' released scoring script hard-codes (spec section 3)."""
+
+
+def concentration(intra: Values, inter: Values, weight: float) -> Values:
+    """C = C_intra + weight * C_inter (Eq. 7; Table 4 sweeps the weight), of tensors or columns."""
+    return intra + weight * inter
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,9 @@ class Angles:
     intra_offdiagonal: torch.Tensor
 
     def combined(self, weight: float = 1.0, offdiagonal: bool = False) -> torch.Tensor:
-        """C = C_intra + weight * C_inter (Eq. 7; Table 4 sweeps the weight)."""
-        return (self.intra_offdiagonal if offdiagonal else self.intra) + weight * self.inter
+        """(B,) C, with or without the diagonal."""
+        intra = self.intra_offdiagonal if offdiagonal else self.intra
+        return concentration(intra, self.inter, weight)
 
 
 def unit(states: torch.Tensor) -> torch.Tensor:

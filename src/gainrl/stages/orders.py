@@ -17,6 +17,7 @@ from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import DIFFICULTY, ORDER, SCORES, read_metadata, read_table, write_table
+from gainrl.signals.angle import concentration
 from gainrl.stages.common import Context, grader_for, render_prompts
 from gainrl.stages.score import track, train_table
 
@@ -87,11 +88,12 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     if weight is None:
         weight = context.preset.scoring.inter_weight
     elif kind != "offdiagonal":  # a method's own weight; C at `scoring.inter_weight` is in `c`
-        scores["c"] = _intra(context, scores, source) + weight * scores["c_inter"]
+        scores["c"] = concentration(_intra(context, scores, source), scores["c_inter"], weight)
     if kind in ("angle", "reversed"):
         value = _column(scores, "c", source)
     elif kind == "offdiagonal":
-        value = _column(scores, "c_intra_offdiagonal", source) + weight * scores["c_inter"]
+        intra = _column(scores, "c_intra_offdiagonal", source)
+        value = concentration(intra, scores["c_inter"], weight)
     elif kind == "residual":
         value = _residual(_column(scores, "c", source), length)
     elif kind == "released":
