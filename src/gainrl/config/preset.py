@@ -58,7 +58,7 @@ class Preset(Section):
     """One run of each method for each of them, distinct."""
     seeds_together: bool = False
     """One job trains all seeds of a method one after another, in one process, which saves the start
-    of the others where runs take seconds (local backend)."""
+    of the others where runs take seconds; not every backend allows it."""
     threads: Positive = 1
     """CPU threads of each job."""
     models: dict[Name, Model]
