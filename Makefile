@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders bench-curricula bench-architectures clean
+.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders bench-curricula bench-architectures reference clean
 
 run: setup
 	snakemake --configfile $(PRESET) --quiet rules
@@ -52,6 +52,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	snakemake --lint --configfile config.yaml
+
+# docs/config.md and docs/preset.schema.json, from the docstrings in src/gainrl/config.
+reference: setup
+	$(BIN)/python -m gainrl.plan.reference
 
 ui: setup
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}" --port 5000

@@ -378,4 +378,4 @@ def test_the_real_humaneval_can_be_solved() -> None:
 def test_every_reader_of_programs_is_known_by_its_name() -> None:
     for name in ("humaneval", "humanevalplus", "livecodebench", "codeforces", "deepcoder"):
         split = find(name).eval or find(name).train
-        assert answers.READERS[split.layout.reader("answer")].__module__ == programs.__name__
+        assert answers.READERS[split.columns.reader("answer")].__module__ == programs.__name__

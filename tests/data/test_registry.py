@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,8 +15,7 @@ from source_tables import load, write
 
 from gainrl.config.data import Files, Generated, Gym, Registered
 from gainrl.data import answers, sources
-from gainrl.data.registry import REGISTRY, find, grader_of
-from gainrl.data.registry_maths import MATHS
+from gainrl.data.registry import REGISTRY, Entries, find, grader_of
 from gainrl.errors import ConfigError, DataError
 
 DATA = Path(
@@ -68,8 +68,33 @@ def test_every_entry_names_real_readers_and_one_place() -> None:
         assert find(entry.name) is entry
         for split in filter(None, (entry.train, entry.eval)):
             assert split.hub or split.local
-            for layout in filter(None, (split.layout, split.local_layout)):
-                assert {layout.reader(field) for field in sources._FIELDS} <= set(answers.READERS)
+            for columns in filter(None, (split.columns, split.local_columns)):
+                assert {columns.reader(field) for field in sources._FIELDS} <= set(answers.READERS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"licenze": "MIT"}, "unknown key 'licenze'; did you mean 'licence'"),
+        ({"grader": "math"}, "grader: unknown value 'math'"),
+        ({"eval": {"rows": 3, "columns": {"fields": {}}}}, "eval: needs the key 'hub' or 'local'"),
+        ({"eval": {"like": "other"}}, "other.yaml: cannot read"),
+    ],
+)
+def test_a_data_set_is_one_file_that_is_checked(tmp_path, change, message) -> None:
+    split = {"rows": 3, "hub": {"id": "a/b", "split": "test"}, "columns": {"fields": {}}}
+    entry = {"licence": "MIT", "answers": "number", "grader": "maths", "eval": split}
+    known = tmp_path / "known.yaml"
+    known.write_text(json.dumps(entry), encoding="utf-8")
+    few = {**entry, "eval": {"like": "known", "rows": 2}}
+    (tmp_path / "few.yaml").write_text(json.dumps(few), encoding="utf-8")
+    (tmp_path / "wrong.yaml").write_text(json.dumps({**entry, **change}), encoding="utf-8")
+    entries = Entries(tmp_path)
+    assert sorted(entries) == ["few", "known", "wrong"]
+    assert entries["few"].eval == entries["known"].eval.model_copy(update={"rows": 2})
+    with pytest.raises(ConfigError) as caught:
+        entries["wrong"]
+    assert message in str(caught.value)
 
 
 def test_the_registry_imports_nothing_heavy() -> None:
@@ -153,7 +178,10 @@ def _real(name: str, **keys) -> dict[str, pd.DataFrame]:
     return load(Registered(source="registry", name=name, **keys), name=name, data_dir=DATA)
 
 
-@pytest.mark.parametrize("name", sorted({entry.name for entry in MATHS} - {"deepscaler"}))
+@pytest.mark.parametrize(
+    "name",
+    [name for name, entry in REGISTRY.items() if entry.grader != "code" and name != "deepscaler"],
+)
 def test_the_real_copies_have_the_rows_they_should(name) -> None:
     splits = _real(name)
     entry = find(name)

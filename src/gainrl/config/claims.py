@@ -37,23 +37,6 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 class Claim(Section):
     """A claim, what is measured for it, and the rule that turns the measurement into a verdict.
 
-    measure: 'difference' (final accuracy, mean of the last `statistics.smoothing` tests, method
-    less `against`, paired by seed, in points), 'decline' (how far that mean ends below its own
-    highest, method less `against`, paired by seed, in points), 'speedup' (as the paper counts it:
-    steps of a whole run over the method's steps to the final accuracy of `against`, median over
-    seeds), 'cheaper' (what `against` spends until it has the baseline's final accuracy, over what
-    the method spends, in `currency`, median over paired seeds), 'correlation' (rank correlation of
-    C with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank correlation of C
-    before RL with the gain in pass rate over the first half of the probed run, over prompts),
-    'overhead' (seconds of prefill scoring over a run's training seconds, percent),
-    'linearity' (median R^2 of `quantity` against the RL step, of all that moves or, with
-    `selection`, of what a published filter keeps; over seeds), 'extrapolation' (accuracy of models
-    that are extrapolated in `quantity`, weights or logits, less that of the model really trained,
-    paired by seed, in points). The last two are of the runs and extrapolations of the section
-    `linearity`, or of those of its `methods`.
-
-    `against` is a method, else the experiment's baseline; of several, all have to be beaten.
-
     A part of a claim (a method, what it is held against, a data set) is supported if its whole
     interval is above `threshold` (below it with `direction: below`), not supported if its whole
     interval is on the other side, and undecided else. The claim is supported if all its parts are,
@@ -61,18 +44,43 @@ class Claim(Section):
     """
 
     statement: str
+    """The claim in a sentence, as the tables print it."""
     measure: Measure
+    """'difference' (final accuracy, mean of the last `statistics.smoothing` tests, method less
+    `against`, paired by seed, in points), 'decline' (how far that mean ends below its own highest,
+    method less `against`, paired by seed, in points), 'speedup' (as the paper counts it: steps of a
+    whole run over the method's steps to the final accuracy of `against`, median over seeds),
+    'cheaper' (what `against` spends until it has the baseline's final accuracy, over what the
+    method spends, in `currency`, median over paired seeds), 'correlation' (rank correlation of C
+    with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank correlation of C
+    before RL with the gain in pass rate over the first half of the probed run, over prompts),
+    'overhead' (seconds of prefill scoring over a run's training seconds, percent), 'linearity'
+    (median R^2 of `quantity` against the RL step, over seeds), 'extrapolation' (accuracy of models
+    that are extrapolated in `quantity` less that of the model really trained, paired by seed, in
+    points). The last two are of the runs and extrapolations of the section `linearity`, or of those
+    of its `methods`."""
     threshold: float
+    """What the interval is held against, in the measure's unit."""
     direction: Literal["above", "below"] = "above"
+    """On which side of `threshold` the claim is supported."""
     experiment: Name | None = None
+    """Whose runs are compared; not for measures of prompts, 'linearity' and 'extrapolation'."""
     methods: tuple[Name, ...] = ()
+    """Of the experiment (or of the section `linearity`): each is a part of the claim."""
     against: tuple[Name, ...] = ()
+    """A method or several, all of which have to be beaten; else the experiment's baseline."""
     currency: Literal["steps", "tokens", "seconds"] | None = None
+    """What measure 'cheaper' counts; of no other measure."""
     quantity: Quantity | None = None
+    """What 'correlation' (difficulty, pass_rate, gradient_norm), 'linearity' (weights,
+    tokens_start, tokens_last) and 'extrapolation' (weights, logits) are of."""
     given: Literal["", "tokens"] = ""
+    """What a correlation holds fixed: nothing, or the question's length in tokens."""
     selection: Literal["all", "range", "released"] = "all"
+    """Of measure 'linearity': all that moves, or what a published filter keeps ('range': of weights
+    only)."""
 
-    @field_validator("against", mode="before")
+    @field_validator("against", mode="before", json_schema_input_type=Name | tuple[Name, ...])
     @classmethod
     def _one_or_several(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else given

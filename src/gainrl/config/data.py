@@ -24,16 +24,16 @@ from gainrl.config.base import (
 
 
 class DifficultyColumn(Section):
-    """A column of numbers that say how hard a prompt is, and what they mean.
-
-    scale: `difficulty` is higher for harder prompts; `pass_rate`, the share of right answers, is
-    turned round. range: the scale's ends, which need not be there; [0, 1] for a pass rate unless
-    given.
-    """
+    """A column of numbers that say how hard a prompt is, and what they mean."""
 
     column: str
+    """Its name; dots reach into records."""
     scale: Literal["difficulty", "pass_rate"]
+    """'difficulty' is higher for harder prompts; 'pass_rate', the share of right answers, is turned
+    round."""
     range: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest number of the scale, which need not occur; [0, 1] for a pass rate, while a
+    difficulty has to say."""
 
     @model_validator(mode="after")
     def _has_ends(self) -> DifficultyColumn:
@@ -60,10 +60,15 @@ class Fields(Section):
     """Names of the columns of a foreign data set that hold ours; dots reach into records."""
 
     question: str = "question"
+    """What the user asks."""
     answer: str = "answer"
+    """The gold answer."""
     solution: str | None = None
+    """A worked solution, for a warm-up."""
     difficulty: DifficultyColumn | None = None
+    """For methods with `difficulty: column`."""
     category: str | None = None
+    """A subject or kind, kept for analyses."""
 
     @field_validator("difficulty", mode="before")
     @classmethod
@@ -78,28 +83,29 @@ class Fields(Section):
 
 
 class DatasetBase(Section):
-    """What every data set has, whatever its source.
-
-    grader: None for what the source says (gainrl.data.registry.grader_of).
-    """
+    """What every data set has, whatever its source."""
 
     grader: GraderName | None = None
+    """Who grades its answers; None for what the source says (gainrl.data.registry.grader_of)."""
     prompt: Template = "{question}"
+    """The user's turn around a question."""
     system: str | None = None
+    """The system's turn; None for none."""
     seed: int = 0
+    """Of what is drawn: generated problems, and which rows of a source are taken."""
 
 
 class Pool(Section):
-    """Shares of a train split that teach nothing (gainrl.data.pools); the rest of it is live.
-
-    large: numbers far beyond those that were taught. long: many more operations. mislabelled: a
-    wrong gold answer. trivial: a sum or difference of two numbers.
-    """
+    """Shares of a train split that teach nothing (gainrl.data.pools); the rest of it is live."""
 
     large: Share = 0.0
+    """Prompts with numbers far beyond those that were taught."""
     long: Share = 0.0
+    """Prompts with many more operations than the highest level."""
     mislabelled: Share = 0.0
+    """Prompts with a wrong gold answer."""
     trivial: Share = 0.0
+    """Prompts that ask for a sum or difference of two numbers."""
 
     @model_validator(mode="after")
     def _is_part(self) -> Pool:
@@ -110,33 +116,45 @@ class Pool(Section):
 
 
 class Generated(DatasetBase):
-    """Problems from our own generators, with worked solutions (gainrl.data.generate).
-
-    corrupt, direct: how careless noisy solutions are; the task's `noisy_solution` says how.
-    careful: up to this level they are clean. pool: prompts that teach nothing in place of some of
-    the train split; of chain, word and story only.
-    """
+    """Problems from our own generators, with worked solutions (gainrl.data.generate)."""
 
     source: Literal["generate"]
+    """Marks this kind of data set."""
     task: str
+    """The generator: chain, word, story or code."""
     train: Count = 256
+    """Prompts of the train split."""
     eval: Positive = 192
+    """Problems of the eval split."""
     warmup: Count = 0
+    """Worked solutions for a warm-up."""
     levels: tuple[Positive, ...] = (1, 2, 3, 4, 5)
+    """Numbers of operations that problems have, all equally often."""
     corrupt: Share = 0.0
+    """In noisy solutions, the probability that a step goes wrong."""
     direct: Share = 0.0
+    """In noisy solutions, the probability of an answer without work; of task code, that one
+    operation is left out or two change places."""
     careful: Annotated[Count, Absent()] = 0
+    """Up to this level noisy solutions are clean."""
     pool: Annotated[Pool | None, Absent()] = None
+    """Prompts that teach nothing in place of some of the train split; of chain, word and story
+    only."""
 
 
 class Registered(DatasetBase):
     """A data set of the registry (gainrl.data.registry), from the hub or a local copy."""
 
     source: Literal["registry"]
+    """Marks this kind of data set."""
     name: str
+    """Its name in the registry (src/gainrl/data/entries)."""
     train: Count | None = None
+    """Prompts to train on, drawn at random; None is all that the source has."""
     eval: Count | None = None
+    """Problems to test on, drawn at random; None is all that the source has."""
     warmup: Count = 0
+    """Worked solutions for a warm-up, taken out of the training prompts."""
 
 
 class Files(DatasetBase):
@@ -147,44 +165,68 @@ class Files(DatasetBase):
     """
 
     source: Literal["file"]
+    """Marks this kind of data set."""
     train_file: str | None = None
+    """Path of the training prompts: .json (a list of records), .jsonl, .jsonl.gz or .parquet."""
     eval_file: str | None = None
+    """Path of the problems that models are tested on, of the same kinds."""
     fields: Fields = Fields()
+    """Which columns hold what."""
     train: Count | None = None
+    """Prompts to train on, drawn at random; None is all that the source has."""
     eval: Count | None = None
+    """Problems to test on, drawn at random; None is all that the source has."""
     warmup: Count = 0
+    """Worked solutions for a warm-up, taken out of the training prompts."""
 
 
 class Hub(DatasetBase):
     """Any data set of the Hugging Face hub."""
 
     source: Literal["hub"]
+    """Marks this kind of data set."""
     id: str
+    """Its id, OWNER/NAME."""
     config: str | None = None
+    """Its configuration, where it has several."""
     revision: str = "main"
+    """Branch, tag or commit."""
     train_split: str | None = "train"
+    """The split of the training prompts; None for none."""
     eval_split: str | None = "test"
+    """The split that models are tested on; None for none."""
     fields: Fields = Fields()
+    """Which columns hold what."""
     train: Count | None = None
+    """Prompts to train on, drawn at random; None is all that the source has."""
     eval: Count | None = None
+    """Problems to test on, drawn at random; None is all that the source has."""
     warmup: Count = 0
+    """Worked solutions for a warm-up, taken out of the training prompts."""
 
 
 class Gym(DatasetBase):
     """A reasoning-gym task (optional extra `gym`)."""
 
     source: Literal["reasoning_gym"]
+    """Marks this kind of data set."""
     task: str
+    """The name of the task there, such as chain_sum."""
     train: Count = 256
+    """Prompts of the train split."""
     eval: Positive = 192
+    """Problems of the eval split."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+    """What the task is created with."""
 
 
 class Mix(DatasetBase):
     """Other data sets of the preset, one after another; ids stay those of the parts."""
 
     source: Literal["mix"]
+    """Marks this kind of data set."""
     parts: tuple[Name, ...] = Field(min_length=2)
+    """Their names in the preset, two or more."""
 
 
 Dataset = Annotated[Generated | Registered | Files | Hub | Gym | Mix, Field(discriminator="source")]

@@ -19,29 +19,38 @@ EngineName = Literal["transformers", "vllm"]
 
 
 class Evaluation(Section):
-    """How checkpoints are tested in training; `every` counts RL steps."""
+    """How checkpoints are tested in training."""
 
     every: Positive = 5
+    """RL steps from one test to the next (the paper: 5, appendix E.2); the start and the last step
+    are tested too."""
     samples: Positive = 1
+    """Responses to a problem; accuracy is their mean."""
     temperature: float = Field(default=0.0, ge=0)
+    """Of the responses; 0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus that tokens are drawn from; 1 is all of them."""
     max_response: Positive | None = None
+    """Longest response, in tokens; None is training.max_response."""
     batch: Positive = 256
+    """Responses that the local backend generates at once."""
     seed: int = 1234
+    """Of the responses."""
 
 
 class Sampled(Section):
-    """How one benchmark is sampled, and which pass@k a table shows.
-
-    max_response: longest answer in tokens, which a model's context may cut; None is
-    training.max_response.
-    """
+    """How one benchmark is sampled, and which pass@k a table shows."""
 
     samples: Positive = 1
+    """Responses to a problem."""
     temperature: float = Field(default=0.0, ge=0)
+    """Of the responses; 0 is greedy, for one sample only."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus that tokens are drawn from; 1 is all of them."""
     max_response: Positive | None = None
+    """Longest answer in tokens, which a model's context may cut; None is training.max_response."""
     pass_at: tuple[Positive, ...] = (1,)
+    """The k of the pass@k that are shown, none above `samples`."""
 
     @model_validator(mode="after")
     def _enough(self) -> Sampled:
@@ -53,9 +62,11 @@ class Sampled(Section):
 
 
 class Protocol(Sampled):
-    """A way to sample benchmarks; `benchmarks` holds what is different for single data sets."""
+    """A way to sample benchmarks."""
 
     benchmarks: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """Other values of these keys for single benchmarks, by their name in the preset or the
+    registry."""
 
     def of(self, *names: str) -> Sampled:
         """The sampling of a benchmark, known by one of some names."""
@@ -94,45 +105,52 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
 
 
 class Testing(Section):
-    """Where answers come from when a protocol is followed.
-
-    engine: 'auto' is vllm for models that the preset trains on verl, whose environment has it, else
-    transformers. shards: jobs (or GPUs) that share the problems. batch: responses that the engine
-    transformers generates at once. patience: seconds without an answer after which vLLM is ended.
-    vllm: further arguments of its engine.
-    """
+    """Where answers come from when a protocol is followed."""
 
     __test__ = False  # it is no test class
 
     engine: EngineName | Literal["auto"] = "auto"
+    """'auto' is vllm for models that the preset trains on verl, whose environment has it, else
+    transformers."""
     shards: Positive = 1
+    """Jobs (or GPUs) that share the problems."""
     batch: Positive = 64
+    """Responses that the engine transformers generates at once."""
     seed: Count = 1234
+    """Of the responses."""
     patience: Positive = 1800
+    """Seconds without an answer after which vLLM is ended."""
     vllm: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of vLLM's engine."""
 
 
 class Benchmarks(Section):
     """Models as they are, on benchmarks: `results/benchmarks.csv`."""
 
     models: tuple[Name, ...] = Field(min_length=1)
+    """Which models are tested."""
     benchmarks: tuple[Name, ...] = Field(min_length=1)
+    """On the eval splits of which data sets."""
     protocols: tuple[Name, ...] = ("paper",)
+    """Under which protocols: 'paper', 'standard' or one of the section `protocols`."""
     engines: tuple[EngineName, ...] | None = None
+    """By which engines; None is the one of `testing.engine`."""
 
 
 class Sandbox(Section):
-    """What a generated program may use while it is graded, and how many run at a time.
-
-    seconds: by the clock, cpu_seconds: computing time; memory_mb: MiB of each process. unsafe: also
-    grade where no isolation works, with limits but the user's files in reach. workers: how many
-    programs are graded at a time.
-    """
+    """What a generated program may use while it is graded, and how many run at a time."""
 
     seconds: float = Field(default=10.0, gt=0)
+    """Time by the clock, all tests of a program together."""
     cpu_seconds: Positive = 10
+    """Computing time of each process."""
     memory_mb: Positive = 512
+    """Address space of each process, MiB (20 of them the interpreter's own)."""
     processes: Positive = 8
+    """Processes and threads of a program."""
     output_bytes: Positive = 1 << 20
+    """What a program may write to its output."""
     unsafe: bool = False
+    """Also grade where no isolation works, with limits but the user's files in reach."""
     workers: Positive = 2
+    """Programs that are graded at a time."""

@@ -35,15 +35,17 @@ Column = Literal[
 class Published(Section):
     """Which printed numbers of the paper stand beside ours.
 
-    table: its number there. models, methods, benchmarks: from our names to the paper's; a name that
-    is left out is its own (of a model: the last part of its hub id; of a benchmark: its name in the
-    registry). The paper's names are those of gainrl/tables/published.csv.
+    The paper's names are those of gainrl/tables/published.csv; an unmapped name is its own.
     """
 
     table: Literal[1, 2, 3, 4, 5]
+    """The table's number in the paper."""
     models: dict[Name, str] = Field(default_factory=dict)
+    """From our names to the paper's, where they differ from the last part of the hub id."""
     benchmarks: dict[Name, str] = Field(default_factory=dict)
+    """From our names to the paper's, where they differ from the name in the registry."""
     methods: dict[Name, str] = Field(default_factory=dict)
+    """From our names to the paper's."""
 
     def check(self, **known: Collection[str]) -> None:
         """Refuse mapped names that the experiment lacks (ValueError); `known` by field."""
@@ -56,34 +58,39 @@ class Published(Section):
 
 
 class Experiment(Section):
-    """Which runs a table compares: every model on every data set by every method with every seed.
-
-    `only`: the data sets, of these, that a model is trained on, for models that are not trained on
-    all. `benchmarks` defaults to each run's own data set.
-    `figure` names the experiment's learning curves (`figure7`); without it none are drawn. `speed`:
-    what is counted in a second figure, `<figure>_speed`, with a line for each method. `final`:
-    protocols under which the final model of every run, and its start model, are tested besides.
-    `columns`: what the table for people shows (the CSV has everything). `published`: which numbers
-    of the paper stand beside ours, in the CSV and in the column `paper`.
-    """
+    """Which runs a table compares: each model on each data set by each method with each seed."""
 
     models: tuple[Name, ...] = Field(min_length=1)
+    """What is trained."""
     datasets: tuple[Name, ...] = Field(min_length=1)
+    """What it is trained on."""
     methods: tuple[Name, ...] = Field(min_length=1)
+    """How."""
     only: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
+    """The data sets, of these, that a model is trained on, for models that are not trained on
+    all."""
     benchmarks: tuple[Name, ...] | None = None
+    """The data sets whose eval split tests the runs; None is each run's own data set."""
     baseline: Name = "grpo"
+    """The method that the others are compared with."""
     figure: Name | None = None
+    """Name of the experiment's learning curves, such as figure7; without it none are drawn."""
     speed: Literal["steps", "tokens", "seconds", "flops"] | None = None
+    """What is counted in a second figure, `<figure>_speed`, with a line for each method."""
     final: tuple[Name, ...] = ()
+    """Protocols under which the final model of every run, and its start model, are tested
+    besides."""
     caption: str | None = None
+    """What stands above the table for people; None is made from the preset."""
     columns: tuple[Column, ...] = Field(
         default=(
             *("final", "difference", "steps", "speedup", "tokens", "seconds", "zero_variance"),
         ),
         min_length=1,
     )
+    """What the table for people shows (the CSV has everything)."""
     published: Published | None = None
+    """Which numbers of the paper stand beside ours, in the CSV and in the column `paper`."""
 
     @property
     def places(self) -> tuple[tuple[str, str], ...]:

@@ -22,8 +22,11 @@ class Extrapolation(Section):
     )
 
     start: Count = Field(alias="from")
+    """RL step of the first model."""
     end: Positive = Field(alias="to")
+    """RL step of the second model."""
     target: Positive
+    """RL step that the line is taken to, after both."""
 
     @model_validator(mode="after")
     def _ahead(self) -> Extrapolation:
@@ -46,27 +49,32 @@ class Extrapolation(Section):
 
 
 class Linearity(Section):
-    """Which runs are traced, and how.
-
-    Snapshots are kept every `every` RL steps; `seeds`: which runs are looked at, None for all.
-    share: of each tensor's weights, but at least 50 of them. prompts, samples: held-out prompts and
-    the responses to each, from the start model and from the last. answers: samples of a benchmark's
-    problem for the accuracies, None as in `evaluation`. walks: simulated for the random walk that
-    R^2 is held against. seed: of the weights that are looked at, the responses and the walks.
-    """
+    """Which runs are traced, and how."""
 
     models: tuple[Name, ...] = Field(min_length=1)
+    """Whose runs are traced."""
     datasets: tuple[Name, ...] = Field(min_length=1)
+    """On which data sets."""
     methods: tuple[Name, ...] = Field(min_length=1)
+    """By which methods; some experiment has each of these runs."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    """Which runs are looked at; None for all."""
     every: Positive
+    """RL steps from one snapshot to the next; divides the steps of the runs."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of each tensor's weights, which are drawn, but at least 50 of them."""
     prompts: Positive = 32
+    """Held-out prompts whose responses are traced."""
     samples: Positive = 4
+    """Responses to each, from the start model and from the last."""
     answers: Positive | None = None
+    """Samples of a benchmark's problem for the accuracies; None as in `evaluation`."""
     extrapolate: tuple[Extrapolation, ...] = ()
+    """Which models and logits are extrapolated."""
     walks: Positive = 20_000
+    """Simulated walks, for the random walk that R^2 is held against."""
     seed: Count = 0
+    """Of the weights that are looked at, the responses and the walks."""
 
     def kept(self, steps: int) -> tuple[int, ...]:
         """RL steps at which a run of `steps` keeps its weights, the last included."""

@@ -18,12 +18,13 @@ WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
 class Part(Section):
     """A part of a curriculum and its own parameters, or its name alone.
 
-    name: a registered one, `module:Class`, or an entry point of another package. The names of parts
-    and parameters are checked by gainrl.curricula.
+    The names of parts and parameters are checked by gainrl.curricula.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
+    """A registered one (docs/curricula.md), `module:Class`, or an entry point of another package;
+    further keys are its parameters."""
 
     @model_validator(mode="before")
     @classmethod
@@ -40,8 +41,11 @@ class Composition(Section):
     """A curriculum of parts: what to draw, what to admit to the update, how many rollouts."""
 
     sampler: Part
+    """What to draw."""
     filter: Annotated[Part | None, Absent()] = None
+    """Which groups to admit to the update; all without."""
     rollouts: Annotated[Part | None, Absent()] = None
+    """How many rollouts each prompt gets; training.rollouts without."""
 
 
 PARTS = tuple(Composition.model_fields)
@@ -61,28 +65,36 @@ Curriculum = Annotated[
 
 
 class Selection(Section):
-    """Train on a part of the data set (Figure 8): a share drawn once, by rank in the order.
-
-    share: of the prompts. slope: of the linear drawing probability over the ranks, from the first
-    to the last: 1 goes from 2 / N to 0 (high C preferred), 0 is uniform, -1 the mirror image.
-    """
+    """Train on a part of the data set (Figure 8): a share drawn once, by rank in the order."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of the prompts, which is drawn."""
     slope: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Of the linear drawing probability over the ranks, from the first to the last: 1 goes from 2 /
+    N to 0 (high C preferred), 0 is uniform, -1 the mirror image."""
 
 
 class Changes(Section):
     """Training keys that a method sets for itself; what is left out is as for every method."""
 
     prompts: Positive | None = None
+    """As training.prompts."""
     mini_batch: Positive | None = None
+    """As training.mini_batch."""
     rollouts: Annotated[int, Field(ge=2)] | None = None
+    """As training.rollouts."""
     lr: Rate | None = None
+    """As training.lr."""
     clip: Annotated[float | None, Field(gt=0), Absent()] = None
+    """As training.clip."""
     extra: Annotated[Extra | None, Absent()] = None
+    """As training.extra."""
     downsample: Annotated[Downsample | None, Absent()] = None
+    """As training.downsample."""
     templates: Annotated[tuple[Template, ...] | None, Absent(also=((),))] = None
+    """As training.templates."""
     format_weight: Annotated[Share | None, Absent(also=(0.0,))] = None
+    """As training.format_weight."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -91,22 +103,28 @@ class Changes(Section):
 
 
 class Method(Section):
-    """A composition: algorithm, curriculum, what it walks, what it is trained on.
-
-    algorithm: a registered one (gainrl.training.algorithms); those with a critic have the keys
-    `ppo` besides. order: the ranks that the curriculum walks or `selection` draws by. inter_weight:
-    c in C = C_intra + c * C_inter (Table 4) for this method's order and curriculum, in place of
-    `scoring.inter_weight`.
-    """
+    """A composition: algorithm, curriculum, what it walks, what it is trained on."""
 
     algorithm: str = "grpo"
+    """A registered one (gainrl.training.algorithms), such as grpo; those with a critic have the
+    keys `ppo` besides."""
     curriculum: Curriculum
+    """A curriculum's name, a mapping of `name` and its parameters, or parts that compose one."""
     order: Order | None = None
+    """The ranks that the curriculum walks or `selection` draws by; descending C but for length,
+    reversed (ascending C) and shuffled."""
     inter_weight: float | None = Field(default=None, ge=0)
+    """c in C = C_intra + c * C_inter (Table 4) for this method's order and curriculum, in place of
+    `scoring.inter_weight`."""
     difficulty: Literal["measured", "column"] | None = None
+    """Where the curriculum's difficulties are from: measured pass rates of the start model, or the
+    data set's own column."""
     selection: Selection | None = None
+    """Train on a part of the data set."""
     training: Changes = Changes()
+    """Training keys that this method sets for itself."""
     label: str | None = None
+    """How tables and figures call it; None is its name."""
 
     @model_validator(mode="after")
     def _fits(self) -> Method:

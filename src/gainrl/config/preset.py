@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from gainrl.config.base import Name, Positive, Rate, Section
+from gainrl.config.base import Name, Positive, Section
 from gainrl.config.claims import Claim
 from gainrl.config.cost import Assumptions
 from gainrl.config.data import Dataset, Generated
@@ -34,113 +34,80 @@ from gainrl.config.linearity import Linearity
 from gainrl.config.methods import Method
 from gainrl.config.models import Model, Nano
 from gainrl.config.ppo import PPO
+from gainrl.config.scoring import Scoring
 from gainrl.config.simulation import Simulation, check_references
+from gainrl.config.statistics import Statistics
 from gainrl.config.studies import Studies
+from gainrl.config.tracking import Tracking
 from gainrl.config.training import Training
 from gainrl.config.verl import Verl
 from gainrl.errors import ConfigError, nearest
 
 AnySection = TypeVar("AnySection", bound=Section)
 
-Tap = Literal["post_norm", "pre_norm", "up_proj_input"]
-
-
-class Scoring(Section):
-    """Prefill scoring (Eq. 5) and the rollouts that measure difficulty.
-
-    variant: what the order `angle` sorts by: C of Eq. 5 and 7; without its diagonal (i = j); or the
-    released script's value, which has its own tap and weight. tap: where states are read.
-    inter_weight: c in C = C_intra + c * C_inter. also: further columns of the score table.
-    dtype: 'auto' is the fastest whose order agrees with fp32's. batch_tokens: 'auto' goes by the
-    device's memory. shards: jobs (or GPUs) that share the prompts.
-    """
-
-    variant: Literal["paper", "offdiagonal", "released"] = "paper"
-    tap: Tap = "post_norm"
-    inter_weight: float = Field(default=1.0, ge=0)
-    also: tuple[Literal["released", "post_norm", "pre_norm", "up_proj_input"], ...] = ()
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    batch_tokens: Positive | Literal["auto"] = "auto"
-    shards: Positive = 1
-    difficulty_samples: Positive = 8
-
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        """Every tap that is read, the one of C first."""
-        return tuple(dict.fromkeys([self.tap, *(name for name in self.also if name != "released")]))
-
-    @property
-    def with_released(self) -> bool:
-        """Whether the released script's value is measured."""
-        return self.variant == "released" or "released" in self.also
-
-
-class Statistics(Section):
-    """How the tables summarise seeds; fixed before the runs."""
-
-    resamples: Positive = 10_000
-    confidence: Rate = 0.95
-    smoothing: Positive = 3
-    seed: int = 0
-
-
-class Tracking(Section):
-    """Where MLflow records runs; the environment variable MLFLOW_TRACKING_URI wins over `uri`.
-
-    experiment: what the names of its experiments begin with; artifacts lie in folders of that name.
-    """
-
-    uri: str | None = None
-    experiment: str = Field(default="gainrl", max_length=200)
-
-    @field_validator("experiment")
-    @classmethod
-    def _names_a_folder(cls, value: str) -> str:
-        parts = value.removeprefix("/").split("/")
-        if any(part.strip() in ("", ".", "..") for part in parts):
-            raise ValueError(f"{value!r} is no path of names")
-        if odd := next((c for c in value if c in "#?%\\" or not c.isprintable()), None):
-            raise ValueError(f"{value!r} has {odd!r}, which an address of artifacts cannot have")
-        return value
-
 
 class Preset(Section):
     """A whole preset, as written in config.yaml or experiments/*.yaml.
 
-    curricula: parameters of a part for every method that uses it and does not say otherwise.
-    seeds_together: one job trains all seeds of a method one after another, in one process, which
-    saves the start of the others where runs take seconds; not every backend allows it. A file's key
-    `extends` names another file, which it adds to or changes (gainrl.config.files).
+    A file's key `extends` names another file, which it adds to or changes (gainrl.config.files).
     """
 
     preset: Name
+    """Its name, which is the folder of its runs below results/."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    """One run of each method for each of them, distinct."""
     seeds_together: bool = False
+    """One job trains all seeds of a method one after another, in one process, which saves the start
+    of the others where runs take seconds; not every backend allows it."""
     threads: Positive = 1
+    """CPU threads of each job."""
     models: dict[Name, Model]
+    """What is trained and tested, by name."""
     datasets: dict[Name, Dataset]
+    """What models are trained and tested on, by name."""
     curricula: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Parameters of a part for every method that uses it and does not say otherwise."""
     methods: dict[Name, Method] = Field(default_factory=dict)
+    """What is compared, by name."""
     scoring: Scoring = Scoring()
+    """Prefill scoring."""
     training: Training = Training()
+    """The RL loop."""
     ppo: PPO = PPO()
+    """What algorithms with a critic have besides."""
     evaluation: Evaluation = Evaluation()
+    """How checkpoints are tested in training."""
     protocols: dict[Name, Protocol] = Field(default_factory=dict)
+    """Ways to sample benchmarks besides 'paper' and 'standard', by name."""
     testing: Testing = Testing()
+    """Where answers come from when a protocol is followed."""
     sandbox: Sandbox = Sandbox()
+    """What a generated program may use while it is graded."""
     benchmarks: Benchmarks | None = None
+    """Models as they are, on benchmarks."""
     experiments: dict[Name, Experiment] = Field(default_factory=dict)
+    """Which runs a table compares, by name."""
     claims: dict[Name, Claim] = Field(default_factory=dict)
+    """What is claimed, and what would support it, by name."""
     statistics: Statistics = Statistics()
+    """How the tables summarise seeds."""
     tracking: Tracking = Tracking()
+    """Where MLflow records runs."""
     verl: Verl = Verl()
+    """Training on verl and vLLM."""
     cost: Assumptions = Assumptions()
+    """What the estimate of GPU-hours assumes."""
     studies: Studies | None = None
+    """Figures and a table about the signal itself."""
     simulation: Simulation | None = None
+    """Curricula without a model."""
     linearity: Linearity | None = None
+    """How straight runs move, and where a line through them ends."""
     overrides: dict[Name, dict[Literal["training", "evaluation"], dict[str, Any]]] = Field(
         default_factory=dict
     )
+    """Keys of `training` and `evaluation` for runs of a model or on a data set, by its name; a data
+    set's win over a model's, a method's over both."""
 
     @field_validator("seeds")
     @classmethod

@@ -20,36 +20,45 @@ FEWEST = 3
 
 
 class Learner(Section):
-    """A parametric learner and its pool of prompts; docs/simulation.md has the equations.
-
-    pool: prompts, N. impossible, trivial, unlucky: shares that are never right, always right, and
-    right with probability `luck` whatever the policy can do (a wrong gold answer); the rest are
-    logistic items. ability: of every skill before RL; spread: standard deviation of difficulties,
-    which lie around 0; discrimination: slope of an item. skills: K; between: share of the
-    difficulties' variance that lies between skills; transfer: what another skill gets of a skill's
-    growth. rate: growth a step and unit of gradient signal; noise: of a step's growth. tokens,
-    prompt_tokens: mean lengths; length: their correlation with difficulty. signal, signal_length:
-    correlations of C with difficulty and with question length.
-    """
+    """A parametric learner and its pool of prompts; docs/simulation.md has the equations."""
 
     pool: Positive | None = None
+    """N, its prompts."""
     impossible: Share = 0.0
+    """Share of prompts that are never right."""
     trivial: Share = 0.0
+    """Share of prompts that are always right."""
     unlucky: Share = 0.0
+    """Share of prompts that are right with probability `luck` whatever the policy can do (a wrong
+    gold answer); what is left of the pool are logistic items."""
     luck: Share = 0.1
+    """See `unlucky`."""
     ability: float = -1.0
+    """Of every skill before RL."""
     spread: Above = 1.0
+    """Standard deviation of difficulties, which lie around 0."""
     discrimination: Above = 1.5
+    """Slope of an item."""
     skills: Positive = 8
+    """K."""
     between: Share = 0.5
+    """Share of the difficulties' variance that lies between skills."""
     transfer: Share = 0.5
+    """What another skill gets of a skill's growth."""
     rate: Above = 0.05
+    """Growth a step and unit of gradient signal."""
     noise: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of a step's growth, in units of `rate`, for one rollout."""
     tokens: Positive = 400
+    """Mean length of a response."""
     prompt_tokens: Positive = 100
+    """Mean length of a question."""
     length: Correlation = 0.5
+    """Correlation of lengths with difficulty."""
     signal: Correlation = -0.3
+    """Correlation of C with difficulty."""
     signal_length: Correlation = -0.4
+    """Correlation of C with question length."""
 
     @model_validator(mode="after")
     def _possible(self) -> Learner:
@@ -75,29 +84,30 @@ class Learner(Section):
 
 
 class Recorded(Section):
-    """Pass rates of a finished run's snapshots, in place of a parametric learner.
-
-    probe: path of a probe table (records.PROBE), which `gainrl probe` writes; scores: path of the
-    score table of its data set, for question lengths.
-    """
+    """Pass rates of a finished run's snapshots, in place of a parametric learner."""
 
     probe: str
+    """Path of a probe table (records.PROBE), which `gainrl probe` writes."""
     scores: str | None = None
+    """Path of the score table of its data set, for question lengths."""
 
 
 class Regime(Learner):
-    """One setting in which methods are compared: `seeds` runs of each, seeds from 0 on.
-
-    batch: prompts a step; rollouts: responses a prompt; both can be a method's own. With `recorded`
-    the learner's keys do not apply, but for tokens and prompt_tokens, which are every prompt's.
-    """
+    """One setting in which methods are compared."""
 
     methods: tuple[Name, ...] = Field(min_length=1)
+    """Of the preset, which are simulated."""
     steps: Positive = 200
+    """RL steps of a run."""
     batch: Positive = 1024
+    """Prompts a step; a method's own training.prompts wins."""
     rollouts: Annotated[int, Field(ge=2)] = 8
+    """Responses a prompt; a method's own training.rollouts wins."""
     seeds: Positive = 10
+    """Runs of each method, seeds from 0 on."""
     recorded: Recorded | None = None
+    """A finished run in place of the learner, whose keys then do not apply, but for tokens and
+    prompt_tokens, which are every prompt's."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Regime:
@@ -115,16 +125,15 @@ class Regime(Learner):
 
 
 class Simulation(Section):
-    """Which methods are simulated in which regimes.
-
-    baseline: the method that the others are compared with. checks: experiment -> regime, or, where
-    data sets differ, experiment -> data set -> regime; how well the simulation ranks methods is
-    measured on the experiment's finished runs.
-    """
+    """Which methods are simulated in which regimes."""
 
     regimes: dict[Name, Regime] = Field(min_length=1)
+    """By name."""
     baseline: Name = "grpo"
+    """The method that the others are compared with."""
     checks: dict[Name, Name | dict[Name, Name]] = Field(default_factory=dict)
+    """Experiment -> regime, or, where data sets differ, experiment -> data set -> regime; how well
+    the simulation ranks methods is measured on the experiment's finished runs."""
 
     def regime_of(self, experiment: str, dataset: str) -> str | None:
         """Name of the regime that the runs on a data set are held against."""

@@ -15,13 +15,14 @@ Part = Annotated[float, Field(gt=0, le=1)]
 class Downsample(Section):
     """Train on a part of a step's rollouts and of their tokens (D3S, arXiv 2509.22115).
 
-    Each key is the share at the first RL step and at the last; between, it is linear in the step.
-    rollouts: of the step's rollouts, those of greatest absolute advantage. tokens: of the tokens of
-    these rollouts, those of greatest |advantage| * entropy. A share that stays is written twice.
+    Each key is the share at the first RL step and at the last; between, it is linear in the step. A
+    share that stays is written twice.
     """
 
     rollouts: tuple[Part, Part]
+    """Of the step's rollouts, those of greatest absolute advantage."""
     tokens: tuple[Part, Part]
+    """Of the tokens of these rollouts, those of greatest |advantage| * entropy."""
 
     def at(self, progress: float) -> tuple[float, float]:
         """The two shares at a progress from 0 (first step) to 1 (last step)."""
@@ -31,41 +32,62 @@ class Downsample(Section):
 
 
 class Training(Section):
-    """The RL loop; names are the field's, defaults the paper's (spec section 4) unless noted.
-
-    backend: a registered one (gainrl.plan.backends), `module:Class`, or an entry point of another
-    package (docs/backends.md).
-
-    Options that not every backend has. extra: RL-Extra. downsample: train on a part of the rollouts
-    and tokens, no critic. templates: every step draws one for each prompt, in place of the data
-    set's `prompt` (prompt augmentation, arXiv 2602.03190); tests and scores have the data set's.
-    format_weight: added to the reward of a response that marks exactly one answer
-    (gainrl.grading.maths.marks_once).
-    """
+    """The RL loop; names are the field's."""
 
     backend: str = "local"
+    """Who trains: a registered one (gainrl.plan.backends: 'local' in this process, 'verl' with
+    FSDP2 and vLLM), `module:Class`, or an entry point of another package (docs/backends.md)."""
     steps: Positive = 200
+    """RL steps of a run (paper, section 4)."""
     prompts: Positive = 1024
+    """Prompts a step, n (paper, section 4)."""
     rollouts: Annotated[int, Field(ge=2)] = 8
+    """Completions of a prompt: the size of its group (paper, appendix E.2)."""
     mini_batch: Positive | None = None
+    """Prompts of an optimiser step, a divisor of `prompts` (paper: 256, appendix E.2); None is all,
+    one optimiser step an RL step."""
     lr: Rate = 1e-6
+    """Learning rate of AdamW, constant (paper, appendix E.2)."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Of AdamW."""
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """Of AdamW."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+    """Norm that the policy's gradient is clipped to (verl's)."""
     clip: float = Field(default=0.2, gt=0)
+    """epsilon: how far the ratio of probabilities may move from 1 until a token has no gradient
+    (verl's)."""
     kl: float = Field(default=0.0, ge=0)
+    """Weight of the KL loss to the start model, low-variance estimate (paper: 0.001, appendix E.2);
+    0 takes it out."""
     temperature: float = Field(default=1.0, gt=0)
+    """Of the rollouts."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus that rollouts' tokens are drawn from; 1 is all of them."""
     max_prompt: Positive = 1024
+    """Longest prompt, tokens (paper, appendix E.2); a longer one is an error."""
     max_response: Positive = 3000
+    """Longest completion, tokens (paper, appendix E.2)."""
     micro_batch_tokens: Positive = 16384
+    """Tokens of a forward and backward pass on a device; changes memory, not the update."""
     row_tokens: Positive = 512
+    """Length of the rows that the local backend packs a prompt's completions into, tokens; changes
+    time, not the update."""
     save_every: Positive = 20
+    """RL steps from one checkpoint to the next, which an interrupted run goes on from (paper,
+    appendix E.2)."""
     keep_model: bool = True
+    """Whether the final model is kept as a Hugging Face folder."""
     extra: Annotated[Extra | None, Absent()] = None
+    """RL-Extra; None is without. Not of every backend."""
     downsample: Annotated[Downsample | None, Absent()] = None
+    """Train on a part of the rollouts and tokens; not of every backend, and with no critic."""
     templates: Annotated[tuple[Template, ...], Absent()] = ()
+    """Every step draws one of them for each prompt, in place of the data set's `prompt` (prompt
+    augmentation, arXiv 2602.03190); tests and scores have the data set's. Not of every backend."""
     format_weight: Annotated[Share, Absent()] = 0.0
+    """Added to the reward of a completion that marks exactly one answer
+    (gainrl.grading.maths.marks_once). Not of every backend."""
 
     @model_validator(mode="after")
     def _divides(self) -> Training:

@@ -10,24 +10,26 @@ from gainrl.config.base import Positive, Section
 
 
 class Verl(Section):
-    """Training on verl and vLLM (`training.backend: verl`).
-
-    environment: which of envs/verl-*.txt is built and used; python: an interpreter of your own
-    environment instead. nodes, gpus_per_node: what one run gets. tensor_parallel: GPUs of one vLLM
-    replica. patience: seconds without a finished step or test after
-    which a run is ended and fails (a failed weight push hangs for ever). variables: environment
-    variables of its processes. keys: verl's own configuration keys (Hydra paths); they win over
-    what the rest of the preset says.
-    """
+    """Training on verl and vLLM (`training.backend: verl`)."""
 
     environment: Literal["cuda", "cpu"] = "cuda"
+    """Which of envs/verl-*.txt is built and used."""
     python: str | None = None
+    """An interpreter of your own environment instead."""
     nodes: Positive = 1
+    """Machines that one run gets."""
     gpus_per_node: Positive = 8
+    """GPUs that it gets on each."""
     tensor_parallel: Positive = 1
+    """GPUs of one vLLM replica."""
     patience: Positive = 3600
+    """Seconds without a finished step or test after which a run is ended and fails (a failed weight
+    push hangs for ever)."""
     variables: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of its processes."""
     keys: dict[str, Any] = Field(default_factory=dict)
+    """verl's own configuration keys (Hydra paths); they win over what the rest of the preset
+    says."""
 
     @field_validator("keys")
     @classmethod

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gainrl.data.entries import HubFiles, HubPlace, HubTable, HubTables
+from gainrl.data.entry import HubFiles, HubPlace, HubTable, HubTables
 from gainrl.errors import DataError
 
 BATCH = 64

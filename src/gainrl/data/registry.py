@@ -1,25 +1,70 @@
 """The data sets known by name: where each split is and how its columns become ours.
 
-Pure data with light imports: this module is read while a Snakemake DAG is built. A split has a
-place on the Hugging Face hub, a file name in a folder of local copies (GAINRL_DATA_DIR), or both;
-the two need not have the same columns. Adding a data set is adding an entry to
-gainrl.data.registry_maths or gainrl.data.registry_code.
+Each is a file `entries/NAME.yaml`, an `Entry`; to add one is to add a file. Light imports: this
+module is read while a Snakemake DAG is built. A split has a place on the Hugging Face hub, a file
+name in a folder of local copies (GAINRL_DATA_DIR), or both; the two need not have the same columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from gainrl.config.base import GraderName
 from gainrl.config.data import Dataset, Files, Generated, Hub, Mix, Registered
-from gainrl.data.entries import Entry, Split
-from gainrl.data.registry_code import CODE
-from gainrl.data.registry_maths import MATHS
+from gainrl.config.errors import explain
+from gainrl.config.files import read_mapping
+from gainrl.data.entry import Entry, Split
 from gainrl.errors import ConfigError, nearest
 
-REGISTRY: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (*MATHS, *CODE)})
+FOLDER = Path(__file__).with_name("entries")
+
+
+class Entries(Mapping[str, Entry]):
+    """The files of a folder by name, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+    def __getitem__(self, name: str) -> Entry:
+        return _read(self.files[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@cache
+def _read(path: Path) -> Entry:
+    """An entry's file.
+
+    Raises:
+        ConfigError: it is no such file; the message has the key.
+    """
+    data = read_mapping(path)
+    for split in ("train", "eval"):
+        data[split] = _resolved(data.get(split), split, path.parent)
+    try:
+        return Entry(name=path.stem, **data)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, Entry)}") from error
+
+
+def _resolved(given: Any, split: str, folder: Path) -> Any:
+    """A split with what it takes over from that of the entry that its key `like` names."""
+    if not isinstance(given, dict) or "like" not in given:
+        return given
+    own = {key: value for key, value in given.items() if key != "like"}
+    return {**read_mapping(folder / f"{given['like']}.yaml")[split], **own}
+
+
+REGISTRY: Mapping[str, Entry] = Entries(FOLDER)
 """Every known data set by name."""
 
 
@@ -58,8 +103,8 @@ def difficulty_range(spec: Registered | Files | Hub) -> tuple[float, float] | No
     elif (split := find(spec.name).train) is None:
         return None
     else:
-        layout = split.layout if split.local_layout is None else split.local_layout
-        own = layout.fields.difficulty or split.layout.fields.difficulty
+        columns = split.columns if split.local_columns is None else split.local_columns
+        own = columns.fields.difficulty or split.columns.fields.difficulty
     return own.range if own else None
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from gainrl.config.data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
 from gainrl.data.cells import check_text, is_blank
-from gainrl.data.entries import WHOLE, Between, Entry, Equals, HubTable, Layout, Split
+from gainrl.data.entry import WHOLE, Between, Columns, Entry, Equals, HubTable, Split
 from gainrl.data.reading import Placed, numbered, read_files, read_hub
 from gainrl.data.registry import find, grader_of
 from gainrl.errors import ConfigError, DataError, nearest
@@ -40,7 +40,7 @@ class _Records:
 
     where: str
     rows: Iterable[Placed]
-    layout: Layout
+    columns: Columns
     only: Equals | Between | None = None
     unanswered: int = 0
 
@@ -97,17 +97,19 @@ def _read(
             _registered(entry, entry.train, data_dir) if train else None,
             _registered(entry, entry.eval, data_dir) if evaluation else None,
         )
-    layout = Layout(spec.fields, answer_as="text" if grader_of(spec) == "code" else "answer")
+    columns = Columns(
+        fields=spec.fields, answer_as="text" if grader_of(spec) == "code" else "answer"
+    )
     if isinstance(spec, Files):
         if spec.train_file is None and spec.eval_file is None:
             raise ConfigError(f"data set '{name}' names neither train_file nor eval_file")
         return (
-            _file(Path(spec.train_file), layout) if train and spec.train_file else None,
-            _file(Path(spec.eval_file), layout) if evaluation and spec.eval_file else None,
+            _file(Path(spec.train_file), columns) if train and spec.train_file else None,
+            _file(Path(spec.eval_file), columns) if evaluation and spec.eval_file else None,
         )
     return (
-        _hub(spec, spec.train_split, layout, data_dir) if train else None,
-        _hub(spec, spec.eval_split, layout, data_dir) if evaluation else None,
+        _hub(spec, spec.train_split, columns, data_dir) if train else None,
+        _hub(spec, spec.eval_split, columns, data_dir) if evaluation else None,
     )
 
 
@@ -118,11 +120,11 @@ def _registered(entry: Entry, split: Split | None, data_dir: Path | None) -> _Re
     files = _local_files(split, data_dir)
     if files:
         where, rows = _names_of(files), read_files(files)
-        layout = split.local_layout if split.local and split.local_layout else split.layout
-        return _Records(where, rows, layout, split.only, split.unanswered)
+        columns = split.local_columns if split.local and split.local_columns else split.columns
+        return _Records(where, rows, columns, split.only, split.unanswered)
     if data_dir is None and split.hub is not None:
         rows = read_hub(split.hub)
-        return _Records(str(split.hub), rows, split.layout, split.only, split.unanswered)
+        return _Records(str(split.hub), rows, split.columns, split.only, split.unanswered)
     if data_dir is None:
         raise DataError(
             f"data set '{entry.name}' is not on the hub: name a folder with {split.local} "
@@ -154,17 +156,17 @@ def _names_of(files: list[Path]) -> str:
     return f"{files[0]}{more}"
 
 
-def _file(path: Path, layout: Layout) -> _Records:
-    return _Records(str(path), read_files([path]), layout)
+def _file(path: Path, columns: Columns) -> _Records:
+    return _Records(str(path), read_files([path]), columns)
 
 
-def _hub(spec: Hub, split: str | None, layout: Layout, data_dir: Path | None) -> _Records | None:
+def _hub(spec: Hub, split: str | None, columns: Columns, data_dir: Path | None) -> _Records | None:
     if split is None:
         return None
-    table = HubTable(spec.id, split, spec.config, spec.revision)
+    table = HubTable(id=spec.id, split=split, config=spec.config, revision=spec.revision)
     if data_dir is not None and (path := data_dir / table.copy_name).is_file():
-        return _file(path, layout)
-    return _Records(str(table), read_hub(table), layout)
+        return _file(path, columns)
+    return _Records(str(table), read_hub(table), columns)
 
 
 # --- records to tables ---------------------------------------------------------------------------
@@ -174,8 +176,8 @@ def _frame(records: _Records | None, name: str, split: str) -> pd.DataFrame:
     """The table of a split. One record at a time: the tests of programs can be gigabytes."""
     if records is None:
         return pd.DataFrame({column: pd.Series(dtype=str) for column in PROMPTS.required})
-    where, fields = records.where, records.layout.fields
-    paths = {field: path for field in _FIELDS if (path := records.layout.column(field))}
+    where, fields = records.where, records.columns.fields
+    paths = {field: path for field in _FIELDS if (path := records.columns.column(field))}
     columns: dict[str, list[Any]] = {field: [] for field in paths}
     absent, rows, first, blank, unanswered = set(paths), [], None, "", _Unanswered(records)
     for row, place, record in _kept(records):
@@ -223,14 +225,14 @@ def _read_cell(records: _Records, field: str, place: str, value: Any) -> Any:
     if value is _MISSING:
         return None
     try:
-        found = READERS[records.layout.reader(field)](value)
+        found = READERS[records.columns.reader(field)](value)
         if isinstance(found, str):
             check_text(found)
             return None if is_blank(found) else found
-        scale = records.layout.fields.difficulty
+        scale = records.columns.fields.difficulty
         return scale.hardness(found) if scale and isinstance(found, float) else found
     except ValueError as error:
-        path = records.layout.column(field)
+        path = records.columns.column(field)
         what = "" if path == WHOLE else f" '{path}'"
         raise DataError(f"{place}:{what} {error}") from error
 
@@ -253,7 +255,7 @@ class _Unanswered:
         count = len(self.rows)
         if count > self.records.unanswered:
             more = f" (and {count - 1} more)" if count > 1 else ""
-            column = self.records.layout.fields.answer
+            column = self.records.columns.fields.answer
             raise DataError(f"{self.first} has no answer in '{column}'{more}")
         if count:
             rows = ", ".join(map(str, self.rows))
@@ -362,9 +364,9 @@ def _gym_splits(spec: Gym, name: str) -> Splits:
     except (TypeError, ValueError, AssertionError) as error:  # its validation uses assert
         raise ConfigError(f"data set '{name}': arguments of task '{spec.task}': {error}") from error
     rows = [problems[index] for index in range(size)]
-    where, layout = f"reasoning-gym task '{spec.task}'", Layout(Fields())
-    train = _Records(where, numbered(where, rows[: spec.train]), layout) if spec.train else None
-    held_out = _Records(where, numbered(where, rows[spec.train :]), layout)
+    where, columns = f"reasoning-gym task '{spec.task}'", Columns(fields=Fields())
+    train = _Records(where, numbered(where, rows[: spec.train]), columns) if spec.train else None
+    held_out = _Records(where, numbered(where, rows[spec.train :]), columns)
     return {
         "train": _frame(train, name, "train"),
         "eval": _frame(held_out, name, "eval"),

@@ -76,7 +76,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ParsedAnswer:
     """An answer without what surrounds it; `item` is None where a label is all."""
 
     letter: str | None
@@ -85,7 +85,7 @@ class Answer:
 
 
 @lru_cache(maxsize=8192)
-def parse(text: str, lists: bool = False) -> Answer:
+def parse(text: str, lists: bool = False) -> ParsedAnswer:
     """Take an answer apart.
 
     Args:
@@ -103,7 +103,7 @@ def parse(text: str, lists: bool = False) -> Answer:
     item = _item(tidy, DEEPEST) if tidy else None
     if item is not None and item.kind == "list" and _OR.search(plain):
         item = replace(item, kind="set")  # alternatives are no tuple
-    return Answer(letter, item, condition)
+    return ParsedAnswer(letter, item, condition)
 
 
 def unread(item: Item, gold: bool = False) -> str | None:

@@ -1,9 +1,9 @@
 r"""The worker process that compares answers as symbols; started and killed by `_workers`.
 
 Run as `python -m gainrl.grading._symbols PARENT SECONDS MEMORY_MB`. One JSON list a line comes on
-standard input (the fields of `_workers.Job`), one JSON object a line goes to standard output:
-first {"ready": true} or {"error": ...}, then {"same": ..., "last": ...} for each line. After a last
-one it ends by itself, before memory that sympy keeps makes comparisons fail.
+standard input (the fields of `_workers.Comparison`), one JSON object a line goes to standard
+output: first {"ready": true} or {"error": ...}, then {"same": ..., "last": ...} for each line.
+After a last one it ends by itself, before memory that sympy keeps makes comparisons fail.
 
 It ends at the end of its input, when its parent is gone, and when one comparison takes longer than
 SECONDS, which the kernel sees to: sympy may be in C code for hours.

@@ -28,7 +28,7 @@ MEMORY_MB = 2048
 """Address space of a worker."""
 
 
-class Job(NamedTuple):
+class Comparison(NamedTuple):
     """An answer, a gold answer, the relative tolerance, and how '8,221' is read."""
 
     answer: str
@@ -48,7 +48,7 @@ class Worker:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def compare(self, job: Job) -> bool | None:
+    def compare(self, job: Comparison) -> bool | None:
         """Whether answer and gold answer are equivalent; None if the time limit came first.
 
         Raises:
@@ -112,7 +112,7 @@ class Worker:
         if "error" in begun:
             raise ValueError(begun["error"])
 
-    def _ask(self, job: Job) -> dict:
+    def _ask(self, job: Comparison) -> dict:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode("ascii") + b"\n")

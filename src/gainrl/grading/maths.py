@@ -24,14 +24,14 @@ from gainrl.grading._notation import uniform
 from gainrl.grading._reading import LONGEST, bare, close, leaf, same_plain
 from gainrl.grading._structure import (
     UNORDERED,
-    Answer,
     Item,
+    ParsedAnswer,
     differently_named,
     parse,
     same_structure,
     unread,
 )
-from gainrl.grading._workers import Job, Worker, WorkerError
+from gainrl.grading._workers import Comparison, Worker, WorkerError
 from gainrl.grading.grade import Grade
 
 __all__ = [
@@ -110,10 +110,10 @@ def grade_many(
         _in_process(answer.text, gold, tolerance)
         for answer, gold in zip(answers, golds, strict=True)
     ]
-    jobs = {one: None for one in chain.from_iterable(found) if isinstance(one, Job)}
+    jobs = {one: None for one in chain.from_iterable(found) if isinstance(one, Comparison)}
     known = _by_symbols(list(jobs), workers)
     return [
-        _summary(*answer, [known[one] if isinstance(one, Job) else one for one in verdicts])
+        _summary(*answer, [known[one] if isinstance(one, Comparison) else one for one in verdicts])
         for answer, verdicts in zip(answers, found, strict=True)
     ]
 
@@ -162,13 +162,13 @@ def _is_answer(line: str) -> bool:
     return one.number is not None or (one.words is None and unread(found.item) is None)
 
 
-def _in_process(answer: str | None, gold: str, tolerance: float) -> list[Verdict | Job]:
+def _in_process(answer: str | None, gold: str, tolerance: float) -> list[Verdict | Comparison]:
     """For each form of the gold answer what text and numbers say, or the job for symbols."""
     if answer is None:
         return [(False, "no answer")]
     if answer == gold:
         return [(True, "same text")]
-    found: list[Verdict | Job] = []
+    found: list[Verdict | Comparison] = []
     for form in gold.split(ALTERNATIVES):
         one = _plain(answer, form, tolerance)
         if one[0] is True:
@@ -177,7 +177,7 @@ def _in_process(answer: str | None, gold: str, tolerance: float) -> list[Verdict
     return found
 
 
-def _plain(answer: str, gold: str, tolerance: float) -> Verdict | Job:
+def _plain(answer: str, gold: str, tolerance: float) -> Verdict | Comparison:
     if max(len(answer), len(gold)) > LONGEST:
         return False, "too long"
     verdict = _numerals(answer, gold, tolerance) or _compared(answer, gold, tolerance, lists=False)
@@ -200,7 +200,7 @@ _NUMERAL = re.compile(r"\\?\$?(?:[-+]?\d+|[-+]?\d{1,3}(?:,\d{3})+)(?:\.\d+)?\.?"
 _GROUPS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
-def _compared(answer: str, gold: str, tolerance: float, lists: bool) -> Verdict | Job:
+def _compared(answer: str, gold: str, tolerance: float, lists: bool) -> Verdict | Comparison:
     if bare(uniform(answer)) == bare(uniform(gold)):
         return True, "same text"
     ours, theirs = parse(answer, lists), parse(gold, lists)
@@ -223,7 +223,7 @@ def _compared(answer: str, gold: str, tolerance: float, lists: bool) -> Verdict 
             return plain[0], _reason(plain[1], plain[0])
     decided = same_structure(ours.item, theirs.item, partial(_leaf, tolerance))
     if decided is None:
-        return Job(answer, gold, tolerance, lists)
+        return Comparison(answer, gold, tolerance, lists)
     return decided, "equivalent" if decided else "not equivalent"
 
 
@@ -231,7 +231,7 @@ def _reason(kind: str, same: bool) -> str:
     return f"{'same' if same else 'different'} {kind}"
 
 
-def _letter_and_value(ours: Answer, theirs: Answer) -> Verdict:
+def _letter_and_value(ours: ParsedAnswer, theirs: ParsedAnswer) -> Verdict:
     """A label alone against a value: the letter may itself be the value."""
     letter = ours.letter if ours.item is None else theirs.letter
     item = ours.item or theirs.item
@@ -257,11 +257,11 @@ def _summary(answer: str | None, rule: str | None, verdicts: list[Verdict]) -> G
 
 # --- symbols -------------------------------------------------------------------------------------
 
-_known: dict[Job, Verdict] = {}
+_known: dict[Comparison, Verdict] = {}
 _KEPT = 1 << 16
 
 
-def _by_symbols(jobs: list[Job], count: int) -> dict[Job, Verdict]:
+def _by_symbols(jobs: list[Comparison], count: int) -> dict[Comparison, Verdict]:
     """Compare each pair in one of up to `count` workers, unless it has been compared before."""
     found_before = {job: _known.get(job) for job in jobs}  # read once: other threads write too
     known = {job: verdict for job, verdict in found_before.items() if verdict is not None}
@@ -274,7 +274,7 @@ def _by_symbols(jobs: list[Job], count: int) -> dict[Job, Verdict]:
         for worker in team:
             free.put(worker)
 
-        def one(job: Job) -> Verdict:
+        def one(job: Comparison) -> Verdict:
             worker = free.get()
             try:
                 return _ask(worker, job)
@@ -286,7 +286,7 @@ def _by_symbols(jobs: list[Job], count: int) -> dict[Job, Verdict]:
     return known | dict(zip(new, found, strict=True))
 
 
-def _ask(worker: Worker, job: Job) -> Verdict:
+def _ask(worker: Worker, job: Comparison) -> Verdict:
     try:
         same = worker.compare(job)
     except WorkerError as error:

@@ -29,7 +29,7 @@ from gainrl.linearity.table import (
 )
 from gainrl.results.statistics import FloatArray
 from gainrl.results.style import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, canvas
-from gainrl.study.figures import _finish, _rows
+from gainrl.study.figures import finish, panel_rows
 
 WALK = Look("#888888", (0, (2, 2)), "")
 """The random walk."""
@@ -117,7 +117,7 @@ def figure_distance(
     if not panels:
         raise DataError("nothing to draw: no extrapolations")
     labels = [_title(runs) for runs in panels.values()]
-    figure, rows = _rows(labels, [3] * len(panels), 1.9)
+    figure, rows = panel_rows(labels, [3] * len(panels), 1.9)
     for axes, runs in zip(rows, panels.values(), strict=True):
         lines = list(zip(*(run.lines for run in runs), strict=True))
         names = [line_label(line[0]) for line in lines]
@@ -144,7 +144,7 @@ def figure_distance(
             axis.set_xlabel("Steps of the line, and target")
         for axis in axes[:2]:
             axis.set_ylim(bottom=0)
-    return _finish(figure, path_png, path_pdf, f"Markers: means over {_seeds(panels)}. Bars: "
+    return finish(figure, path_png, path_pdf, f"Markers: means over {_seeds(panels)}. Bars: "
                    f"{config.confidence:.0%} bootstrap over seeds.")  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def _shares(panels: Panels, curves_of, unit: str, paths: tuple[PathLike, PathLik
         axis.set(xlabel="R² against the RL step", xlim=(0, 1), ylim=(0, 1.01))
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axes[0].set_ylabel(unit)
-    return _finish(figure, *paths, f"Lines: means over {_seeds(panels)}. Bands (not by module): "
+    return finish(figure, *paths, f"Lines: means over {_seeds(panels)}. Bands (not by module): "
                    f"{config.confidence:.0%} bootstrap over seeds. Random walk: as many points, "
                    "independent increments.")  # fmt: skip
 

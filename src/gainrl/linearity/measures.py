@@ -29,8 +29,6 @@ LEAST_CHANGE = 0.2
 """Of a log-probability from the first snapshot to the last, in nats, in the released code."""
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 OVER = (0.7, 0.9)
-WEIGHT_SELECTIONS = ("all", "range", "released")
-TOKEN_SELECTIONS = ("all", "released")
 STRENGTH = {
     ("weights", "all"): None,
     ("weights", "range"): "range",

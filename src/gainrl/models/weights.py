@@ -20,14 +20,14 @@ _PROJECTION = re.compile(r"\b(q|k|v|o|gate|up|down)_proj\b")
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a tensor is: its block from 0 on, None outside of blocks, and one of MODULES."""
 
     layer: int | None
     module: str
 
 
-def place_of(name: str) -> Place:
+def place_of(name: str) -> Location:
     """Where a tensor of a decoder with the usual names (Llama, Qwen, Gemma) is.
 
     A head that is tied to the embedding is stored once, as the embedding.
@@ -42,7 +42,7 @@ def place_of(name: str) -> Place:
         module = "embedding"
     else:
         module = "lm_head" if "lm_head" in name else "other"
-    return Place(int(layer[1]) if layer else None, module)
+    return Location(int(layer[1]) if layer else None, module)
 
 
 class Weights:

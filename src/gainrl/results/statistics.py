@@ -285,6 +285,12 @@ def _median(
     resamples: int,
     confidence: float,
 ) -> Median:
+    """Median of quantities that are known up to [lower, upper], a point where the two are equal.
+
+    A censored run is known on one side only, so the median lies between those of the two ends. Both
+    ends are resampled by the same seeds: the lower quantile of the lower medians and the upper one
+    of the upper medians hold whatever the censored values are.
+    """
     n = lower.size
     if n == 0:
         raise ValueError("no seeds")

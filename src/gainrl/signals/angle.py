@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gainrl.signals.concentration import concentration
+
 FloatArray = NDArray[np.float64]
 
 RELEASED_PREFIX = 110
@@ -35,8 +37,9 @@ class Angles:
     intra_offdiagonal: torch.Tensor
 
     def combined(self, weight: float = 1.0, offdiagonal: bool = False) -> torch.Tensor:
-        """C = C_intra + weight * C_inter (Eq. 7; Table 4 sweeps the weight)."""
-        return (self.intra_offdiagonal if offdiagonal else self.intra) + weight * self.inter
+        """(B,) C, with or without the diagonal."""
+        intra = self.intra_offdiagonal if offdiagonal else self.intra
+        return concentration(intra, self.inter, weight)
 
 
 def unit(states: torch.Tensor) -> torch.Tensor:

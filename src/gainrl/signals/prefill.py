@@ -112,6 +112,12 @@ class Prefill:
         number: Number,
         members: np.ndarray,
     ) -> Batch:
+        """Score prompts of a chunk behind the cached prefix, of which `shared` tokens are theirs.
+
+        What comes out are sums that the prefix need not be known for: where a later chunk shares
+        less of it, `gather` still has |sum_q u|^2 and, for each prefix token, <sum_q u, u_n>.
+        """
+        # The released script reads the template's closing tokens too; C ends with the question.
         ends = sizes[members] + shared + (chunk.n_suffix[members] if self.with_released else 0)
         rows = [chunk.tokens[i][shared:end] for i, end in zip(members, ends, strict=True)]
         self.tokens += sum(map(len, rows))
@@ -122,6 +128,7 @@ class Prefill:
             width = max(map(len, rows))
             inside = torch.arange(width, device=place)[None, :] < length[:, None]
             units = {tap: unit(found) for tap, found in states.items()}
+            # (B, d): sum_q u; then (B,) |sum_q u|^2 and (B, shared) products with each prefix token
             sums = {tap: (units[tap] * inside[..., None]).sum(1) for tap in self.taps}
             square = {tap: total.square().sum(-1) for tap, total in sums.items()}
             dots = {tap: total @ self._units[tap][:shared].T for tap, total in sums.items()}

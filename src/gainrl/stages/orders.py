@@ -11,6 +11,7 @@ from gainrl import plan
 from gainrl.config.methods import parse_order
 from gainrl.errors import DataError
 from gainrl.records import ORDER, SCORES, read_metadata, read_table, write_table
+from gainrl.signals.concentration import concentration
 from gainrl.stages.common import Context
 
 SHUFFLE_SEED = 0
@@ -33,11 +34,12 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     if weight is None:
         weight = context.preset.scoring.inter_weight
     elif kind != "offdiagonal":  # a method's own weight; C at `scoring.inter_weight` is in `c`
-        scores["c"] = _intra(context, scores, source) + weight * scores["c_inter"]
+        scores["c"] = concentration(_intra(context, scores, source), scores["c_inter"], weight)
     if kind in ("angle", "reversed"):
         value = _column(scores, "c", source)
     elif kind == "offdiagonal":
-        value = _column(scores, "c_intra_offdiagonal", source) + weight * scores["c_inter"]
+        intra = _column(scores, "c_intra_offdiagonal", source)
+        value = concentration(intra, scores["c_inter"], weight)
     elif kind == "residual":
         value = _residual(_column(scores, "c", source), length)
     elif kind == "released":

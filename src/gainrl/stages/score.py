@@ -19,6 +19,7 @@ from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.models.resources import scoring_dtype, token_budget
 from gainrl.plan.layout import TRACKED
 from gainrl.records import PROMPTS, SCORES, read_json, read_table, write_table
+from gainrl.signals.concentration import concentration
 from gainrl.signals.parts import Parts, read_shard, save_batches
 from gainrl.signals.prefill import CHUNK, Prefill, gather
 from gainrl.stages.common import Context, renderer_for
@@ -130,9 +131,10 @@ def with_signals(frame: pd.DataFrame, settings: Scoring) -> pd.DataFrame:
     if settings.variant == "released":
         frame["c"] = frame["c_released"]
     else:
-        frame["c"] = frame[intra] + weight * frame["c_inter"]
+        frame["c"] = concentration(frame[intra], frame["c_inter"], weight)
     for tap in settings.taps[1:]:
-        frame[f"c_{tap}"] = frame[f"{tap}.{intra}"] + weight * frame[f"{tap}.c_inter"]
+        parts = frame[f"{tap}.{intra}"], frame[f"{tap}.c_inter"]
+        frame[f"c_{tap}"] = concentration(*parts, weight)
     return frame[[name for name in frame.columns if "." not in name]]
 
 

@@ -82,7 +82,7 @@ def figure_maps(maps: Sequence[AngleMap], path_png: PathLike, path_pdf: PathLike
     labels = [_map_label(one) for one in maps]
     kept = [_spread(len(one.layers), MOST_LAYERS) for one in maps]
     height = min(2, 6 / max(map(len, kept), default=1))
-    figure, rows = _rows(labels, [len(layers) for layers in kept], height)
+    figure, rows = panel_rows(labels, [len(layers) for layers in kept], height)
     for one, layers, axes in zip(maps, kept, rows, strict=True):
         for axis, layer in zip(axes, layers, strict=True):
             pixels = clip_percentiles(one.cosines[layer], 3, 97)
@@ -92,7 +92,7 @@ def figure_maps(maps: Sequence[AngleMap], path_png: PathLike, path_pdf: PathLike
             axis.set(xlabel=f"{pixels.min():.2f} to {pixels.max():.2f}", xticks=[], yticks=[])
     bar = _bar(figure, ScalarMappable(), figure.axes, "Cosine")
     bar.set_yticks([0, 1], ["3rd\npct.", "97th\npct."])
-    return _finish(figure, path_png, path_pdf, "Row i, column j: cosine between the hidden states "
+    return finish(figure, path_png, path_pdf, "Row i, column j: cosine between the hidden states "
                    "of tokens i and j; layer 0: embeddings. A map is one prompt, no mean; its "
                    "colours run from its 3rd to its 97th percentile, given below.")  # fmt: skip
 
@@ -121,7 +121,7 @@ def figure_layers(profiles: Frames, path_png: PathLike, path_pdf: PathLike,
         axis.set_xlabel("Layer")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     figure.supylabel("Mean cosine (dimensionless)", fontsize=8.5, color="#222222")
-    return _finish(figure, path_png, path_pdf, f"Lines: mean over prompts. Bands: central "
+    return finish(figure, path_png, path_pdf, f"Lines: mean over prompts. Bands: central "
                    f"{confidence:.0%} of the prompts (quantiles), no interval of the mean. Layer "
                    "0: embeddings; last layer: after the final norm.")  # fmt: skip
 
@@ -161,7 +161,7 @@ def figure_answers(panels: Frames, path_png: PathLike, path_pdf: PathLike) -> Fi
         axis.set(xlim=(0, len(wide) + 1), ylim=(-0.06 * samples, 1.06 * samples))
         axis.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
     note = "A marker for each question and model; counts as they are, no intervals."
-    return _finish(figure, path_png, path_pdf, note)
+    return finish(figure, path_png, path_pdf, note)
 
 
 @mpl.rc_context(STYLE)
@@ -175,14 +175,14 @@ def figure_epochs(panels: Frames, path_png: PathLike, path_pdf: PathLike, confid
     """
     labels = _labels(panels, "id", "step", *NAMES)
     config = Statistics(resamples=resamples, confidence=confidence, seed=seed)
-    figure, rows = _rows(labels, [len(NAMES)] * len(panels), 1.7)
+    figure, rows = panel_rows(labels, [len(NAMES)] * len(panels), 1.7)
     for axes, (key, frame) in zip(rows, panels.items(), strict=True):
         for axis, (name, title) in zip(axes, NAMES.items(), strict=True):
             wide = _wide(key, frame, "step", name).astype(np.float64)
             line(axis, np.asarray(wide.columns, float), wide.to_numpy(), LOOKS["gain"], config)
             axis.set(title=title, xlabel="RL steps")
         axes[0].set_ylabel("Mean (dimensionless)")
-    return _finish(figure, path_png, path_pdf, f"Lines: mean over prompts. Bands: {confidence:.0%} "
+    return finish(figure, path_png, path_pdf, f"Lines: mean over prompts. Bands: {confidence:.0%} "
                    f"percentile bootstrap over prompts ({resamples:,} resamples).")  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def figure_bins(panels: Frames, path_png: PathLike, path_pdf: PathLike, bins: in
     axes[0].set_ylabel("RL step")
     axes[count].set_ylabel("Prompts")
     _bar(figure, drawn, axes[:count], "Right answers (%)")
-    return _finish(figure, path_png, path_pdf, "Above: mean share of right answers over prompts in "
+    return finish(figure, path_png, path_pdf, "Above: mean share of right answers over prompts in "
                    f"the bin, no intervals. Below: prompts in {bins} equal bins.")  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def figure_neurons(panels: Mapping[str, NeuronPanel], path_png: PathLike,
     """
     labels = [_neuron_label(key, panel) for key, panel in panels.items()]
     kept = [_spread(len(panel.steps), MOST_STEPS) for panel in panels.values()]
-    figure, rows = _rows(labels, [len(steps) for steps in kept], 1.5)
+    figure, rows = panel_rows(labels, [len(steps) for steps in kept], 1.5)
     for axes, steps, panel in zip(rows, kept, panels.values(), strict=True):
         flat, shares = principal_components(np.concatenate(panel.vectors), 2)
         x, y = flat.T.reshape(2, *panel.accuracy.shape)
@@ -247,7 +247,7 @@ def figure_neurons(panels: Mapping[str, NeuronPanel], path_png: PathLike,
             axis.set(xlim=xlim, ylim=ylim, xticks=[], yticks=[])
         axes[0].set_ylabel(f"PC 2 ({shares[1]:.1%})")
     _bar(figure, drawn, figure.axes, "Right answers (%)")
-    return _finish(figure, path_png, path_pdf, "A dot a prompt, no intervals. One PCA a row, over "
+    return finish(figure, path_png, path_pdf, "A dot a prompt, no intervals. One PCA a row, over "
                    "all its steps, of which neurons are among the 20% most often active; no unit; "
                    "in brackets the share of the variance.")  # fmt: skip
 
@@ -332,7 +332,9 @@ def _segments(axis: Axes, one: AngleMap, thick: float) -> None:
         begin += tokens
 
 
-def _rows(labels: list[str], counts: list[int], height: float) -> tuple[Figure, list[list[Axes]]]:
+def panel_rows(
+    labels: list[str], counts: list[int], height: float
+) -> tuple[Figure, list[list[Axes]]]:
     """A row of equal axes for each count; the row's label is a line above the first one's title."""
     if not labels:
         raise DataError("nothing to draw: no panels")
@@ -355,7 +357,7 @@ def _bar(figure: Figure, drawn: ScalarMappable, axes: list[Axes], unit: str) -> 
     return figure.colorbar(drawn, ax=axes, aspect=slim, pad=0.015, label=unit, format=percent).ax
 
 
-def _finish(figure: Figure, path_png: PathLike, path_pdf: PathLike, note: str) -> Figure:
+def finish(figure: Figure, path_png: PathLike, path_pdf: PathLike, note: str) -> Figure:
     """Put one legend of all that is labelled, and the note, below the panels; write both files."""
     found: dict[str, Any] = {}
     for axis in figure.axes:

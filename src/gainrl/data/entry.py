@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gainrl.config.base import GraderName
+from pydantic import model_validator
+
+from gainrl.config.base import Count, GraderName, Positive, Section
 from gainrl.config.data import DifficultyColumn, Fields
 
 WHOLE = "*"
 """In place of a column's name: the reader gets the whole record; it needs several columns."""
 
 
-@dataclass(frozen=True)
-class Layout:
+class Columns(Section):
     """Which columns hold our fields, and the reader of each (gainrl.data.answers.READERS).
 
     `fields` uses the preset's own notation, dots reach into records and lists, or WHOLE.
@@ -42,8 +42,7 @@ class Layout:
 # --- places --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class HubTable:
+class HubTable(Section):
     """One split of a data set of the Hugging Face hub."""
 
     id: str
@@ -67,8 +66,7 @@ class HubTable:
         return (self.copy_name,)
 
 
-@dataclass(frozen=True)
-class HubTables:
+class HubTables(Section):
     """Several tables of the hub, whose rows follow each other in this order."""
 
     tables: tuple[HubTable, ...]
@@ -82,8 +80,7 @@ class HubTables:
         return tuple(table.copy_name for table in self.tables)
 
 
-@dataclass(frozen=True)
-class HubFiles:
+class HubFiles(Section):
     """Files of a data set of the hub that are read as they are, one after the other.
 
     For data sets that come with a program to load them, which `datasets` no longer runs.
@@ -105,8 +102,7 @@ class HubFiles:
 HubPlace = HubTable | HubTables | HubFiles
 
 
-@dataclass(frozen=True)
-class PackageFile:
+class PackageFile(Section):
     """A data file inside a Python package, which is used where the package is installed."""
 
     package: str
@@ -125,8 +121,7 @@ class PackageFile:
 # --- rows ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Equals:
+class Equals(Section):
     """The rows with one value in a column."""
 
     column: str
@@ -137,8 +132,7 @@ class Equals:
         return record[self.column] == self.value
 
 
-@dataclass(frozen=True)
-class Between:
+class Between(Section):
     """The rows whose text in a column (a date: ISO 8601) is not before `first` and before `end`."""
 
     column: str
@@ -150,42 +144,45 @@ class Between:
         return self.first <= str(record[self.column]) < self.end
 
 
-@dataclass(frozen=True)
-class Split:
-    """Where one split is.
+class Split(Section):
+    """Where one split is."""
 
-    Attributes:
-        rows: rows that are taken, from the local copy where there is one, else from the hub.
-        hub: its place on the Hugging Face hub.
-        local: its file in a folder of local copies; without it, the hub's own `copy_names`.
-        package: an installed file, which comes before the hub and after the local copy. It has the
-            columns of the local copy.
-        only: which rows of the source are taken, all without it. Ids keep the source's row numbers.
-        unanswered: how many rows may lack a gold answer. They are left out (the other ids keep
-            their row numbers); one more is an error, because then the source has changed.
-    """
-
-    rows: int
-    hub: HubPlace | None
-    layout: Layout
+    rows: Positive
+    """Rows that are taken, from the local copy where there is one, else from the hub."""
+    hub: HubPlace | None = None
+    """Its place on the Hugging Face hub."""
+    columns: Columns
+    """Columns of the hub's table."""
     local: str | None = None
-    local_layout: Layout | None = None
+    """Its file in a folder of local copies; without it, the hub's own `copy_names`."""
+    local_columns: Columns | None = None
+    """Columns of the local copy, where they are others."""
     package: PackageFile | None = None
+    """An installed file, which comes before the hub and after the local copy, with its columns."""
     only: Equals | Between | None = None
-    unanswered: int = 0
+    """Which rows of the source are taken, all without it. Ids keep the source's row numbers."""
+    unanswered: Count = 0
+    """How many rows may lack a gold answer. They are left out (the other ids keep their row
+    numbers); one more is an error, because then the source has changed."""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Split:
+        if not (self.hub or self.local):
+            raise ValueError("needs the key 'hub' or 'local'")
+        return self
 
 
 Answers = Literal["number", "latex", "letter", "program"]
 """What a gold answer is; a program's is the text of its tests (gainrl.grading.code.encode)."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A known data set: its licence, what its answers are, who grades them, and its splits."""
+class Entry(Section):
+    """A known data set: a file `NAME.yaml` in gainrl/data/entries."""
 
     name: str
     licence: str
     answers: Answers
     grader: GraderName
+    """Who compares an answer with the gold one, unless the preset says otherwise."""
     train: Split | None = None
     eval: Split | None = None

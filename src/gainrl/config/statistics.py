@@ -1,0 +1,18 @@
+"""The preset's `statistics`: how tables and figures summarise seeds. No torch."""
+
+from __future__ import annotations
+
+from gainrl.config.base import Positive, Rate, Section
+
+
+class Statistics(Section):
+    """How the tables summarise seeds; fixed before the runs."""
+
+    resamples: Positive = 10_000
+    """Of every bootstrap interval."""
+    confidence: Rate = 0.95
+    """Of every interval."""
+    smoothing: Positive = 3
+    """Last tests whose mean is the final accuracy; length of the trailing means in figures."""
+    seed: int = 0
+    """Of the resampling."""
