@@ -1,8 +1,30 @@
-"""Fixtures of several test files."""
+"""Fixtures of several test files, and how tests are shared out to processes."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# Before torch is imported: one thread a process, for there may be one process a core, and sums
+# depend on how they are split.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With `-n`: the tests of a file stay together, and so do all that use the one project.
+
+    Fixtures of a module and of the session are made once that way. The project's take longest,
+    so they come first.
+    """
+    longest = [item for item in items if "project" in getattr(item, "fixturenames", ())]
+    rest = [item for item in items if item not in set(longest)]
+    items[:] = longest + rest
+    for item in longest:
+        item.add_marker(pytest.mark.xdist_group("project"))
+    for item in rest:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,7 @@ def steps(policy, count, batch):
 POLICIES = ["uniform", "gain", "adarft", "accuracy_filter", "dapo"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", POLICIES)
 def test_choosing_a_batch_takes_a_fraction_of_a_step(name):
     assert median(steps(build(name, {}, setting(*PAPER)), 15, PAPER[1])) < BOUND

@@ -60,6 +60,7 @@ def ends(pid: int, seconds: float) -> bool:
 # --- limits --------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "answer",
     [ENDLESS, r"\boxed{(10^8)!}", r"\boxed{\sum_{k=1}^{10^{9}} \frac{1}{k^3+\sqrt{k}}}"],
@@ -77,6 +78,7 @@ def test_the_time_limit_holds(answer: str, monkeypatch) -> None:
     assert worker_pid() != before
 
 
+@pytest.mark.alone
 def test_a_comparison_is_cut_short_once(monkeypatch) -> None:
     assert compare_one(1)
     monkeypatch.setattr(_workers, "SECONDS", 0.3)
