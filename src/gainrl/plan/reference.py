@@ -112,7 +112,11 @@ def _part(kind: str) -> list[Node]:
         {"enum": [*parameters]},
         *(_object({"name": {"const": name}, **own}) for name, own in parameters.items()),
         OUTSIDE,
-        {"type": "object", "properties": {"name": OUTSIDE}},
+        {
+            "type": "object",
+            "properties": {"name": OUTSIDE},
+            "propertyNames": {"not": {"enum": [*PARTS]}},  # that is a composition
+        },
     ]
 
 
