@@ -349,7 +349,11 @@ def test_a_file_with_tests_as_answers(tmp_path) -> None:
     assert len(load_splits(maths, data_dir=None, name="mine")["train"]) == 2
 
 
-@pytest.mark.parametrize("content", [b"plain text", gzip.compress(b'{"question": 1}' * 99)[:-12]])
+@pytest.mark.parametrize(
+    "content",
+    [b"plain text", gzip.compress(b'{"question": 1}' * 99)[:-12]],
+    ids=["plain", "cut short"],
+)
 def test_a_broken_gzip_file(tmp_path, content) -> None:
     (tmp_path / "HumanEval.jsonl.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"HumanEval\.jsonl\.gz: not a readable gzip file"):

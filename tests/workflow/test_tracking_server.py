@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from stage_calls import CHAIN, NANO, PRESET, Place
 
 from gainrl.records import append_lines, read_json, read_lines
-from gainrl.stages import train
+from gainrl.stages import runs
 from gainrl.tracking.record import COMPLETE, URI
 
 STEPS = 4
@@ -123,7 +123,7 @@ def test_a_server_that_dies_in_mid_run(tracked, server, tmp_path, monkeypatch, c
             server.kill()
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "append_lines", append)
+        patched.setattr(runs, "append_lines", append)
         died = tracked.gainrl(*TRAIN, **SIZES)
     assert died.code == 2
     assert f"step {STEPS}/{STEPS}" in died.out  # it went on
