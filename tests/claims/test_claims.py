@@ -16,7 +16,7 @@ from gainrl.claims import plan as claims_plan
 from gainrl.claims import verdicts as rules
 from gainrl.claims.make import compared, make_claims
 from gainrl.claims.table import COLUMNS, decide, read_claims, write_claims
-from gainrl.claims.verdicts import Part, verdict
+from gainrl.claims.verdicts import Measurement, verdict
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -213,8 +213,8 @@ def test_learnt_first_compares_c_before_rl_with_the_gain_of_the_first_half():
 
 def table():
     parts = [
-        Part("nano", "chain", "chain", "A less B", Interval(2.0, 1.0, 3.0, 5)),
-        Part("nano", "word", "word", "A less B", Interval(0.5, -1.0, 2.0, 5)),
+        Measurement("nano", "chain", "chain", "A less B", Interval(2.0, 1.0, 3.0, 5)),
+        Measurement("nano", "word", "word", "A less B", Interval(0.5, -1.0, 2.0, 5)),
     ]
     return decide({"better": claim()}, {"better": parts})
 

@@ -7,8 +7,8 @@ import pytest
 from gainrl.config.cost import Assumptions
 from gainrl.cost.estimate import (
     RunCost,
+    RunWork,
     Shape,
-    Work,
     bill,
     forward_flop,
     render,
@@ -31,7 +31,7 @@ HOW = Assumptions(
     prompt_tokens=10.0,
     overhead_seconds=0.0,
 )
-WORK = Work(
+WORK = RunWork(
     steps=7,
     prompts=2,
     rollouts=3,

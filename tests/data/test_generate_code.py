@@ -7,7 +7,7 @@ import pytest
 
 from gainrl.config.data import Generated
 from gainrl.data.generate import generate_splits
-from gainrl.data.generate_code import INPUTS, OPERATIONS, Step, code, program, values
+from gainrl.data.generate_code import INPUTS, OPERATIONS, Instruction, code, program, values
 from gainrl.grading import sandbox
 from gainrl.grading.code import decode, extract, grade
 from gainrl.models.nano import LESSONS, build_tokenizer, words
@@ -53,7 +53,12 @@ def test_questions_of_train_and_eval_appear_nowhere_else(splits):
 
 
 def test_an_example():
-    steps = (Step("add", "3"), Step("smaller", "9"), Step("negate"), Step("multiply", "x"))
+    steps = (
+        Instruction("add", "3"),
+        Instruction("smaller", "9"),
+        Instruction("negate"),
+        Instruction("multiply", "x"),
+    )
     assert program(steps) == "def f ( x ) : return ( - min ( x + 3 , 9 ) ) * x"
     assert values(steps, (-5, 2, 10)) == (-10, -10, -90)
 
@@ -164,6 +169,6 @@ def test_the_words_of_code_come_after_those_of_arithmetic():
 
 def test_the_worked_example_is_right():
     lesson = LESSONS["code"]
-    steps = (Step("double"), Step("add", "9"))
+    steps = (Instruction("double"), Instruction("add", "9"))
     assert lesson.question.startswith("Write f ( x ) : double x , then add 9 to it")
     assert lesson.answer == program(steps)

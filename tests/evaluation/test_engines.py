@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gainrl.config.models import Nano
-from gainrl.evaluation.engines import Request, TransformersEngine
+from gainrl.evaluation.engines import AnswerRequest, TransformersEngine
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.sampling import Sampling, choose
 
@@ -32,7 +32,7 @@ def model(tokenizer):
 def requests(tokenizer):
     questions = ["2 + 3 = ?", "17 + 5 - 9 = ?", "4 + 4 + 4 + 4 = ?", "9 - 1 = ?", "5 + 5 = ?"]
     return [
-        Request(row, f"chain/eval/{row}", tokenizer(question)["input_ids"], sample)
+        AnswerRequest(row, f"chain/eval/{row}", tokenizer(question)["input_ids"], sample)
         for row, question in enumerate(questions)
         for sample in range(3)
     ]
@@ -64,7 +64,7 @@ def test_samples_differ_by_seed_problem_and_sample(model, tokenizer, requests):
     whole = answers(model, tokenizer, requests)
     assert answers(model, tokenizer, requests, seed=8) != whole
     assert len({tuple(answer.tokens) for answer in whole.values()}) > 10
-    again = [Request(each.row, "other", each.tokens, each.sample) for each in requests]
+    again = [AnswerRequest(each.row, "other", each.tokens, each.sample) for each in requests]
     assert answers(model, tokenizer, again) != whole
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from gainrl import processes
 from gainrl.errors import BackendError
-from gainrl.evaluation.engines import Request
+from gainrl.evaluation.engines import AnswerRequest
 from gainrl.evaluation.samples import Answer
 from gainrl.evaluation.vllm_engine import VllmEngine
 from gainrl.models.sampling import Sampling
 
-REQUESTS = [Request(row, f"d/{row}", [5, 6], 0) for row in range(2)]
+REQUESTS = [AnswerRequest(row, f"d/{row}", [5, 6], 0) for row in range(2)]
 VERSION = '{"version": "vllm 1.2", "seeded": true}'
 ANSWERS = [f'{{"row": {row}, "sample": 0, "tokens": [7], "ended": true}}' for row in (1, 0)]
 EXPECTED = [Answer(1, 0, [7], True), Answer(0, 0, [7], True)]

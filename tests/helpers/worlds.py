@@ -8,7 +8,7 @@ from gainrl.config.simulation import Learner
 from gainrl.curricula import Setting
 from gainrl.simulation.learner import ParametricLearner
 from gainrl.simulation.recorded import RecordedLearner
-from gainrl.simulation.world import Pool
+from gainrl.simulation.world import PromptPool
 
 
 def learner(seed=0, **keys):
@@ -39,7 +39,7 @@ def recorded(rates, rollouts=8, steps=None):
     rates = np.asarray(rates, dtype=float)
     size = rates.shape[1]
     lengths = np.full(size, 10, dtype=np.int64)
-    pool = Pool(tokens=np.full(size, 50.0), prompt_tokens=lengths, signal=np.full(size, 0.5))
+    pool = PromptPool(tokens=np.full(size, 50.0), prompt_tokens=lengths, signal=np.full(size, 0.5))
     steps = np.array([10 * s for s in range(len(rates))] if steps is None else steps)
     return RecordedLearner(steps, rates, np.full_like(rates, 0.5), rollouts, pool)
 

@@ -19,7 +19,8 @@ from gainrl.linearity.figures import figure_distance, figure_tokens, figure_weig
 from gainrl.linearity.make import read_traces
 from gainrl.linearity.table import COLUMNS, linearity_table, write_linearity
 from gainrl.linearity.trace import trace_run
-from gainrl.models.weights import Weights, distance, same_weights
+from gainrl.models.tensors import TensorFolder
+from gainrl.models.weights import distance, same_weights
 from gainrl.records import LINEARITY, read_json, read_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -147,7 +148,7 @@ def test_a_missing_snapshot_is_named(tmp_path, capsys):
 def weights_of(folder, **tensors):
     folder.mkdir()
     save_file({name: torch.tensor(v) for name, v in tensors.items()}, folder / "model.safetensors")
-    return Weights(folder)
+    return TensorFolder(folder)
 
 
 def test_distances_by_hand(tmp_path):

@@ -13,7 +13,7 @@ from gainrl.plan import Layout
 from gainrl.records import DIFFICULTY, SCORES, write_table
 from gainrl.stages.common import Context
 from gainrl.tables.facts import table_facts
-from gainrl.tables.published import Cell, Ours, differences, load, published_rows
+from gainrl.tables.published import ComparedCell, Ours, differences, load, published_rows
 
 SMALL = "Qwen2.5-0.5B-Instruct"
 MATHS = "Qwen2.5-Math-1.5B-Instruct"
@@ -21,7 +21,7 @@ SIX = ("gsm8k", "math500", "amc23", "aime24", "olympiadbench", "minerva")
 
 
 def rows_of(table, paper, differing=()):
-    found = Cell("tiny", "mine", "our-gain", "bench", paper, differing)
+    found = ComparedCell("tiny", "mine", "our-gain", "bench", paper, differing)
     return pd.DataFrame(published_rows(table, [found])).set_index("metric")
 
 

@@ -12,7 +12,7 @@ from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
 from gainrl.records import SAMPLES, write_json, write_table
 from gainrl.results.statistics import bootstrap_interval
-from gainrl.tables.scores import Scored, Summary, agreement, problem_interval, read_scored
+from gainrl.tables.scores import Scored, TestRows, agreement, problem_interval, read_scored
 
 CONFIG = Statistics(resamples=2000)
 RNG = np.random.default_rng(5)
@@ -65,7 +65,7 @@ def scored(method, seed, rate, number, **changes):
 
 
 def summary(tests):
-    rows = pd.DataFrame(Summary(CONFIG, "grpo").rows(tests))
+    rows = pd.DataFrame(TestRows(CONFIG, "grpo").rows(tests))
     return rows.set_index(["method", "metric"])
 
 

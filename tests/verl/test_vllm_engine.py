@@ -9,7 +9,7 @@ import pytest
 
 from gainrl.config.models import Nano
 from gainrl.errors import BackendError
-from gainrl.evaluation.engines import Request, TransformersEngine
+from gainrl.evaluation.engines import AnswerRequest, TransformersEngine
 from gainrl.evaluation.vllm_engine import VllmEngine
 from gainrl.models.loading import folder_ends, load_model, load_tokenizer
 from gainrl.models.nano import build_model, build_tokenizer
@@ -38,7 +38,7 @@ def requests(folder):
     tokenizer = load_tokenizer(folder)
     questions = ["2 + 3 = ?", "17 + 5 - 9 = ?", "4 + 4 + 4 + 4 = ?", "9 - 1 = ?", "5 + 5 = ?"]
     return [
-        Request(row, f"chain/eval/{row}", tokenizer(question)["input_ids"], sample)
+        AnswerRequest(row, f"chain/eval/{row}", tokenizer(question)["input_ids"], sample)
         for row, question in enumerate(questions)
         for sample in range(3)
     ]

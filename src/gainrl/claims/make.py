@@ -10,7 +10,7 @@ from gainrl import plan
 from gainrl.claims import plan as claims_plan
 from gainrl.claims import verdicts as rules
 from gainrl.claims.table import decide, write_claims
-from gainrl.claims.verdicts import Part
+from gainrl.claims.verdicts import Measurement
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -43,7 +43,7 @@ def make_claims(context: Context, everything: bool, path: Path) -> None:
     print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def _measured(context: Context, claim: Claim) -> list[Part]:
+def _measured(context: Context, claim: Claim) -> list[Measurement]:
     if claim.measure == "correlation":
         return _correlations(context, claim)
     if claim.measure == "learnt_first":
@@ -53,7 +53,7 @@ def _measured(context: Context, claim: Claim) -> list[Part]:
     return compared(context, claim)
 
 
-def compared(context: Context, claim: Claim) -> list[Part]:
+def compared(context: Context, claim: Claim) -> list[Measurement]:
     """A part for each model, data set, method and what it is held against.
 
     Of several benchmarks their average is taken.
@@ -76,7 +76,7 @@ def compared(context: Context, claim: Claim) -> list[Part]:
 
 def _held(
     claim: Claim, group: Group, name: str, other: str, baseline: str, config: Statistics
-) -> Part:
+) -> Measurement:
     """A method held against another."""
     method, against = group[name], group[other]
     benchmark = method[0].measures[-1]
@@ -90,7 +90,7 @@ def _held(
     return rules.faster(method, against, config, benchmark)
 
 
-def _traced(context: Context, claim: Claim) -> list[Part]:
+def _traced(context: Context, claim: Claim) -> list[Measurement]:
     """A part for each model, data set and method; of extrapolations, for each of these too."""
     config, found = context.preset.statistics, []
     for (_, _, method), runs in by_place(read_traces(context)).items():
@@ -110,7 +110,7 @@ def _scoring_seconds(context: Context, run: Run) -> float:
     return float(read_metadata(path)["seconds"])
 
 
-def _correlations(context: Context, claim: Claim) -> list[Part]:
+def _correlations(context: Context, claim: Claim) -> list[Measurement]:
     path = context.root / "signal.csv"
     if not path.exists():
         raise DataError(f"{path}: no such table; `snakemake {path}` makes it")
@@ -122,7 +122,7 @@ def _correlations(context: Context, claim: Claim) -> list[Part]:
     ]
 
 
-def _learnt_first(context: Context) -> list[Part]:
+def _learnt_first(context: Context) -> list[Measurement]:
     return [
         rules.learnt_first(
             read_table(context.layout.probe(key), PROBE),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl.claims.verdicts import VERDICTS, Part, overall, rule, verdict
+from gainrl.claims.verdicts import VERDICTS, Measurement, overall, rule, verdict
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
@@ -51,7 +51,9 @@ class DecidedClaim:
     parts: tuple[Verdict, ...]
 
 
-def decide(claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Part]]) -> list[DecidedClaim]:
+def decide(
+    claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Measurement]]
+) -> list[DecidedClaim]:
     """The verdict on each claim, and on each of its parts.
 
     Args:
@@ -71,7 +73,7 @@ def decide(claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Part]]) -> 
     return decided
 
 
-def _verdict(name: str, claim: Claim, part: Part) -> Verdict:
+def _verdict(name: str, claim: Claim, part: Measurement) -> Verdict:
     found = part.interval
     return Verdict(
         *(name, claim.statement, part.model, part.dataset, part.benchmark, part.quantity),

@@ -52,7 +52,7 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Measurement:
     """One measurement for a claim: where, of what, its interval and what to know of it."""
 
     model: str
@@ -73,7 +73,7 @@ def final_level(run: Run, benchmark: str, window: int) -> float:
 
 def difference(
     method: Sequence[Run], against: Sequence[Run], config: Statistics, benchmark: str
-) -> Part:
+) -> Measurement:
     """Final level of a method less that of another, paired by seed, in points."""
     ours, theirs = (
         [100 * final_level(run, benchmark, config.smoothing) for run in runs]
@@ -86,7 +86,7 @@ def difference(
 
 def decline(
     method: Sequence[Run], against: Sequence[Run], config: Statistics, benchmark: str
-) -> Part:
+) -> Measurement:
     """How far a method ends below its own best level, less the same of another, in points.
 
     Levels are means of `smoothing` tests. The best of several tests is above the truth by chance,
@@ -104,7 +104,7 @@ def decline(
 
 def faster(
     method: Sequence[Run], against: Sequence[Run], config: Statistics, benchmark: str
-) -> Part:
+) -> Measurement:
     """Speed-up as the paper counts it: steps of a whole run over the steps to what `against` has.
 
     The target is the final level of `against`, whose steps are those of its whole run, whether it
@@ -130,7 +130,7 @@ def cheaper(
     currency: str,
     config: Statistics,
     benchmark: str,
-) -> Part:
+) -> Measurement:
     """What `against` spends to the baseline's final level over what the method spends.
 
     Paired by seed; a seed that does not get there is censored and stays in the median.
@@ -155,7 +155,7 @@ def cheaper(
     return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
 
 
-def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Part:
+def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measurement:
     """Seconds before training as a percentage of a run's training seconds, over seeds."""
     shares = [100 * seconds / run.timing["seconds_step"].sum() for run in runs]
     found = bootstrap_interval(shares, *_bootstrap(config))
@@ -163,7 +163,9 @@ def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Part:
     return _part(runs[0], "", f"prefill scoring for {runs[0].label}", found, note)
 
 
-def correlation(table: pd.DataFrame, model: str, dataset: str, quantity: str, given: str) -> Part:
+def correlation(
+    table: pd.DataFrame, model: str, dataset: str, quantity: str, given: str
+) -> Measurement:
     """A cell of the signal table (analysis.signal_table): C with a quantity, over prompts.
 
     Raises:
@@ -183,10 +185,10 @@ def correlation(table: pd.DataFrame, model: str, dataset: str, quantity: str, gi
     found = Interval(float(cell["rho"]), float(cell["low"]), float(cell["high"]), int(cell["n"]))
     held = ", given length" if given else ""
     what = f"C with {quantity.replace('_', ' ')}{held}"
-    return Part(model, dataset, "", what, found, "over prompts")
+    return Measurement(model, dataset, "", what, found, "over prompts")
 
 
-def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statistics) -> Part:
+def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statistics) -> Measurement:
     """Rank correlation of C before RL with the gain in pass rate over a run's first half.
 
     Args:
@@ -199,10 +201,12 @@ def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statisti
     rates = [frame["correct"] / frame["samples"] for frame in (start, later)]
     found = rank_interval(start["c"], rates[1] - rates[0], None, *_bootstrap(config))
     note = f"over prompts, one run, steps {steps[0]} to {middle}"
-    return Part(model, dataset, "", "C with the gain in pass rate", found, note)
+    return Measurement(model, dataset, "", "C with the gain in pass rate", found, note)
 
 
-def straightness(runs: Sequence[Traced], quantity: str, selection: str, config: Statistics) -> Part:
+def straightness(
+    runs: Sequence[Traced], quantity: str, selection: str, config: Statistics
+) -> Measurement:
     """Median R^2 against the RL step of a run's trajectories, over seeds.
 
     Args:
@@ -219,10 +223,10 @@ def straightness(runs: Sequence[Traced], quantity: str, selection: str, config: 
     if not known:
         note = "undefined: of some seed nothing is kept"
     found = bootstrap_interval(medians, *_bootstrap(config)) if known else _unknown(len(runs))
-    return Part(runs[0].model, runs[0].dataset, "", what, found, note)
+    return Measurement(runs[0].model, runs[0].dataset, "", what, found, note)
 
 
-def extrapolated(runs: Sequence[Traced], place: int, way: str, config: Statistics) -> Part:
+def extrapolated(runs: Sequence[Traced], place: int, way: str, config: Statistics) -> Measurement:
     """Accuracy of an extrapolated model less that of the one really trained, paired by seed.
 
     Args:
@@ -237,15 +241,15 @@ def extrapolated(runs: Sequence[Traced], place: int, way: str, config: Statistic
     )
     found = paired_difference(ours, theirs, *_bootstrap(config))
     what = f"{WAYS[way].lower()}, {line_label(lines[0])}, less trained; {runs[0].label}"
-    return Part(runs[0].model, runs[0].dataset, benchmark, what, found)
+    return Measurement(runs[0].model, runs[0].dataset, benchmark, what, found)
 
 
 def _bootstrap(config: Statistics) -> tuple[np.random.Generator, int, float]:
     return np.random.default_rng(config.seed), config.resamples, config.confidence
 
 
-def _part(run: Run, benchmark: str, what: str, found: Interval, note: str = "") -> Part:
-    return Part(run.model, run.dataset, benchmark, what, found, note)
+def _part(run: Run, benchmark: str, what: str, found: Interval, note: str = "") -> Measurement:
+    return Measurement(run.model, run.dataset, benchmark, what, found, note)
 
 
 def _unknown(n: int) -> Interval:

@@ -15,7 +15,7 @@ WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
 """Orders that depend on the weight of C_inter."""
 
 
-class Part(Section):
+class CurriculumPart(Section):
     """A part of a curriculum and its own parameters, or its name alone.
 
     The names of parts and parameters are checked by gainrl.curricula.
@@ -40,11 +40,11 @@ class Part(Section):
 class Composition(Section):
     """A curriculum of parts: what to draw, what to admit to the update, how many rollouts."""
 
-    sampler: Part
+    sampler: CurriculumPart
     """What to draw."""
-    filter: Annotated[Part | None, Absent()] = None
+    filter: Annotated[CurriculumPart | None, Absent()] = None
     """Which groups to admit to the update; all without."""
-    rollouts: Annotated[Part | None, Absent()] = None
+    rollouts: Annotated[CurriculumPart | None, Absent()] = None
     """How many rollouts each prompt gets; training.rollouts without."""
 
 
@@ -60,7 +60,8 @@ def _form(value: Any) -> str:
 
 
 Curriculum = Annotated[
-    Annotated[Part, Tag("named")] | Annotated[Composition, Tag("composed")], Discriminator(_form)
+    Annotated[CurriculumPart, Tag("named")] | Annotated[Composition, Tag("composed")],
+    Discriminator(_form),
 ]
 
 

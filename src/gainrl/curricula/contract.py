@@ -50,7 +50,7 @@ def example(size: int = 40, batch: int = 6, seed: int = 0) -> Setting:
 
 
 @dataclass
-class Step:
+class TrainerStep:
     """One step as a trainer makes it. asked: requests in their order; kept: positions in groups."""
 
     asked: list[Request] = field(default_factory=list)
@@ -58,14 +58,14 @@ class Step:
     kept: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
-def run(curriculum: Curriculum, rng: np.random.Generator, steps: int = STEPS) -> list[Step]:
+def run(curriculum: Curriculum, rng: np.random.Generator, steps: int = STEPS) -> list[TrainerStep]:
     """Steps with prompts that are never right, sometimes or always, in equal parts."""
     rates = np.arange(curriculum.setting.size) % 3 / 2
     return [_step(curriculum, rates, rng) for _ in range(steps)]
 
 
-def _step(curriculum: Curriculum, rates: FloatArray, rng: np.random.Generator) -> Step:
-    step, estimates = Step(), None
+def _step(curriculum: Curriculum, rates: FloatArray, rng: np.random.Generator) -> TrainerStep:
+    step, estimates = TrainerStep(), None
     right: dict[int, tuple[int, int]] = {}
     while (request := curriculum.draw(step.groups, estimates)) is not None:
         assert len(step.asked) < REQUESTS, "draw never says that the step has enough"
@@ -90,7 +90,7 @@ def _groups(rows: IntArray, rollouts: IntArray, right: IntArray) -> Groups:
     return Groups(rows, rollouts, right / rollouts, mixed, 10 * rollouts)
 
 
-def _outcome(step: Step) -> Outcome:
+def _outcome(step: TrainerStep) -> Outcome:
     seen, trained = step.groups, np.zeros(len(step.groups.rows), dtype=bool)
     trained[step.kept] = True
     spread = 2 * seen.accuracy * (1 - seen.accuracy)

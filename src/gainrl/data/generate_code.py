@@ -99,7 +99,7 @@ WORDS = tuple(dict.fromkeys(word for text in _TEXTS for word in text.split()))
 
 
 @dataclass(frozen=True)
-class Step:
+class Instruction:
     """An operation with its operand: a number, 'x', or '' if it takes none."""
 
     name: str
@@ -111,7 +111,7 @@ class Step:
         return OPERATIONS[self.name]
 
 
-Steps = tuple[Step, ...]
+Steps = tuple[Instruction, ...]
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,9 @@ def values(steps: Steps, inputs: tuple[int, ...] = INPUTS) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _draw(rng: np.random.Generator) -> Step:
+def _draw(rng: np.random.Generator) -> Instruction:
     name = list(OPERATIONS)[rng.integers(len(OPERATIONS))]
-    return Step(name, _operand(rng, OPERATIONS[name]))
+    return Instruction(name, _operand(rng, OPERATIONS[name]))
 
 
 def _operand(rng: np.random.Generator, operation: Operation) -> str:
@@ -208,8 +208,8 @@ def _is_sound(steps: Steps) -> bool:
     return len(set(right)) >= LEAST_VALUES and all(values(rest) != right for rest in shorter)
 
 
-def _slip(rng: np.random.Generator, step: Step) -> Step:
+def _slip(rng: np.random.Generator, step: Instruction) -> Instruction:
     """Another operation on the same operand or, half of the time, another operand."""
     if step.operation.numbers and rng.random() < 0.5:
-        return Step(step.name, _operand(rng, step.operation))
-    return Step(step.operation.mistaken, step.operand)
+        return Instruction(step.name, _operand(rng, step.operation))
+    return Instruction(step.operation.mistaken, step.operand)

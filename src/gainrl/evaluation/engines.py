@@ -22,7 +22,7 @@ from gainrl.models.sampling import Sampling, generate
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AnswerRequest:
     """One answer that is wanted: row of the benchmark, id and tokens of the prompt, sample."""
 
     row: int
@@ -38,12 +38,12 @@ class Engine(Protocol):
     draws: str
 
     def answers(
-        self, requests: Sequence[Request], sampling: Sampling, seed: int
+        self, requests: Sequence[AnswerRequest], sampling: Sampling, seed: int
     ) -> Iterator[list[Answer]]:
         """The answers, in any order, in lists of what has been finished since the last one."""
 
 
-def seed_of(request: Request, seed: int) -> tuple[int, int, int]:
+def seed_of(request: AnswerRequest, seed: int) -> tuple[int, int, int]:
     """What the draws of one answer depend on: seed, problem and sample, nothing else."""
     return seed, zlib.crc32(request.id.encode()), request.sample
 
@@ -63,7 +63,7 @@ class TransformersEngine:
         self.version = f"transformers {transformers.__version__}"
 
     def answers(
-        self, requests: Sequence[Request], sampling: Sampling, seed: int
+        self, requests: Sequence[AnswerRequest], sampling: Sampling, seed: int
     ) -> Iterator[list[Answer]]:
         """As `Engine.answers`: a list is a batch."""
         for samples, part in self._batches(requests):
@@ -87,7 +87,9 @@ class TransformersEngine:
                 for each, ids in zip(part, got, strict=True)
             ]
 
-    def _batches(self, requests: Sequence[Request]) -> Iterator[tuple[int, list[Request]]]:
+    def _batches(
+        self, requests: Sequence[AnswerRequest]
+    ) -> Iterator[tuple[int, list[AnswerRequest]]]:
         """Batches of prompts with equally many samples each, longest prompts last."""
         by_prompt = [
             list(group)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gainrl.errors import BackendError
-from gainrl.evaluation.engines import Request, seed_of
+from gainrl.evaluation.engines import AnswerRequest, seed_of
 from gainrl.evaluation.samples import Answer
 from gainrl.models.sampling import Sampling
 from gainrl.processes import (
@@ -53,7 +53,7 @@ class VllmEngine:
     draws: str = "unknown"
 
     def answers(
-        self, requests: Sequence[Request], sampling: Sampling, seed: int
+        self, requests: Sequence[AnswerRequest], sampling: Sampling, seed: int
     ) -> Iterator[list[Answer]]:
         """As `Engine.answers`; `version` and `draws` are known with the first answer.
 
@@ -106,7 +106,9 @@ class VllmEngine:
         else:
             self.draws = "by seed and the order of requests"
 
-    def _job(self, requests: Sequence[Request], sampling: Sampling, seed: int) -> dict[str, Any]:
+    def _job(
+        self, requests: Sequence[AnswerRequest], sampling: Sampling, seed: int
+    ) -> dict[str, Any]:
         wanted = [
             {"row": each.row, "sample": each.sample, "tokens": each.tokens,
              "seed": _mixed(seed_of(each, seed))}

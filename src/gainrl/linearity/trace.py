@@ -23,7 +23,8 @@ from gainrl.linearity.measures import Selected, Walks
 from gainrl.models.extrapolated import Extrapolated, extrapolated_weights
 from gainrl.models.loading import end_tokens, load_model, load_tokenizer, pad_token
 from gainrl.models.sampling import Sampling, generate
-from gainrl.models.weights import MODULES, Weights, distance, place_of, same_weights
+from gainrl.models.tensors import TensorFolder
+from gainrl.models.weights import MODULES, distance, place_of, same_weights
 from gainrl.plan import RunKey
 from gainrl.records import LINEARITY, PROMPTS, finite, read_table, write_json, write_table
 from gainrl.stages.common import Context, render_prompts
@@ -108,7 +109,7 @@ class Trace:
     def weights(self, walks: Walks) -> list[dict[str, Any]]:
         """R^2 of the weights: of all, by module, by layer and by tensor."""
         snapshots = same_weights(list(self.folders.values()))
-        tensors = {name: self._tensor(name, snapshots) for name in snapshots[0].names}
+        tensors = {name: self._tensor(name, snapshots) for name in sorted(snapshots[0].files)}
         places = {name: place_of(name) for name in tensors}
         layers = sorted({place.layer for place in places.values() if place.layer is not None})
         groups = {("all", "all"): list(tensors)}
@@ -121,10 +122,10 @@ class Trace:
         joined = {at: _joined([tensors[n] for n in names]) for at, names in groups.items() if names}
         return linearity.rows("weights", joined, walks)
 
-    def _tensor(self, name: str, snapshots: Sequence[Weights]) -> Selected:
+    def _tensor(self, name: str, snapshots: Sequence[TensorFolder]) -> Selected:
         settings, chosen, tables = self.settings, None, []
         for snapshot in snapshots:
-            flat = snapshot.read(name).flatten()
+            flat = snapshot.tensor(name).float().flatten()
             if chosen is None:
                 number = zlib.crc32(name.encode())
                 places = linearity.sampled(len(flat), settings.share, settings.seed, number)

@@ -19,7 +19,7 @@ import torch
 from gainrl.errors import DataError, ModelError
 from gainrl.models.checkpoints import check_plain
 from gainrl.models.files import EXTRAPOLATION, PROVENANCE
-from gainrl.models.tensors import FILES, INDEX, WHOLE, Spec, Weights, write_tensors
+from gainrl.models.tensors import FILES, INDEX, WHOLE, Spec, TensorFolder, write_tensors
 from gainrl.records import read_json, write_json
 
 CHUNK = 1 << 22
@@ -73,7 +73,7 @@ def extrapolate_checkpoint(
     a = factor(*steps)
     for folder in (first, second):
         check_plain(folder)
-    begin, end = Weights(first), Weights(second)
+    begin, end = TensorFolder(first), TensorFolder(second)
     _check_alike(begin, end)
     if out.exists():
         raise ModelError(f"{out}: exists already")
@@ -96,7 +96,7 @@ def extrapolate_checkpoint(
     return a
 
 
-def _check_alike(begin: Weights, end: Weights) -> None:
+def _check_alike(begin: TensorFolder, end: TensorFolder) -> None:
     """Refuse two folders that are not the same model."""
     for weights, other in ((begin, end), (end, begin)):
         for name in weights.specs:
@@ -112,7 +112,7 @@ def _check_alike(begin: Weights, end: Weights) -> None:
 
 
 def _write_weights(
-    begin: Weights, end: Weights, a: float, kind: torch.dtype | None, folder: Path
+    begin: TensorFolder, end: TensorFolder, a: float, kind: torch.dtype | None, folder: Path
 ) -> None:
     """The extrapolated tensors, in the same files as `end`'s."""
     specs = {
@@ -131,7 +131,7 @@ def _write_weights(
 
 
 def _parts(
-    begin: Weights, end: Weights, a: float, name: str, kind: torch.dtype
+    begin: TensorFolder, end: TensorFolder, a: float, name: str, kind: torch.dtype
 ) -> Iterator[torch.Tensor]:
     """A tensor's extrapolated elements, piece by piece; whole numbers as they are."""
     first, second = begin.tensor(name).flatten(), end.tensor(name).flatten()
@@ -162,7 +162,7 @@ def _copy_rest(source: Path, folder: Path, dtype: str | None) -> None:
         write_json(config, {**found, **dict.fromkeys(keys, dtype)})
 
 
-def _digests(weights: Weights) -> Mapping[str, str]:
+def _digests(weights: TensorFolder) -> Mapping[str, str]:
     """SHA-256 of each file with weights."""
     found = {}
     for name in sorted(set(weights.files.values())):

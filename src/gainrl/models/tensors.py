@@ -51,7 +51,7 @@ class Spec:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class Weights:
+class TensorFolder:
     """The tensors of a folder: model.safetensors, else the files that its index names.
 
     files: tensor name to file name, in the folder's order. specs: tensor name to `Spec`.

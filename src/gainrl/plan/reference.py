@@ -127,8 +127,8 @@ def file_schema() -> Node:
     """JSON schema of a preset's file: as it may add to another, no key is required, any is null."""
     schema = whole_schema()
     definitions, properties = schema["$defs"], schema["properties"]
-    definitions["Part"] = {
-        "description": definitions["Part"]["description"],
+    definitions["CurriculumPart"] = {
+        "description": definitions["CurriculumPart"]["description"],
         "anyOf": _part("sampler"),
     }
     composed = definitions["Composition"]["properties"]

@@ -22,7 +22,7 @@ Target = Literal["default", "all", "figures"]
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page: its anchor, its heading, and the word for it above the page."""
 
     anchor: str
@@ -30,10 +30,10 @@ class Section:
     word: str
 
 
-VERDICTS = Section("verdicts", "Verdicts", "Verdicts")
-TABLES = Section("tables", "Tables and learning curves", "Tables")
-SIGNAL = Section("signal", "The angle signal", "Signal")
-BENCHMARKS = Section("benchmarks", "Benchmarks", "Benchmarks")
+VERDICTS = PageSection("verdicts", "Verdicts", "Verdicts")
+TABLES = PageSection("tables", "Tables and learning curves", "Tables")
+SIGNAL = PageSection("signal", "The angle signal", "Signal")
+BENCHMARKS = PageSection("benchmarks", "Benchmarks", "Benchmarks")
 SECTIONS = (VERDICTS, TABLES, SIGNAL, BENCHMARKS)
 """In the order of the page."""
 
@@ -63,7 +63,7 @@ class Result:
     """
 
     name: str
-    section: Section
+    section: PageSection
     targets: tuple[Target, ...]
     inputs: tuple[Path, ...]
     fingerprint: Any

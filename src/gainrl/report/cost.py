@@ -13,7 +13,7 @@ from gainrl.plan.backends import Backend, find
 from gainrl.plan.benchmarks import Test, final_tests
 from gainrl.plan.layout import Signal
 from gainrl.records import read_json, read_metadata
-from gainrl.report.page import Cost, Preparation
+from gainrl.report.page import Cost, PreparationCost
 from gainrl.results.runs import Run
 from gainrl.stages.common import Context
 
@@ -140,7 +140,7 @@ STUDIED = ("scores", "difficulty")
 """What the signal table is made of."""
 
 
-def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Preparation]:
+def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[PreparationCost]:
     """Seconds of models, scores and difficulties behind the results, and of start models' tests.
 
     Raises:
@@ -153,7 +153,7 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
     behind = [(run, plan.inputs_of(preset, layout, run).measured) for run in runs]
     models = [*(run.model for run in runs), *(m for m, _ in pairs), *(test.model for test in tests)]
     rows = [
-        Preparation(
+        PreparationCost(
             "model, with its warm-up" if preset.models[model].warmup else "model",
             model,
             read_json(layout.model_note(model)).get("seconds"),
@@ -165,15 +165,15 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
         wanted += pairs if name in STUDIED else []
         for pair in dict.fromkeys(wanted):
             seconds = _noted(layout.signal(*pair, name))
-            rows.append(Preparation(what, " on ".join(pair), seconds))
+            rows.append(PreparationCost(what, " on ".join(pair), seconds))
     return [*rows, *_start_tests(tests)]
 
 
-def _start_tests(tests: Tests) -> Iterable[Preparation]:
+def _start_tests(tests: Tests) -> Iterable[PreparationCost]:
     for test, score in tests.items():
         if test.run is None:
             what = f"test of the model as it is ({test.protocol}, {test.engine})"
-            yield Preparation(what, f"{test.model} on {test.benchmark}", test_seconds(score))
+            yield PreparationCost(what, f"{test.model} on {test.benchmark}", test_seconds(score))
 
 
 def _noted(path: Path) -> float | None:

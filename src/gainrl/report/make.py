@@ -20,7 +20,7 @@ from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
 from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.plan.benchmarks import Test
-from gainrl.plan.results import FIGURES, SECTIONS, VERDICTS, Picture, Result, Section
+from gainrl.plan.results import FIGURES, SECTIONS, VERDICTS, PageSection, Picture, Result
 from gainrl.records import read_json, write_text
 from gainrl.report import plan as report_plan
 from gainrl.report.cost import costs, preparation
@@ -151,7 +151,7 @@ class Reader:
         files = [self._table(each) for each in self.results.values() if each.section == VERDICTS]
         return [claim for file in files for claim in read_claims(file)]
 
-    def _content(self, section: Section) -> Iterator[Document | Drawn]:
+    def _content(self, section: PageSection) -> Iterator[Document | Drawn]:
         for result in self.results.values():
             if result.section != section:
                 continue

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from gainrl.claims.table import DecidedClaim, Verdict
 from gainrl.errors import DataError
-from gainrl.plan.results import Picture, Section
+from gainrl.plan.results import PageSection, Picture
 from gainrl.results.render import Block
 
 
@@ -43,7 +43,7 @@ class Drawn:
 class Chapter:
     """A section of the page and what stands in it, in this order."""
 
-    section: Section
+    section: PageSection
     content: Sequence[Document | Drawn]
 
 
@@ -67,7 +67,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class PreparationCost:
     """Seconds of something that was made once, before or beside the runs."""
 
     what: str
@@ -137,7 +137,7 @@ class Report:
     chapters: Sequence[Chapter]
     costs: Sequence[Cost]
     whole: Cost | None
-    preparation: Sequence[Preparation]
+    preparation: Sequence[PreparationCost]
     settings: str
     origins: Origins
     runs: Sequence[RunRow]

@@ -11,7 +11,7 @@ import numpy as np
 
 from gainrl.config.simulation import Learner
 from gainrl.curricula.base import FloatArray, IntArray
-from gainrl.simulation.world import Pool
+from gainrl.simulation.world import PromptPool
 
 LIVE, IMPOSSIBLE, TRIVIAL, UNLUCKY = range(4)
 TESTED = 64
@@ -54,7 +54,7 @@ class ParametricLearner:
         self.tested = self.centres[:, None] + tested  # (K, TESTED)
         self.pool = self._seen(rng)
 
-    def _seen(self, rng: np.random.Generator) -> Pool:
+    def _seen(self, rng: np.random.Generator) -> PromptPool:
         """What can be known of the prompts: lengths, C and a difficulty of the data set's own."""
         config, size = self.config, len(self.kind)
         hard = self.difficulty / config.spread
@@ -70,7 +70,7 @@ class ParametricLearner:
         split = SIGNAL_SPREAD / 2 * rng.standard_normal(size)
         questions = _lengths(asked, config.prompt_tokens)
         spread = float(np.ptp(hard)) or 1.0
-        return Pool(
+        return PromptPool(
             tokens=_lengths(answered, config.tokens),
             prompt_tokens=questions.astype(np.int64),
             signal=signal,

@@ -18,7 +18,7 @@ from gainrl.simulation.figure import figure_simulation
 from gainrl.simulation.plan import checked_runs, need_simulation, slice_of
 from gainrl.simulation.run import Simulated, simulate
 from gainrl.simulation.setting import build_world, prepare
-from gainrl.simulation.table import Cell, simulation_table, write_simulation
+from gainrl.simulation.table import RegimeRuns, simulation_table, write_simulation
 from gainrl.stages.common import Context
 
 MODEL = "simulated"
@@ -56,7 +56,7 @@ def make_predictions(context: Context, path: Path) -> None:
     simulation = need_simulation(preset)
     if not simulation.checks:
         raise ConfigError(f"preset '{preset.preset}' has no key 'simulation.checks'")
-    cells: dict[str, Cell] = {}
+    cells: dict[str, RegimeRuns] = {}
     for experiment in simulation.checks:
         keys = checked_runs(preset, experiment)
         real = grouped(collect([context.layout.run(key) for key in keys]))
@@ -79,7 +79,7 @@ def make_predictions(context: Context, path: Path) -> None:
     print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def simulated(preset: Preset, name: str) -> Cell:
+def simulated(preset: Preset, name: str) -> RegimeRuns:
     """All runs of a regime, as finished runs whose model is `simulated` and data set the regime."""
     assert preset.simulation is not None
     regime, began = preset.simulation.regimes[name], time.perf_counter()
@@ -100,7 +100,7 @@ def simulated(preset: Preset, name: str) -> Cell:
     if regime.recorded is not None:
         over = sum(run.steps["ability"].iloc[-1] >= 1 for runs in group.values() for run in runs)
         told += f" {over} of {count} runs came to the end of the record, where nothing moves."
-    return Cell(group, told, preparation)
+    return RegimeRuns(group, told, preparation)
 
 
 def as_run(found: Simulated, regime: str, method: str, seed: int, label: str | None) -> Run:

@@ -11,7 +11,7 @@ import pandas as pd
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.errors import DataError
 from gainrl.records import PROBE, SCORES, read_table
-from gainrl.simulation.world import Pool
+from gainrl.simulation.world import PromptPool
 
 POINTS = 64
 """Places between two snapshots at which the signal's mean is taken."""
@@ -30,7 +30,12 @@ class RecordedLearner:
     """
 
     def __init__(
-        self, steps: IntArray, passed: FloatArray, signal: FloatArray, rollouts: int, pool: Pool
+        self,
+        steps: IntArray,
+        passed: FloatArray,
+        signal: FloatArray,
+        rollouts: int,
+        pool: PromptPool,
     ) -> None:
         """Lay out the clock.
 
@@ -158,7 +163,7 @@ def read_recorded(
 
 def _pool(
     first: pd.DataFrame, probe: str, scores: str | None, tokens: int, prompt_tokens: int
-) -> Pool:
+) -> PromptPool:
     """What is known of the prompts of the first snapshot."""
     size = len(first)
     lengths = np.full(size, prompt_tokens, dtype=np.int64)
@@ -170,7 +175,7 @@ def _pool(
             raise DataError(f"{scores}: no prompt '{missing.iloc[0]}', which {probe} has")
         lengths = known.loc[first["id"]].to_numpy(dtype=np.int64)
         features["tokens"] = lengths.astype(float)
-    return Pool(
+    return PromptPool(
         tokens=np.full(size, float(tokens)),
         prompt_tokens=lengths,
         signal=first["c"].to_numpy(dtype=float),

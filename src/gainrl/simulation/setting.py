@@ -14,7 +14,7 @@ from gainrl.curricula import Curriculum, Setting
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.simulation.learner import ParametricLearner
 from gainrl.simulation.recorded import read_recorded
-from gainrl.simulation.world import Pool, World
+from gainrl.simulation.world import PromptPool, World
 
 
 def build_world(regime: Regime, seed: int) -> World:
@@ -71,7 +71,7 @@ def prepare(method: Method, regime: Regime, world: World, seed: int, samples: in
     return Prepared(curricula.build(method.curriculum.model_dump(), setting), tokens)
 
 
-def order_of(name: str, pool: Pool, seed: int) -> IntArray:
+def order_of(name: str, pool: PromptPool, seed: int) -> IntArray:
     """(N,) rows from rank 0 on, as the orders of that name sort prompts; ties by row."""
     if name == "shuffled":
         return np.random.default_rng([seed, 44]).permutation(pool.size)

@@ -44,7 +44,7 @@ HEADS = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class RegimeRuns:
     """The runs of a regime. about: its line for people; preparation: rollout tokens by method."""
 
     group: Group
@@ -53,7 +53,7 @@ class Cell:
 
 
 def simulation_table(
-    regimes: Mapping[str, Cell], baseline: str, config: Statistics
+    regimes: Mapping[str, RegimeRuns], baseline: str, config: Statistics
 ) -> pd.DataFrame:
     """Summarise simulated runs in tidy form: a row for each regime, method and metric.
 
@@ -78,7 +78,9 @@ def simulation_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(cell: Cell, method: str, baseline: str, name: str, config: Statistics) -> Iterator[Row]:
+def _rows(
+    cell: RegimeRuns, method: str, baseline: str, name: str, config: Statistics
+) -> Iterator[Row]:
     runs, how = cell.group[method], (config.resamples, config.confidence)
     curves, base = ([run.curve(name) for run in cell.group[each]] for each in (method, baseline))
 
@@ -137,7 +139,7 @@ def _overhead(run: Run) -> float:
 
 def write_simulation(
     frame: pd.DataFrame,
-    regimes: Mapping[str, Cell],
+    regimes: Mapping[str, RegimeRuns],
     labels: Mapping[str, str],
     baseline: str,
     config: Statistics,

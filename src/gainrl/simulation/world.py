@@ -10,7 +10,7 @@ from gainrl.curricula.base import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class Pool:
+class PromptPool:
     """What is known of N prompts before RL; all arrays are (N,).
 
     tokens: mean length of a response; prompt_tokens: length of the question;
@@ -34,7 +34,7 @@ class Pool:
 class World(Protocol):
     """A pool of prompts and a policy that learns from them."""
 
-    pool: Pool
+    pool: PromptPool
 
     @property
     def ability(self) -> float:

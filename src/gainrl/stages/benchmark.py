@@ -23,7 +23,7 @@ from gainrl.data import registry
 from gainrl.data.prompts import Prompts
 from gainrl.data.templates import template_hash
 from gainrl.errors import ConfigError, DataError
-from gainrl.evaluation.engines import Engine, Request, TransformersEngine
+from gainrl.evaluation.engines import AnswerRequest, Engine, TransformersEngine
 from gainrl.evaluation.estimators import by_problem
 from gainrl.evaluation.samples import Answer, Benchmark, graded
 from gainrl.evaluation.vllm_engine import VllmEngine
@@ -49,7 +49,7 @@ SAID_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Work:
+class TestWork:
     """A test with everything that generating and grading need.
 
     head: what the answers depend on, and therefore the first line of every part.
@@ -65,7 +65,7 @@ class Work:
     head: dict[str, Any]
 
 
-def prepare(context: Context, test: Test) -> Work:
+def prepare(context: Context, test: Test) -> TestWork:
     """Render the prompts of a test and settle how they are sampled.
 
     Raises:
@@ -102,7 +102,7 @@ def prepare(context: Context, test: Test) -> Work:
         "template": template_hash(tokenizer, renderer.arguments),
         "max_tokens": sampling.max_tokens,
     }
-    return Work(test, folder, tokenizer, table, prompts, sampling, sampled.samples, head)
+    return TestWork(test, folder, tokenizer, table, prompts, sampling, sampled.samples, head)
 
 
 # --- generating ----------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def generate(context: Context, test: Test, shard: int = 0) -> None:
     done = {(each.row, each.sample) for each in _answers(path, work.head, repair=True)}
     shards = context.preset.testing.shards
     wanted = [
-        Request(row, work.prompts.ids[row], work.prompts.tokens[row], sample)
+        AnswerRequest(row, work.prompts.ids[row], work.prompts.tokens[row], sample)
         for row in range(shard, len(work.table), shards)
         for sample in range(work.samples)
         if (row, sample) not in done
@@ -144,7 +144,7 @@ def _part(context: Context, test: Test, shard: int) -> Path:
     return test.folder(context.layout) / "parts" / f"{shard}-of-{shards}.jsonl"
 
 
-def _engine(context: Context, work: Work, part: Path) -> Engine:
+def _engine(context: Context, work: TestWork, part: Path) -> Engine:
     settings, dtype = context.preset.testing, context.preset.models[work.test.model].dtype
     if work.test.engine == "transformers":
         return TransformersEngine(
@@ -224,7 +224,7 @@ def _one(notes: Sequence[dict[str, Any]], key: str) -> str:
     return " and ".join(dict.fromkeys(str(row[key]) for row in notes))
 
 
-def _score(context: Context, work: Work, frame: pd.DataFrame) -> dict[str, Any]:
+def _score(context: Context, work: TestWork, frame: pd.DataFrame) -> dict[str, Any]:
     """The metrics, and everything that they depend on."""
     preset, test = context.preset, work.test
     sampled = preset.sampled(test.protocol, test.benchmark)
@@ -252,7 +252,7 @@ def _score(context: Context, work: Work, frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _track(context: Context, work: Work, score: dict[str, Any]) -> None:
+def _track(context: Context, work: TestWork, score: dict[str, Any]) -> None:
     test = work.test
     tags = {
         "gainrl.model": test.model,

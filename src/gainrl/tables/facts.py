@@ -18,7 +18,7 @@ from gainrl.records import read_metadata
 from gainrl.results.runs import AVERAGE
 from gainrl.stages.common import Context
 from gainrl.tables import published
-from gainrl.tables.published import Cell, Ours
+from gainrl.tables.published import ComparedCell, Ours
 from gainrl.tables.rows import Facts, Preparation, Row
 
 MEASURED: Mapping[Signal, str] = {
@@ -100,7 +100,7 @@ def _published(context: Context, experiment: str) -> list[Row]:
     return rows
 
 
-def _cells(context: Context, experiment: str, wanted: Published) -> Iterator[Cell]:
+def _cells(context: Context, experiment: str, wanted: Published) -> Iterator[ComparedCell]:
     preset, chosen = context.preset, context.preset.experiments[experiment]
     columns = published.benchmarks(wanted.table)
     for model, dataset in chosen.places:
@@ -126,7 +126,7 @@ def _cells(context: Context, experiment: str, wanted: Published) -> Iterator[Cel
             other = published.differences(wanted.table, theirs, printed, rests_on)
             for method in chosen.methods:
                 paper = (theirs, wanted.methods.get(method, method), printed)
-                yield Cell(model, dataset, method, benchmark, paper, other)
+                yield ComparedCell(model, dataset, method, benchmark, paper, other)
 
 
 def _hub_name(context: Context, model: str) -> str | None:

@@ -16,7 +16,7 @@ from gainrl.records import ORDER, SCORES, read_json, read_table
 from gainrl.results.runs import Run, collect
 from gainrl.stages.common import PREPARATION, Context
 from gainrl.tables.facts import table_facts
-from gainrl.tables.scores import Summary, read_scored
+from gainrl.tables.scores import TestRows, read_scored
 from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_benchmarks
 from gainrl.tables.table import COLUMNS, table1, write_table
 from gainrl.tracking.record import initialise, missing, store_uri
@@ -54,7 +54,7 @@ def _final(context: Context, experiment: str) -> pd.DataFrame | None:
     tests = benchmark_plan.final_tests(preset, [experiment])
     if not tests:
         return None
-    summary = Summary(preset.statistics, preset.experiments[experiment].baseline)
+    summary = TestRows(preset.statistics, preset.experiments[experiment].baseline)
     rows: list[dict[str, object]] = []
     for model, dataset in preset.experiments[experiment].places:
         benchmarks = preset.tested_on(experiment, dataset)

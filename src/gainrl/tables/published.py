@@ -46,7 +46,7 @@ def benchmarks(table: int) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ComparedCell:
     """One of our cells (our names), the paper's (its names), and what the two do not share."""
 
     model: str
@@ -126,7 +126,7 @@ def check_names(table: int, where: str, **named: Iterable[str]) -> None:
                 )
 
 
-def published_rows(table: int, cells: Iterable[Cell]) -> list[dict[str, object]]:
+def published_rows(table: int, cells: Iterable[ComparedCell]) -> list[dict[str, object]]:
     """Rows of a tidy table: published_accuracy, published_steps, and other metrics by their name.
 
     Accuracies are shares in [0, 1] here. The paper has one run, so n is 1 and there is no

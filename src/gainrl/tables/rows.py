@@ -51,7 +51,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ExperimentRows:
     """The rows of an experiment; every interval starts from the same seed, so that none depends on
     which other rows a table has."""
 

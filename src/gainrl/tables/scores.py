@@ -107,7 +107,7 @@ def problem_interval(
 
 
 @dataclass(frozen=True)
-class Summary:
+class TestRows:
     """Rows of a table about finished tests; every interval starts from the same seed."""
 
     config: Statistics

@@ -16,7 +16,7 @@ from gainrl.results.render import Block, Caption, Heading, Table, Title, write_v
 from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.speed import BOUNDS, Row
 from gainrl.tables.columns import all_tasks, by_method
-from gainrl.tables.rows import ALL_TASKS, Facts, Summary
+from gainrl.tables.rows import ALL_TASKS, ExperimentRows, Facts
 from gainrl.tables.scores_table import final_blocks
 
 COLUMNS = [
@@ -64,7 +64,7 @@ def table1(
     if not runs:
         raise DataError("no runs to summarise")
     facts = facts or Facts()
-    summary = Summary(statistics_config, baseline, facts)
+    summary = ExperimentRows(statistics_config, baseline, facts)
     groups = grouped(runs)
     rows: list[Row] = []
     for (model, dataset), group in groups.items():

@@ -32,7 +32,7 @@ EXTRA = "GAINRL_EXTRA"
 VENDOR = "gainrl"
 
 
-class Segments:
+class SegmentLookup:
     """How long each prompt's question is: (prefix length, {prompt tokens: question length})."""
 
     def __init__(self, path: str) -> None:
@@ -96,7 +96,7 @@ class SignalEngine(FSDPEngineWithLMHead):
         if self.ulysses_sequence_parallel_size > 1:
             raise ValueError("gainrl: the angle signal needs ulysses_sequence_parallel_size = 1")
         if not hasattr(self, "_segments"):
-            self._segments = Segments(os.environ[SEGMENTS])
+            self._segments = SegmentLookup(os.environ[SEGMENTS])
         tap = self._segments.tap
         with tapped(self.module, [tap]) as states:
             result = super().forward_step(micro_batch, loss_function, forward_only)
