@@ -166,7 +166,7 @@ def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measure
 def correlation(
     table: pd.DataFrame, model: str, dataset: str, quantity: str, given: str
 ) -> Measurement:
-    """A cell of the signal table (analysis.signal_table): C with a quantity, over prompts.
+    """A cell of the signal table (gainrl.study.table): C with a quantity, over prompts.
 
     Raises:
         DataError: the table has no such cell.

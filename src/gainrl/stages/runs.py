@@ -25,7 +25,7 @@ from gainrl.records import (
     truncate_lines,
     write_json,
 )
-from gainrl.records.runs import DoneRecord, RunRecord, TimingRecord
+from gainrl.records.runs import DoneRecord, RunRecord, StepRecord, TestRecord, TimingRecord
 from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
@@ -138,13 +138,13 @@ class TrainingRun:
 
     def record_step(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
         """Append a step to steps.jsonl and timing.jsonl (docs/files.md), and print it."""
-        append_lines(self.steps, [record])
+        append_lines(self.steps, [StepRecord.model_validate(record).row()])
         append_lines(self.timing, [TimingRecord(step=record["step"], **seconds).row()])
         self.announce(record, seconds)
 
     def record_test(self, row: Mapping[str, Any]) -> None:
         """Append a test of a benchmark to eval.jsonl, and track it."""
-        append_lines(self.tests, [row])
+        append_lines(self.tests, [TestRecord.model_validate(row).row()])
         self._track_test(row)
 
     def announce(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:

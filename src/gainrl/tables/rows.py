@@ -42,7 +42,7 @@ class Facts:
 
     parameters: of each model; one that is missing has no numbers in FLOP. preparation: by model,
     data set and method; what is missing has no rows. published: the paper's numbers as tidy rows
-    (analysis.published).
+    (gainrl.tables.published).
     """
 
     parameters: Mapping[str, int] = field(default_factory=dict)

@@ -114,7 +114,7 @@ class TestRows:
     baseline: str
 
     def rows(self, tests: Sequence[Scored]) -> Iterator[dict[str, object]]:
-        """Rows of the columns of analysis.tables, without the start model's method.
+        """Rows of the columns of gainrl.tables.table, without the start model's method.
 
         For each model, training data, benchmark, protocol and metric: the start model's value over
         problems; each method's mean over seeds with both intervals; and its difference to the

@@ -39,13 +39,13 @@ def figure_speed(
     """Draw a line a method: its accuracy less the baseline's, and its speed-up.
 
     A column for each model, data set and benchmark. The difference is drawn twice: at the end, and
-    at equal cost (analysis.budget), unless what is counted are steps. Bars are the table's
+    at equal cost (gainrl.results.budget), unless what is counted are steps. Bars are the table's
     intervals. A speed-up that censored seeds leave open has no marker: its bar is what is known of
     it, and ends in an arrow where it is open. Where nothing is known, or the start model is already
     at the baseline's level, there is none.
 
     Args:
-        frame: an experiment's table (analysis.tables.COLUMNS) with a method beside the baseline.
+        frame: an experiment's table (`tables.table.COLUMNS`) with a method beside the baseline.
         currency: what the speed-up counts, a key of CURRENCIES.
         labels: names of methods for people; looks: as in the learning curves.
 

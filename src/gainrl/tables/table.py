@@ -39,7 +39,7 @@ def table1(
     accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
     speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
     censoring leaves it open; difference_at_equal_tokens, _seconds and _flops: shares, paired by
-    seed (analysis.budget); rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
+    seed (gainrl.results.budget); rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
     without tests; zero_variance_share: groups of equal rewards, mean over steps; overhead_share: of
     training seconds, what the curriculum took;
     preparation_seconds and preparation_share (of the mean training seconds): measured once.
@@ -211,7 +211,7 @@ def write_table(
         frame: what `table1` returned.
         csv_path: path of the CSV; shares are in [0, 1] there and in percent in the tables.
         title: put in front of the caption (an experiment's `caption`).
-        final: rows about final models (analysis.scores.Summary), which go below.
+        final: rows about final models (gainrl.tables.scores.TestRows), which go below.
         columns: what the tables for people show, in that order; the CSV has everything.
 
     Raises:
