@@ -11,20 +11,22 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def _uses_the_project(item):
+    return "project" in getattr(item, "fixturenames", ())
+
+
+def pytest_itemcollected(item):
     """With `-n`: the tests of a file stay together, and so do all that use the one project.
 
-    Fixtures of a module and of the session are made once that way. The project's take longest,
-    so they come first.
+    Fixtures of a module and of the session are made once that way.
     """
-    longest = [item for item in items if "project" in getattr(item, "fixturenames", ())]
-    rest = [item for item in items if item not in set(longest)]
-    items[:] = longest + rest
-    for item in longest:
-        item.add_marker(pytest.mark.xdist_group("project"))
-    for item in rest:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    group = "project" if _uses_the_project(item) else item.nodeid.partition("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items):
+    """What uses the project takes longest, so it comes first."""
+    items.sort(key=lambda item: not _uses_the_project(item))
 
 
 @pytest.fixture(scope="module")
