@@ -30,7 +30,7 @@ $(STAMP): envs/local.txt pyproject.toml
 # On all cores, a process each; what measures seconds comes after, alone.
 REST := not slow and not slurm and not verl
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --no-loadscope-reorder \
 		-m "not alone and $(REST)"
 	$(BIN)/python -m pytest -m "alone and $(REST)"
 

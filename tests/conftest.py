@@ -11,22 +11,28 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def _uses_the_project(item):
-    return "project" in getattr(item, "fixturenames", ())
-
-
-def pytest_itemcollected(item):
-    """With `-n`: the tests of a file stay together, and so do all that use the one project.
-
-    Fixtures of a module and of the session are made once that way.
-    """
-    group = "project" if _uses_the_project(item) else item.nodeid.partition("::")[0]
-    item.add_marker(pytest.mark.xdist_group(group))
+WORKFLOW = "tests/workflow/"
 
 
 def pytest_collection_modifyitems(items):
-    """What uses the project takes longest, so it comes first."""
-    items.sort(key=lambda item: not _uses_the_project(item))
+    """The workflow's tests share one project and take longest, so they come first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WORKFLOW))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n`: a file stays together, and so does the workflow.
+
+    Fixtures of a module and of the session are made once that way. (`--dist loadgroup` would be
+    that, but pytest-xdist 3.8.0 does not see the groups of pytest 9.2.0.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return WORKFLOW if nodeid.startswith(WORKFLOW) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="module")
