@@ -7,7 +7,7 @@ import pytest
 from gainrl.config.cost import Assumptions
 from gainrl.cost.estimate import (
     RunCost,
-    RunWork,
+    Work,
     Shape,
     bill,
     forward_flop,
@@ -31,7 +31,7 @@ HOW = Assumptions(
     prompt_tokens=10.0,
     overhead_seconds=0.0,
 )
-WORK = RunWork(
+WORK = Work(
     steps=7,
     prompts=2,
     rollouts=3,

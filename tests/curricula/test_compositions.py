@@ -185,8 +185,8 @@ def test_verl_draws_once_a_step():
     data = changed("methods", "grpo", to={"curriculum": COMPOSED})
     data["overrides"] = {"other": {"training": {"backend": "verl"}}}
     assert error_of(data) == (
-        "methods.grpo: curriculum 'mopps + mixed + adaptive' draws several times in a step; "
-        "training.backend 'verl' (other on chain) draws once"
+        "methods.grpo: training.backend 'verl' cannot train it (other on chain): curriculum "
+        "'mopps + mixed + adaptive' draws several times in a step"
     )
     data["methods"]["grpo"] = {"curriculum": {"sampler": "mopps", "filter": "unsolved"}}
     plan.load(data)
@@ -250,8 +250,8 @@ def test_a_policy_of_ones_own_by_import_path(module):
     data = changed("methods", "grpo", to={"curriculum": few})
     data["overrides"] = {"other": {"training": {"backend": "verl"}}}
     assert error_of(data) == (
-        "methods.grpo: curriculum 'uniform + Few' chooses groups or numbers of rollouts; "
-        "training.backend 'verl' (other on chain) trains on whole batches"
+        "methods.grpo: training.backend 'verl' cannot train it (other on chain): curriculum "
+        "'uniform + Few' chooses groups or numbers of rollouts"
     )
 
 

@@ -55,7 +55,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunWork:
+class Work:
     """What one run does.
 
     steps: RL steps. prompts: of a step. rollouts: of a prompt. max_response: tokens.
@@ -116,7 +116,7 @@ class RunCost:
     """
 
     shape: Shape
-    work: RunWork
+    work: Work
     step: StepCost
     tests: int
     training_hours: float
@@ -149,7 +149,7 @@ def forward_flop(shape: Shape, length: float) -> float:
 
 
 def _generation(
-    shape: Shape, sequences: int, share: float, work: RunWork, how: Assumptions
+    shape: Shape, sequences: int, share: float, work: Work, how: Assumptions
 ) -> tuple[float, float]:
     """Seconds of prefill and of decoding for answers of mean length `share` * max_response.
 
@@ -170,7 +170,7 @@ def _generation(
     return prefill, max(read / bandwidth, flop / speed)
 
 
-def step_cost(shape: Shape, work: RunWork, assumptions: Assumptions) -> StepCost:
+def step_cost(shape: Shape, work: Work, assumptions: Assumptions) -> StepCost:
     """One RL step: seconds by part, and tokens. Padding is never computed."""
     how, sequences = assumptions, work.prompts * work.rollouts
     response = how.response_share * work.max_response
@@ -193,7 +193,7 @@ def step_cost(shape: Shape, work: RunWork, assumptions: Assumptions) -> StepCost
     )
 
 
-def run_cost(shape: Shape, work: RunWork, assumptions: Assumptions, runs: int = 1) -> RunCost:
+def run_cost(shape: Shape, work: Work, assumptions: Assumptions, runs: int = 1) -> RunCost:
     """One run with its tests, standing for `runs` equal ones; loading and saving are left out."""
     step, tests, seconds = step_cost(shape, work, assumptions), 0, 0.0
     if samples := work.evaluation_samples:

@@ -16,7 +16,7 @@ import pandas as pd
 from gainrl import plan
 from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
-from gainrl.cost.estimate import RunCost, RunWork, Shape, bill, listing, render, run_cost
+from gainrl.cost.estimate import RunCost, Work, Shape, bill, listing, render, run_cost
 from gainrl.models.shapes import architecture
 from gainrl.plan import Layout, RunKey
 from gainrl.plan.backends import Backend
@@ -99,11 +99,11 @@ def _shape(preset: Preset, model: str) -> Shape:
     )
 
 
-def _work(preset: Preset, key: RunKey) -> RunWork:
+def _work(preset: Preset, key: RunKey) -> Work:
     training = preset.training_for(key.dataset, key.model, key.method)
     evaluation = preset.evaluation_for(key.dataset, key.model)
     problems = sum(_problems(preset, name) or 0 for name in _benchmarks(preset, key))
-    return RunWork(
+    return Work(
         steps=training.steps,
         prompts=training.prompts,
         rollouts=training.rollouts,

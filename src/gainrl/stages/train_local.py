@@ -28,15 +28,15 @@ class LocalRun(TrainingRun):
     """A run of the local trainer."""
 
     def prepare(self) -> int:
-        """Read the newest checkpoint."""
+        """Read the newest checkpoint, and build everything that may be refused."""
         torch.set_num_threads(self.context.preset.threads)
         keep_freed_memory()
         self.state = checkpoint.load_latest(self.checkpoints, self.config_hash)
+        self._build()
         return self.state["step"] if self.state else 0
 
     def train(self, resumed: int) -> None:
         """Train and test in this process."""
-        self._build()
         if self.state:
             self.trainer.load_state_dict(self.state)
             del self.state  # as large as the model and its optimizer
