@@ -7,8 +7,8 @@ import pytest
 from gainrl.config.cost import Assumptions
 from gainrl.cost.estimate import (
     RunCost,
-    Work,
     Shape,
+    Work,
     bill,
     forward_flop,
     render,

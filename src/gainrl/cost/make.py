@@ -16,7 +16,7 @@ import pandas as pd
 from gainrl import plan
 from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
-from gainrl.cost.estimate import RunCost, Work, Shape, bill, listing, render, run_cost
+from gainrl.cost.estimate import RunCost, Shape, Work, bill, listing, render, run_cost
 from gainrl.models.shapes import architecture
 from gainrl.plan import Layout, RunKey
 from gainrl.plan.backends import Backend
