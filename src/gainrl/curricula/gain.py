@@ -89,8 +89,11 @@ class Gain(Sampler):
         return -(log_weight + self.rng.gumbel(size=len(ranks)))
 
     def observe(self, outcome: Outcome) -> None:
-        """Move mu by Eq. 10, from the batch means of accuracy and C."""
-        accuracy, signal = float(outcome.accuracy.mean()), float(outcome.signal.mean())
+        """Move mu by Eq. 10, from the means of accuracy and C over what was rolled out.
+
+        C is measured in the update, so behind a filter its mean is over the groups it admits.
+        """
+        accuracy, signal = float(outcome.accuracy.mean()), float(np.nanmean(outcome.signal))
         released = self.variant == "released"
         move = 0.0
         if self.use_accuracy:

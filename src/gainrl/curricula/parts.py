@@ -21,6 +21,7 @@ from gainrl.curricula.base import (
     generator_state,
     restore_generator,
 )
+from gainrl.errors import ConfigError
 
 
 class Stateful:
@@ -148,10 +149,15 @@ class Sampler(Part):
 
         Args:
             excluded: (N,); at least `count` are not.
+
+        Raises:
+            ConfigError: `draw` gives another number of rows than it is asked for.
         """
         gone, rows, asked = excluded.copy(), np.empty(0, dtype=np.int64), count
         while len(rows) < count:
             drawn = self.draw(asked)
+            if len(drawn) != asked:  # it would be asked for ever
+                raise ConfigError(f"curriculum '{self.name}' drew {len(drawn)} rows, not {asked}")
             new = drawn[~gone[drawn]][: count - len(rows)]
             gone[new] = True
             rows = np.concatenate([rows, new])

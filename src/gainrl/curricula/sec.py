@@ -81,9 +81,10 @@ class Sec(Sampler):
         return rows
 
     def observe(self, outcome: Outcome) -> None:
-        """Move every Q towards its arm's reward."""
-        arms, weights = self.arm_of[outcome.rows], outcome.rollouts
-        total = np.bincount(arms, outcome.advantage * weights, minlength=len(self.q))
+        """Move every Q towards its arm's reward, over the groups whose advantages are known."""
+        known = ~np.isnan(outcome.advantage)  # behind a filter, those that it admits
+        arms, weights = self.arm_of[outcome.rows[known]], outcome.rollouts[known]
+        total = np.bincount(arms, outcome.advantage[known] * weights, minlength=len(self.q))
         count = np.bincount(arms, weights, minlength=len(self.q))
         self.q = (1 - self.alpha) * self.q + self.alpha * total / np.maximum(count, 1)
 
