@@ -137,7 +137,7 @@ def test_a_missing_snapshot_is_named(tmp_path, capsys):
     lay_out(context, 0, STRAIGHT)
     folder = context.layout.snapshot(key_of(0), 2)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"step000002: no weights there"):
+    with pytest.raises(ModelError, match=r"step000002: neither model.safetensors nor"):
         trace_run(context, key_of(0))
     assert not context.layout.linearity(key_of(0)).exists()
 
