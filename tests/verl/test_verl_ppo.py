@@ -37,9 +37,10 @@ def trainer_of(section: PPO) -> LocalTrainer:
     spec = Generated(source="generate", task="chain", train=12, eval=1)
     table = generate_splits(spec, "chain")["train"]
     prompts = encode(tokenizer, list(table["id"]), list(table["question"]))
+    setting = Setting(12, settings.prompts, 0, rollouts=settings.rollouts)
     trainer = LocalTrainer(
-        model, tokenizer, prompts, list(table["answer"]), build("uniform", Setting(12, 4, 0)),
-        settings, 0, lambda texts, golds: [len(text) / 20 for text in texts],
+        model, tokenizer, prompts, list(table["answer"]), build("uniform", setting),
+        settings, 0, lambda texts, golds: [len(text) / 40 for text in texts],
         algorithm=algorithms.named("ppo"), critic=Critic(model, settings, section, 0, pad=0),
     )  # fmt: skip
     trainer.ends = frozenset({1, *range(100, 130)})  # answers of several lengths
