@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from outcomes import build, next_batch, outcome
+from outcomes import build, groups, next_batch, outcome
 from scipy.stats import chisquare, spearmanr
 
 from gainrl.curricula import Outcome, Setting, compose
@@ -14,13 +14,6 @@ from gainrl.curricula.adaptive import Adaptive
 from gainrl.curricula.base import Groups
 from gainrl.curricula.logistic import logistic
 from gainrl.errors import ConfigError
-
-
-def groups(rows, right, rollouts):
-    """Groups of 0/1 rewards."""
-    rows, right, rollouts = (np.asarray(values) for values in (rows, right, rollouts))
-    mixed = (right > 0) & (right < rollouts)
-    return Groups(rows, rollouts, right / rollouts, mixed, 10 * rollouts)
 
 
 def step(policy, truth, rng):
@@ -266,53 +259,6 @@ def test_without_adaptive_rollouts_a_step_is_one_batch():
     assert not policy.several_draws
     assert [outcome.rollouts.tolist() for outcome in found] == [[8] * 16] * 3
     assert run("length_c", steps=1)[0].several_draws
-
-
-# --- the oracle ----------------------------------------------------------------------------------
-
-
-def test_the_oracle_takes_what_is_nearest_to_a_half():
-    policy = build("oracle", {"pool": 3, "samples": 4}, Setting(40, 4, 2, rollouts=6))
-    asked = policy.draw(Groups.none(), None)
-    assert (asked.purpose, len(set(asked.rows.tolist()))) == ("free", 12)
-    assert set(asked.rollouts.tolist()) == {4}
-    right = np.array([0, 4, 2, 0, 1, 4, 4, 3, 2, 0, 0, 0])
-    request = policy.draw(Groups.none(), groups(asked.rows, right, asked.rollouts))
-    assert request.purpose == "group"
-    assert set(request.rows[:2].tolist()) == set(asked.rows[[2, 8]].tolist())
-    assert set(request.rows[2:].tolist()) == set(asked.rows[[4, 7]].tolist())
-    assert set(request.rollouts.tolist()) == {6}
-    assert policy.draw(groups(request.rows, [3] * 4, request.rollouts), None) is None
-    assert policy.metrics() == {"pool_accuracy": right.mean() / 4, "distance": 0.125}
-
-
-def test_the_oracles_ties_go_by_the_seed():
-    def first(seed):
-        policy = build("oracle", {"pool": 9}, Setting(40, 5, seed))
-        asked = policy.draw(Groups.none(), None)
-        assert len(asked.rows) == 40  # the whole table
-        told = groups(np.arange(40), np.full(40, 4), np.full(40, 8))
-        return policy.draw(Groups.none(), told).rows.tolist()
-
-    assert first(1) == first(1) != first(2)
-    assert sorted(first(1)) != list(range(5))
-
-
-def test_a_pool_of_the_oracle_serves_several_steps_without_repeats():
-    truth = np.linspace(0, 1, 60)
-    policy, rng = build("oracle", {"pool": 4, "every": 3}, Setting(60, 5, 0)), None
-    rng = np.random.default_rng(3)
-    asked = []
-    for _ in range(6):
-        request = policy.draw(Groups.none(), None)
-        asked.append(request.purpose)
-        if request.purpose == "free":
-            right = rng.binomial(8, truth[request.rows])
-            request = policy.draw(Groups.none(), groups(request.rows, right, request.rollouts))
-            shown = set()
-        assert not shown & set(request.rows.tolist())
-        shown |= set(request.rows.tolist())
-    assert asked == ["free", "group", "group"] * 2
 
 
 # --- state ---------------------------------------------------------------------------------------

@@ -68,3 +68,10 @@ def play(policy, steps):
         policy.observe(outcome(rows, (rows + step) % 5 > 1, (rows % 3) / 2))
         seen.append((rows.tolist(), policy.metrics()))
     return seen
+
+
+def groups(rows, right, rollouts):
+    """Groups of 0/1 rewards."""
+    rows, right, rollouts = (np.asarray(values) for values in (rows, right, rollouts))
+    mixed = (right > 0) & (right < rollouts)
+    return Groups(rows, rollouts, right / rollouts, mixed, 10 * rollouts)
