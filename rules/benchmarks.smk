@@ -22,8 +22,7 @@ rule benchmark:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
-        gpu=1 if preset.testing.shards == 1 else 0,
+        **needs("gpu" if preset.testing.shards == 1 else "cpu"),
     params:
         preset=PRESET,
         slice=lambda w: benchmark_plan.test_slice(preset, test_of(w)),
@@ -46,8 +45,7 @@ rule benchmark_shard:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
-        gpu=1,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=lambda w: benchmark_plan.test_slice(preset, test_of(w)),

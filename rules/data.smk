@@ -9,7 +9,7 @@ rule data:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
+        **needs("cpu"),
     params:
         preset=PRESET,
         slice=lambda w: plan.dataset_slice(preset, w.dataset),

@@ -11,11 +11,12 @@ rule evaluate:
         str(layout.home / "logs/evaluate/{model}-{benchmark}.log"),
     benchmark:
         str(layout.home / "benchmarks/evaluate/{model}-{benchmark}.tsv")
+    priority: BEFORE_RUNS
     conda:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=lambda w: plan.evaluation_slice(preset, w.model, w.benchmark),

@@ -18,8 +18,7 @@ if preset.linearity:
             ENVIRONMENT
         threads: preset.threads
         resources:
-            mem_mb=8000,
-            gpu=1,
+            **needs("gpu"),
         params:
             preset=PRESET,
             slice=lambda w: linearity_plan.trace_slice(preset, w.model, w.dataset, w.method),

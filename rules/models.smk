@@ -14,7 +14,7 @@ rule build_model:
         ENVIRONMENT
     threads: lambda w: preset.models[w.model].threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=lambda w: plan.model_slice(preset, w.model),

@@ -14,11 +14,12 @@ if preset.scoring.shards == 1:
             str(layout.home / "logs/score/{model}-{dataset}.log"),
         benchmark:
             str(layout.home / "benchmarks/score/{model}-{dataset}.tsv")
+        priority: BEFORE_RUNS
         conda:
             ENVIRONMENT
         threads: preset.threads
         resources:
-            mem_mb=8000,
+            **needs("gpu"),
         params:
             preset=PRESET,
             slice=of_place(plan.score_slice),
@@ -38,11 +39,12 @@ else:
             str(layout.home / "logs/score/{model}-{dataset}-{shard}.log"),
         benchmark:
             str(layout.home / "benchmarks/score/{model}-{dataset}-{shard}.tsv")
+        priority: BEFORE_RUNS
         conda:
             ENVIRONMENT
         threads: preset.threads
         resources:
-            mem_mb=8000,
+            **needs("gpu"),
         params:
             preset=PRESET,
             slice=of_place(plan.score_slice),
@@ -82,11 +84,12 @@ rule difficulty:
         str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
     benchmark:
         str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
+    priority: BEFORE_RUNS
     conda:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.difficulty_slice),
@@ -105,11 +108,12 @@ rule features:
         str(layout.home / "logs/features/{model}-{dataset}.log"),
     benchmark:
         str(layout.home / "benchmarks/features/{model}-{dataset}.tsv")
+    priority: BEFORE_RUNS
     conda:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.features_slice),

@@ -28,7 +28,7 @@ rule simulation:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        **needs("cpu"),
     params:
         preset=PRESET,
         slice=slice_of("simulation"),
@@ -56,7 +56,7 @@ rule predictions:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        **needs("cpu"),
     params:
         preset=PRESET,
         slice=slice_of("predictions"),

@@ -16,7 +16,7 @@ rule study_layers:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.layers_slice),
@@ -37,7 +37,7 @@ rule study_answers:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.answers_slice),
@@ -58,7 +58,7 @@ rule study_gradients:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.gradients_slice),
@@ -79,7 +79,7 @@ rule probe:
         ENVIRONMENT
     threads: preset.threads
     resources:
-        mem_mb=8000,
+        **needs("gpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.probe_slice),

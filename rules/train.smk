@@ -19,14 +19,17 @@ rule train:
         str(layout.home / f"logs/train/{JOB}.log"),
     benchmark:
         str(layout.home / f"benchmarks/train/{JOB}.tsv")
+    priority: longest_first
     conda:
         ENVIRONMENT
     threads: preset.threads
     resources:
         **SEVERAL_NODES,
-        mem_mb=8000,
-        gpu=lambda w: backend_of(w).resources(preset).gpus,
-        nodes=lambda w: backend_of(w).resources(preset).nodes,
+        **needs(
+            "training" if any(each.distributed for each in backends.used(preset)) else "gpu",
+            gpu=lambda w: backend_of(w).resources(preset).gpus,
+            nodes=lambda w: backend_of(w).resources(preset).nodes,
+        ),
     params:
         preset=PRESET,
         slice=lambda w: plan.run_slice(preset, w.model, w.dataset, w.method),

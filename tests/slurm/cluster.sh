@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A pretend cluster on this machine: SLURM with one node and eight GPUs that do not exist.
-# NODES=2 makes it two nodes, each with a slurmd of its own.
+# NODES=2 makes it two nodes, each with a slurmd of its own; GPU_MODEL=NAME calls the GPUs so.
 #
 #   eval "$(tests/slurm/cluster.sh start DIR)"    sets SLURM_CONF and PATH; may be repeated
 #   tests/slurm/cluster.sh stop DIR
@@ -12,7 +12,7 @@
 set -euo pipefail
 
 readonly PACKAGES=(slurmctld slurmd munge slurm-client)
-readonly NODES=${NODES:-1}
+readonly NODES=${NODES:-1} GPU_MODEL=${GPU_MODEL:-a100}
 readonly INSTALL_SECONDS=300 START_SECONDS=60 STOP_SECONDS=30
 
 say() { printf '%s\n' "$*" >&2; }
@@ -87,7 +87,7 @@ write_config() {
     [[ -e $dir/dev/gpu$gpu ]] || mknod "$dir/dev/gpu$gpu" c 1 3
   done
   cat >"$dir/gres.conf" <<CONF
-NodeName=node[1-$NODES] Name=gpu Type=a100 File=$dir/dev/gpu[0-7]
+NodeName=node[1-$NODES] Name=gpu Type=$GPU_MODEL File=$dir/dev/gpu[0-7]
 CONF
   # config_overrides: the node claims the size of a real one, so that the profile runs unchanged.
   # The long MinJobAge lets squeue tell how a job ended.
@@ -123,7 +123,7 @@ CONF
   for node in $(nodes); do
     port=$(free_port $((port + 1)))
     printf 'NodeName=%s NodeHostname=%s NodeAddr=127.0.0.1 Port=%s CPUs=128 %s\n' \
-      "$node" "$host" "$port" "RealMemory=1900000 Gres=gpu:a100:8 State=UNKNOWN"
+      "$node" "$host" "$port" "RealMemory=1900000 Gres=gpu:$GPU_MODEL:8 State=UNKNOWN"
   done >>"$dir/slurm.conf"
   # The plugin drops SLURM_CONF from the environment of the srun that it starts inside a job.
   cat >"$dir/bin/srun" <<WRAPPER

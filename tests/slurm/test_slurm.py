@@ -99,14 +99,14 @@ def cluster() -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _pretend(nodes: int) -> Iterator[dict[str, str]]:
+def _pretend(nodes: int, gpu_model: str = "a100") -> Iterator[dict[str, str]]:
     if reason := _why_not():
         pytest.skip(reason)
-    os.environ["NODES"] = str(nodes)
+    shape = {**os.environ, "NODES": str(nodes), "GPU_MODEL": gpu_model}
     # A socket's path must be short, which pytest's folders are not.
     folder = Path(tempfile.mkdtemp(prefix="gainrl-slurm-", dir="/tmp"))
     try:
-        started = _run([str(CLUSTER), "start", str(folder)], START_SECONDS)
+        started = _run([str(CLUSTER), "start", str(folder)], START_SECONDS, env=shape)
         assert started.returncode == 0, started.stdout
         yield {
             **os.environ,
@@ -116,8 +116,7 @@ def _pretend(nodes: int) -> Iterator[dict[str, str]]:
             ),
         }
     finally:
-        stopped = _run([str(CLUSTER), "stop", str(folder)], STOP_SECONDS)
-        del os.environ["NODES"]
+        stopped = _run([str(CLUSTER), "stop", str(folder)], STOP_SECONDS, env=shape)
         assert stopped.returncode == 0, stopped.stdout
         shutil.rmtree(folder)
 
@@ -149,46 +148,84 @@ def _copy(folder: Path) -> Path:
 
 def _job(path: Path) -> dict[str, str]:
     """What `scontrol show job` printed, by name."""
-    return dict(item.split("=", 1) for item in path.read_text().split() if "=" in item)
+    found = dict(item.split("=", 1) for item in path.read_text().split() if "=" in item)
+    size, unit = found["MinMemoryNode"][:-1], found["MinMemoryNode"][-1]
+    return {**found, "memory": f"{float(size) * {'M': 1, 'G': 1024}[unit]:.0f}"}
 
 
-def test_settings_of_the_profile_reach_the_jobs(cluster: dict[str, str], tmp_path: Path) -> None:
-    _edit(
-        tmp_path, gpu_partition="gpu", account="project", train_minutes="90", train_mem_mb="123000"
-    )
-    (tmp_path / "Snakefile").write_text(
-        """
+KINDS = """
+include: "kinds.smk"
 rule all:
-    input: "train.txt", "evaluate.txt", "tables.txt"
-rule train:
-    output: "train.txt", gpus="gpus.txt"
-    resources: gpu=8, nodes=1
-    shell:
-        "scontrol show job $SLURM_JOB_ID > {output[0]}; "
-        "echo $CUDA_VISIBLE_DEVICES > {output.gpus}"
-rule evaluate:
-    output: "evaluate.txt"
-    shell: "scontrol show job $SLURM_JOB_ID > {output}"
-rule tables:
-    output: "tables.txt"
-    shell: "scontrol show job $SLURM_JOB_ID > {output}"
+    input: expand("{kind}.txt", kind=["cpu", "gpu", "training"])
+rule cpu_job:
+    output: "cpu.txt"
+    resources: **needs("cpu")
+    shell: "sh show.sh cpu && mv cpu.2 {output}"
+rule gpu_job:
+    output: "gpu.txt"
+    resources: **needs("gpu")
+    shell: "sh show.sh gpu && mv gpu.2 {output}"
+rule run:
+    output: "training.txt"
+    resources: **needs("training", gpu=lambda w: 8, nodes=1)
+    shell: "sh show.sh training && mv training.2 {output}"
 """
+SHOW = """
+# What SLURM gave to a job of a kind; its first attempt fails.
+test -e $1.1 && attempt=2 || attempt=1
+scontrol show job $SLURM_JOB_ID > $1.$attempt
+echo Visible=$CUDA_VISIBLE_DEVICES >> $1.$attempt
+test $attempt = 2
+"""
+
+
+def _kinds(cluster: dict[str, str], folder: Path) -> dict[str, list[dict[str, str]]]:
+    """What the first and the second attempt of a job of each kind got."""
+    shutil.copy(REPOSITORY / "rules" / "kinds.smk", folder)
+    (folder / "Snakefile").write_text(KINDS)
+    (folder / "show.sh").write_text(SHOW)
+    _snakemake(cluster, folder)
+    kinds = ("cpu", "gpu", "training")
+    return {each: [_job(folder / f"{each}.1"), _job(folder / f"{each}.txt")] for each in kinds}
+
+
+def test_each_kind_of_job_gets_what_the_profile_says_and_a_retry_more(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    _edit(
+        tmp_path,
+        gpu_partition="gpu",
+        account="project",
+        train_minutes="90",
+        train_mem_mb="700000",
+        max_minutes="300",
     )
-    _snakemake(cluster, tmp_path)
+    got = _kinds(cluster, tmp_path)
 
-    train = _job(tmp_path / "train.txt")
-    assert train["TresPerJob"] == "gres:gpu:a100:8"
-    assert (tmp_path / "gpus.txt").read_text().strip() == "0,1,2,3,4,5,6,7"
-    assert (train["Partition"], train["Account"]) == ("gpu", "project")
-    assert (train["TimeLimit"], train["MinMemoryNode"]) == ("01:30:00", "123000M")
-    assert (train["CPUs/Task"], train["Requeue"]) == ("64", "1")
+    def of(kind: str, *keys: str) -> list[tuple[str, ...]]:
+        return [tuple(attempt[key] for key in keys) for attempt in got[kind]]
 
-    evaluate = _job(tmp_path / "evaluate.txt")
-    assert (evaluate["TresPerJob"], evaluate["Partition"]) == ("gres:gpu:a100:1", "gpu")
+    limits = ("TimeLimit", "memory")
+    assert of("cpu", *limits) == [("02:00:00", "16000"), ("04:00:00", "32000")]
+    assert of("gpu", *limits) == [("04:00:00", "64000"), ("05:00:00", "128000")]
+    assert of("training", *limits) == [("01:30:00", "700000"), ("03:00:00", "1000000")]
+    assert of("cpu", "Partition", "Account", "CPUs/Task") == [("main", "project", "8")] * 2
+    assert of("gpu", "Partition", "Account", "CPUs/Task") == [("gpu", "project", "8")] * 2
+    assert of("training", "Partition", "Account", "CPUs/Task") == [("gpu", "project", "64")] * 2
+    assert all("TresPerJob" not in attempt for attempt in got["cpu"])
+    assert of("gpu", "TresPerJob") == [("gres:gpu:a100:1",)] * 2
+    assert of("training", "TresPerJob", "Requeue") == [("gres:gpu:a100:8", "1")] * 2
+    assert of("training", "Visible") == [("0,1,2,3,4,5,6,7",)] * 2
 
-    tables = _job(tmp_path / "tables.txt")
-    assert "TresPerJob" not in tables
-    assert (tables["Partition"], tables["TimeLimit"]) == ("main", "01:00:00")
+
+def test_gpus_whose_model_has_a_hyphen(tmp_path: Path) -> None:
+    _edit(tmp_path, gpu_model="a100-sxm4-80gb")
+    with _pretend(1, "a100-sxm4-80gb") as cluster:
+        got = _kinds(cluster, tmp_path)
+    for gpus, kind in ((1, "gpu"), (8, "training")):
+        first, second = got[kind]
+        assert first["TresPerNode"] == second["TresPerNode"] == f"gres:gpu:a100-sxm4-80gb:{gpus}"
+        assert second["Visible"] == ",".join(map(str, range(gpus)))
 
 
 def test_a_failed_job_is_submitted_again(cluster: dict[str, str], tmp_path: Path) -> None:
