@@ -4,6 +4,7 @@ import pytest
 import torch
 from trainers import plain_log_probabilities, trainer_for
 
+from gainrl.config.training import Training
 from gainrl.training import algorithms
 
 DR_GRPO = algorithms.named("dr_grpo")
@@ -21,7 +22,7 @@ def test_a_token_weighs_the_same_whatever_the_lengths():
     """Two responses of 2 and 1 tokens, at most 10: each token counts 1 / (2 * 10)."""
     now = torch.tensor([-1.0, -2.0, -0.5], requires_grad=True)
     advantage, response = torch.tensor([0.5, 0.5, -0.5]), torch.tensor([0, 0, 1])
-    loss, _ = DR_GRPO.loss(now, now.detach(), advantage, response, clip=0.2)
+    loss, _ = DR_GRPO.loss(now, now.detach(), advantage, response, Training())
     divisor = DR_GRPO.divisor(tokens=3, responses=2, max_response=10)
     assert divisor == 20
     (loss / divisor).backward()

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gainrl.config.training import Training
 from gainrl.training import algorithms
 
 GRPO = algorithms.named("grpo")
@@ -14,9 +15,10 @@ def column(*values, grad=False):
     return torch.tensor(values, dtype=torch.float64, requires_grad=grad)
 
 
-def policy_loss(now, *others, **options):
-    """GRPO's, of tokens of one response."""
-    return GRPO.loss(now, *others, torch.zeros(len(now), dtype=torch.long), **options)
+def policy_loss(now, *others, reference=None, **keys):
+    """GRPO's, of tokens of one response; keys of `training`."""
+    response = torch.zeros(len(now), dtype=torch.long)
+    return GRPO.loss(now, *others, response, Training(**keys), reference)
 
 
 def test_advantages_by_hand():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from trainers import nudge, plain_log_probabilities, trainer_for
 
+from gainrl.config.training import Training
 from gainrl.training import algorithms
 
 GSPO, GRPO = algorithms.named("gspo"), algorithms.named("grpo")
@@ -32,7 +33,11 @@ def test_a_response_is_clipped_as_a_whole(advantage, loss, gradient):
     """Token ratios 1.44 and 1 have the geometric mean 1.2, though one of them is not clipped."""
     now = column(-1.0 + 2 * math.log(1.2), -2.0, grad=True)
     found, _ = GSPO.loss(
-        now, column(-1.0, -2.0), column(advantage, advantage), torch.zeros(2).long(), clip=0.1
+        now,
+        column(-1.0, -2.0),
+        column(advantage, advantage),
+        torch.zeros(2).long(),
+        Training(clip=0.1),
     )
     found.backward()
     assert found.item() == pytest.approx(loss)
@@ -45,7 +50,7 @@ def test_the_mean_is_over_responses_whatever_their_lengths():
     old = column(-1.0, -1.0, -2.0, -2.0, -3.0)
     now = (old + column(0.0, math.log(1.1), 0.0, math.log(0.9), 0.0)).requires_grad_()
     advantage = column(2.0, -1.0, 2.0, -1.0, 2.0)
-    loss, _ = GSPO.loss(now, old, advantage, response, clip=0.2)
+    loss, _ = GSPO.loss(now, old, advantage, response, Training())
     assert GSPO.divisor(tokens=5, responses=2, max_response=100) == 2
     ratio = math.sqrt(0.99)
     assert loss.item() / 2 == pytest.approx((-2.0 + ratio) / 2)
@@ -59,7 +64,7 @@ def test_the_kl_term_is_averaged_over_responses_too():
     now = column(-2.0, -2.0, -2.0)
     reference = now + column(0.0, math.log(2), -math.log(2))
     loss, divergence = GSPO.loss(
-        now, now, column(0, 0, 0), torch.tensor([0, 0, 1]), clip=0.2, kl=0.5, reference=reference
+        now, now, column(0, 0, 0), torch.tensor([0, 0, 1]), Training(kl=0.5), reference
     )
     wanted = (0 + 1 - math.log(2)) / 2 + math.log(2) - 0.5
     assert divergence.item() == pytest.approx(wanted)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gainrl.config.training import Training
 from gainrl.training import algorithms
 
 RLOO = algorithms.named("rloo")
@@ -26,7 +27,7 @@ def test_the_first_update_is_reinforce():
     """The gradient of a token's log-probability is minus the advantage over the batch's tokens."""
     now = torch.tensor([-1.0, -2.0, -0.5], requires_grad=True)
     advantage, response = torch.tensor([1.0, 1.0, -0.5]), torch.tensor([0, 0, 1])
-    loss, _ = RLOO.loss(now, now.detach(), advantage, response, clip=0.2)
+    loss, _ = RLOO.loss(now, now.detach(), advantage, response, Training())
     assert RLOO.divisor(tokens=3, responses=2, max_response=100) == 3
     (loss / 3).backward()
     torch.testing.assert_close(now.grad, -advantage / 3)

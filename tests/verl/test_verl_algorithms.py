@@ -90,7 +90,7 @@ def test_advantages_loss_and_gradient_are_verls(batch, theirs, name, variant):
     response = torch.arange(len(mask))[:, None].expand_as(mask)[mask]
     loss, _ = algorithm.loss(
         now[mask], batch["old"][mask], advantages[mask], response,
-        clip=training.clip, kl=training.kl, reference=batch["reference"][mask],
+        training, batch["reference"][mask],
     )  # fmt: skip
     loss = loss / algorithm.divisor(int(mask.sum()), len(mask), training.max_response)
     loss.backward()

@@ -76,9 +76,7 @@ class Algorithm:
         old: Tensor,
         advantage: Tensor,
         response: Tensor,
-        *,
-        clip: float,
-        kl: float = 0.0,
+        training: Training,
         reference: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Clipped surrogate of a micro-batch, a sum that is to be divided by `divisor`.
@@ -86,20 +84,21 @@ class Algorithm:
         Args:
             log_probability, old, advantage: (T,), nats; of the responses' tokens.
             response: (T,) whose token it is; all tokens of a response are in one micro-batch.
-            kl: weight of the divergence to the reference policy, by the low-variance estimator
-                exp(d) - d - 1 with d = reference - log_probability.
+            training: `clip`, and `kl`, the weight of the divergence to the reference policy, by
+                the low-variance estimator exp(d) - d - 1 with d = reference - log_probability.
+            reference: (T,); None where there is no such policy.
 
         Returns:
             The summed loss and the summed KL estimate (0 without a reference).
         """
         ratio = self.log_ratio(log_probability, old, response).exp()
-        clipped = ratio.clamp(1 - clip, 1 + clip)
+        clipped = ratio.clamp(1 - training.clip, 1 + training.clip)
         loss = -self._sum((ratio * advantage).minimum(clipped * advantage), response)
         if reference is None:
             return loss, loss.new_zeros(())
         gap = reference - log_probability
         divergence = self._sum(gap.exp() - gap - 1, response)
-        return loss + kl * divergence, divergence.detach()
+        return loss + training.kl * divergence, divergence.detach()
 
     def _sum(self, values: Tensor, response: Tensor) -> Tensor:
         """Of tokens, or of responses' means."""
@@ -128,6 +127,12 @@ class Algorithm:
         keys: dict[str, Any] = {
             "algorithm.adv_estimator": self.estimator,
             "actor_rollout_ref.actor.loss_agg_mode": self.aggregation,
+            "actor_rollout_ref.actor.clip_ratio": training.clip,
+            "actor_rollout_ref.actor.clip_ratio_low": training.clip,  # 0.2 by default, and they win
+            "actor_rollout_ref.actor.clip_ratio_high": training.clip,
+            "actor_rollout_ref.actor.use_kl_loss": training.kl > 0,
+            "actor_rollout_ref.actor.kl_loss_coef": training.kl,
+            "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",
         }
         if self.aggregation == "seq-mean-token-sum-norm":
             # Without it verl divides by the longest response of each micro-batch.

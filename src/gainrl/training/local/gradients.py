@@ -78,7 +78,7 @@ def _norm(
         packed = pack(batch, pad)
         now, _ = log_probabilities(model, packed, settings.temperature)
         owner = packed.suffix.to(advantages.device)
-        loss, _ = GRPO.loss(now, now.detach(), advantages[owner], owner, clip=settings.clip)
+        loss, _ = GRPO.loss(now, now.detach(), advantages[owner], owner, settings)
         (loss / divisor).backward()
     squares = [p.grad.double().square().sum() for p in model.parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)

@@ -225,13 +225,7 @@ class LocalTrainer:
             response = response[chosen]
             reference = None if reference is None else reference[chosen]
         loss, divergence = self.algorithm.loss(
-            now,
-            before,
-            advantage,
-            response,
-            clip=settings.clip,
-            kl=settings.kl,
-            reference=reference,
+            now, before, advantage, response, settings, reference
         )
         if has_gradient:
             (loss / divisor).backward()
