@@ -109,6 +109,26 @@ def test_the_clip_binds_only_where_it_would_reward(log_ratio, advantage, loss, g
     assert divergence.item() == 0.0
 
 
+@pytest.mark.parametrize(
+    ("bound", "ratio", "advantage", "loss", "gradient"),
+    [
+        (3.0, 2.9, -2.0, 5.8, 5.8),
+        (3.0, 3.1, -2.0, 6.0, 0.0),  # up very far and bad: bound at 3
+        (1.1, 1.15, -2.0, 2.2, 0.0),  # also nearer to 1 than `clip`
+        (1.1, 1.15, 2.0, -2.3, -2.3),  # only where the advantage is negative
+        (None, 50.0, -2.0, 100.0, 100.0),
+    ],
+)
+def test_the_second_bound_holds_bad_tokens_that_have_become_likely(
+    bound, ratio, advantage, loss, gradient
+):
+    now = column(-9.0 + math.log(ratio), grad=True)
+    value, _ = policy_loss(now, column(-9.0), column(advantage), clip_negative=bound)
+    value.backward()
+    assert value.item() == pytest.approx(loss)
+    assert now.grad.item() == pytest.approx(gradient, abs=1e-12)
+
+
 def test_the_kl_estimator_by_hand():
     """d = ln 2: 2 - ln 2 - 1; d = -ln 2: 1/2 + ln 2 - 1; d = 0: 0. Its gradient is 1 - exp(d)."""
     now = column(-2.0, -2.0, -2.0, grad=True)

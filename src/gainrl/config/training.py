@@ -57,6 +57,9 @@ class Training(Section):
     clip: float = Field(default=0.2, gt=0)
     """epsilon: how far the ratio of probabilities may move from 1 until a token has no gradient
     (verl's)."""
+    clip_negative: Annotated[float | None, Field(gt=1), Absent()] = 3.0
+    """c: where the advantage is negative, a ratio above c counts as c and its token has no gradient
+    (dual clip, arXiv 1912.09729, Eq. 5; verl's, so the paper's). Not of GSPO. None is without."""
     kl: float = Field(default=0.0, ge=0)
     """Weight of the KL loss to the start model, low-variance estimate (paper: 0.001, appendix E.2);
     0 takes it out."""

@@ -30,6 +30,10 @@ mean over responses of their tokens' means; the sum over all tokens, divided by 
 responses and by `training.max_response`, so that a token weighs the same in every step."""
 
 
+NO_BOUND = 1e9
+"""What verl is told in place of None: it holds every ratio below e^20, which is less."""
+
+
 class Algorithm:
     """A clipped policy gradient whose advantages are group-relative, or a critic's.
 
@@ -40,6 +44,8 @@ class Algorithm:
     critic: ClassVar[bool] = False
     """A value model of the policy's size is trained; advantages are its, one a token."""
     aggregation: ClassVar[Aggregation] = "token-mean"
+    dual_clip: ClassVar[bool] = True
+    """Whether `training.clip_negative` holds."""
     estimator: ClassVar[str] = "grpo"
     """verl's `algorithm.adv_estimator`."""
 
@@ -84,8 +90,9 @@ class Algorithm:
         Args:
             log_probability, old, advantage: (T,), nats; of the responses' tokens.
             response: (T,) whose token it is; all tokens of a response are in one micro-batch.
-            training: `clip`, and `kl`, the weight of the divergence to the reference policy, by
-                the low-variance estimator exp(d) - d - 1 with d = reference - log_probability.
+            training: `clip`, `clip_negative`, and `kl`, the weight of the divergence to the
+                reference policy, by the low-variance estimator exp(d) - d - 1 with
+                d = reference - log_probability.
             reference: (T,); None where there is no such policy.
 
         Returns:
@@ -93,7 +100,11 @@ class Algorithm:
         """
         ratio = self.log_ratio(log_probability, old, response).exp()
         clipped = ratio.clamp(1 - training.clip, 1 + training.clip)
-        loss = -self._sum((ratio * advantage).minimum(clipped * advantage), response)
+        surrogate = (ratio * advantage).minimum(clipped * advantage)
+        if self.dual_clip and training.clip_negative is not None:
+            bound = surrogate.maximum(training.clip_negative * advantage)
+            surrogate = bound.where(advantage < 0, surrogate)
+        loss = -self._sum(surrogate, response)
         if reference is None:
             return loss, loss.new_zeros(())
         gap = reference - log_probability
@@ -130,6 +141,7 @@ class Algorithm:
             "actor_rollout_ref.actor.clip_ratio": training.clip,
             "actor_rollout_ref.actor.clip_ratio_low": training.clip,  # 0.2 by default, and they win
             "actor_rollout_ref.actor.clip_ratio_high": training.clip,
+            "actor_rollout_ref.actor.clip_ratio_c": training.clip_negative or NO_BOUND,
             "actor_rollout_ref.actor.use_kl_loss": training.kl > 0,
             "actor_rollout_ref.actor.kl_loss_coef": training.kl,
             "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",

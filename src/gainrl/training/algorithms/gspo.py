@@ -22,6 +22,7 @@ class GSPO(GRPO):
     """
 
     aggregation = "seq-mean-token-mean"
+    dual_clip = False  # neither the paper's loss nor verl's
 
     def log_ratio(self, log_probability: Tensor, old: Tensor, response: Tensor) -> Tensor:
         """The value is log s for all tokens of a response; the gradient is the token's own.
