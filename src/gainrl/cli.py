@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a stage; a user's error is one line on stderr and exit code 2."""
+    """Run a command; its exit code. A user's error is one line on stderr and exit code 2."""
     argv = sys.argv[1:] if argv is None else argv
     given = vars(_parser(argv).parse_args(argv))
     name = given.pop("command")
@@ -32,14 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")  # logs are files, not terminals
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        next(each for each in COMMANDS if each.name == name).run(given)
+        return next(each for each in COMMANDS if each.name == name).run(given)
     except UserError as error:
         print(f"gainrl: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"gainrl: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -150,6 +149,17 @@ PLACE = ("model", "dataset")
 RUN = (*PLACE, "method", "seed")
 COMMANDS = (
     command("check", "check a preset and list its runs", _check, *PRESET, preset=False),
+    command(
+        "doctor",
+        "look whether this machine and its cluster can run a preset",
+        "doctor.make:doctor",
+        option("--preset", help="without it, the machine alone"),
+        option("--root", type=Path, default=Path("results"), help="default: results"),
+        option("--profile", type=Path, help="jobs run on SLURM: folder of the profile (slurm)"),
+        option("--node", action="store_true", help="look at a GPU node, by a job of a minute"),
+        option("--json", dest="as_json", action="store_true", help="a list in place of lines"),
+        preset=False,
+    ),
     command("data", "write a data set's prompt tables", "stages.data:prepare_data", "dataset"),
     command(
         "model", "fetch or build a model, warm-up included", "stages.prepare:build_model", "model"

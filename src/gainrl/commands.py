@@ -34,7 +34,7 @@ class Command:
 
     name: str
     help: str
-    function: str | Callable[..., None]
+    function: str | Callable[..., int | None]
     options: tuple[Option, ...]
     preset: bool
 
@@ -46,8 +46,11 @@ class Command:
                 settings["choices"] = list(imported(settings["choices"]))
             parser.add_argument(*each.flags, **settings)
 
-    def run(self, given: dict[str, Any]) -> None:
-        """Call the command's function; `given` has the options in the order of declaration."""
+    def run(self, given: dict[str, Any]) -> int:
+        """Call the command's function and return the exit code: what it returns, else 0.
+
+        `given` has the options in the order of declaration.
+        """
         first: tuple[Any, ...] = ()
         if self.preset:
             source, root = given.pop("preset"), given.pop("root")
@@ -55,7 +58,8 @@ class Command:
         with uncollected():
             path = self.function
             function = imported(path) if isinstance(path, str) else path
-        function(*first, *given.values())
+        code: int | None = function(*first, *given.values())
+        return code or 0
 
 
 def option(*flags: str, **settings: Any) -> Option:
@@ -66,7 +70,7 @@ def option(*flags: str, **settings: Any) -> Option:
 def command(
     name: str,
     help_: str,
-    function: str | Callable[..., None],
+    function: str | Callable[..., int | None],
     *options: str | Option,
     preset: bool = True,
 ) -> Command:

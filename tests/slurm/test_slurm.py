@@ -227,6 +227,14 @@ def test_gpus_whose_model_has_a_hyphen(tmp_path: Path) -> None:
         assert first["TresPerNode"] == second["TresPerNode"] == f"gres:gpu:a100-sxm4-80gb:{gpus}"
         assert second["Visible"] == ",".join(map(str, range(gpus)))
 
+    doctor = [sys.executable, "-m", "gainrl.cli", "doctor", "--profile=slurm", "--node", "--json"]
+    done = _run([*doctor, f"--root={tmp_path}"], 120, cwd=tmp_path, env=cluster)
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    assert (done.returncode, found["job states"]["status"]) == (1, "failed")  # no accounting
+    assert "slurm-status-command: squeue" in found["job states"]["do"]
+    assert found["GPU partition"]["saw"] == "gpu, 1 nodes"
+    assert {"node, GPUs", "node, host memory", "node, open files"} <= set(found)
+
 
 def test_a_failed_job_is_submitted_again(cluster: dict[str, str], tmp_path: Path) -> None:
     _edit(tmp_path)  # as shipped: without partition and account the cluster's defaults hold

@@ -1,0 +1,1 @@
+"""Whether a machine and its cluster can run a preset, found out in seconds before any job."""

@@ -1,0 +1,161 @@
+"""What a preset asks of a machine: GPUs, an environment, memory, disk."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gainrl import plan
+from gainrl.config.models import Nano
+from gainrl.config.preset import Preset
+from gainrl.models import memory
+from gainrl.models.shapes import Architecture, architecture
+from gainrl.plan import RunKey
+from gainrl.training import algorithms
+
+UTILISATION = "actor_rollout_ref.rollout.gpu_memory_utilization"
+FSDP = "actor_rollout_ref.actor.fsdp_config"
+DEFAULT_UTILISATION = 0.6
+"""The share of a GPU that vLLM gets while it answers (gainrl.training.verl.settings)."""
+CHECKPOINTS = 3
+"""Of a run on disk at most: the two that are kept, and the one that is being written."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The largest of a preset's distributed runs of one model.
+
+    context: its longest sequence; tokens: of a micro-batch on a GPU.
+    """
+
+    model: str
+    shape: Architecture
+    critic: bool
+    context: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of a preset; `gpus` is 0 where all runs are local, and then `jobs` is empty."""
+
+    preset: Preset
+    nodes: int
+    gpus: int
+    jobs: tuple[Job, ...]
+
+    @property
+    def distributed(self) -> bool:
+        """Whether any run is trained on several GPUs, with vLLM and Ray."""
+        return bool(self.jobs)
+
+    @property
+    def all_gpus(self) -> int:
+        """Of a run, on all its nodes."""
+        return self.nodes * self.gpus
+
+    @property
+    def list(self) -> Path:
+        """The pinned packages of the environment that runs get."""
+        return Path("envs") / f"verl-{self.preset.verl.environment}.txt"
+
+    @property
+    def cuda(self) -> bool:
+        """Whether that environment is one for NVIDIA's GPUs."""
+        return self.distributed and self.preset.verl.environment != "cpu"
+
+    @property
+    def utilisation(self) -> float:
+        """The share of a GPU's memory that vLLM takes."""
+        return float(self.preset.verl.keys.get(UTILISATION, DEFAULT_UTILISATION))
+
+    @property
+    def offloaded(self) -> bool:
+        """Whether weights and moments wait in host memory while vLLM answers."""
+        names = ("param_offload", "optimizer_offload")
+        return all(self.preset.verl.keys.get(f"{FSDP}.{name}", False) for name in names)
+
+    @property
+    def host_bytes(self) -> float:
+        """Of a node's memory for a training job: what is loaded and offloaded, and processes.
+
+        The weights in fp32 while they are read, those of the reference, which wait in host memory
+        and are shared out over the nodes, and 8 GiB a GPU for a trainer and a vLLM process.
+        """
+        weights = max((4 * job.shape.parameters for job in self.jobs), default=0)
+        return weights + weights / self.nodes + 8 * memory.GIB * self.gpus
+
+    @property
+    def disk(self) -> tuple[float, float]:
+        """Bytes of results: to train one run at a time, and with every model that is kept."""
+        weights = {job.model: job.shape.parameters for job in self.jobs}
+        start = sum(memory.HALF * count for count in weights.values())
+        one = CHECKPOINTS * memory.CHECKPOINT * max(weights.values(), default=0)
+        kept = sum(
+            memory.HALF * weights[run.model]
+            for run in plan.runs(self.preset)
+            if run.model in weights and _kept(self.preset, run)
+        )
+        return start + one, start + one + kept
+
+
+def _kept(preset: Preset, run: RunKey) -> bool:
+    return preset.training_for(run.dataset, run.model, run.method).keep_model
+
+
+def needs_of(preset: Preset) -> Needs:
+    """What a preset asks for.
+
+    Raises:
+        ModelError: the size of a model that is trained on GPUs cannot be known.
+    """
+    jobs: dict[str, Job] = {}
+    nodes = gpus = 0
+    for run in plan.runs(preset):
+        backend = plan.backend_of(preset, run.dataset, run.model)
+        if not backend.distributed:
+            continue
+        asked = backend.resources(preset)
+        nodes, gpus = max(nodes, asked.nodes), max(gpus, asked.gpus_per_node)
+        jobs[run.model] = _larger(jobs.get(run.model), _job(preset, run))
+    return Needs(preset, nodes, gpus, tuple(jobs.values()))
+
+
+def _job(preset: Preset, run: RunKey) -> Job:
+    training = preset.training_for(run.dataset, run.model, run.method)
+    context = training.max_prompt + training.max_response
+    return Job(
+        model=run.model,
+        shape=architecture(preset.models[run.model], run.model),
+        critic=algorithms.named(preset.methods[run.method].algorithm).critic,
+        context=context,
+        tokens=max(training.micro_batch_tokens, context),
+    )
+
+
+def _larger(one: Job | None, other: Job) -> Job:
+    if one is None:
+        return other
+    return Job(
+        model=other.model,
+        shape=other.shape,
+        critic=one.critic or other.critic,
+        context=max(one.context, other.context),
+        tokens=max(one.tokens, other.tokens),
+    )
+
+
+def only_small(preset: Preset) -> bool:
+    """Whether all models are nano models, which a CPU trains."""
+    return all(isinstance(model, Nano) for model in preset.models.values())
+
+
+def cuda_of(packages: Path) -> tuple[int, int] | None:
+    """The CUDA version (major, minor) that a list of pinned packages is built for.
+
+    None if the list names no CUDA runtime. Raises OSError.
+    """
+    text = packages.read_text(encoding="utf-8")
+    found = re.search(r"(?m)^nvidia-cuda-runtime(?:-cu\d+)?==(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else None
