@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -114,9 +115,14 @@ def test_a_job_looks_at_its_machine_alone(tmp_path, programs, monkeypatch):
 # --- GPUs ----------------------------------------------------------------------------------------
 
 
+def with_environment(paper, kind):
+    verl = paper.preset.verl.model_copy(update={"environment": kind})
+    return replace(paper, preset=paper.preset.model_copy(update={"verl": verl}))
+
+
 def test_eight_gpus_of_80_gb_do_for_the_paper(programs, paper):
     programs("nvidia-smi", 8 * A100)
-    found = by_name(machine.check_gpus(paper))
+    found = by_name(machine.check_gpus(with_environment(paper, "cuda")))
     assert {each.status for each in found.values()} == {"ok"}
     assert "CUDA 13.0" in found["driver"].saw
     assert len(found) == 2 + len(paper.jobs) == 7
@@ -124,11 +130,18 @@ def test_eight_gpus_of_80_gb_do_for_the_paper(programs, paper):
 
 def test_an_old_driver_is_told_what_the_environment_needs(programs, paper):
     programs("nvidia-smi", A100.replace("580.95.05", "550.54.15"))
-    found = by_name(machine.check_gpus(paper))
+    found = by_name(machine.check_gpus(with_environment(paper, "cuda")))
     assert found["driver"].status == "failed"
     assert "580 or newer" in found["driver"].do
     assert found["GPUs"].status == "failed"
     assert "verl.gpus_per_node to 1" in found["GPUs"].do
+
+
+@pytest.mark.parametrize("kind", ["auto", "cu129"])
+def test_a_driver_of_cuda_12_does_for_its_environment(programs, paper, kind):
+    programs("nvidia-smi", A100.replace("580.95.05", "550.54.15"))
+    driver = by_name(machine.check_gpus(with_environment(paper, kind)))["driver"]
+    assert (driver.status, "CUDA 12.9" in driver.saw) == ("ok", True)
 
 
 @pytest.mark.parametrize(
@@ -223,12 +236,13 @@ def test_tmpdir_that_is_no_folder(monkeypatch):
 
 def _built(folder: Path, **versions: str) -> None:
     """A pretend environment of verl, with packages of some versions."""
-    packages = folder / ".environments" / "verl-cuda" / "lib" / "python3.11" / "site-packages"
+    packages = folder / ".environments" / "verl-auto" / "lib" / "python3.11" / "site-packages"
     for name, version in versions.items():
         info = packages / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
-    (folder / ".environments" / "verl-cuda" / "ready").touch()
+    (folder / ".environments" / "verl-auto" / "ready").touch()
+    (folder / ".environments" / "verl-auto" / "kind").write_text("cuda\n")
     (folder / "envs").mkdir()
     (folder / "envs" / "verl-cuda.txt").write_text("verl==0.9.1\nvllm==0.24.0\ntorch==2.11.0\n")
 

@@ -261,7 +261,7 @@ def test_a_backend_whose_environment_is_not_here(ready, monkeypatch):
     training = {**PRESET["training"], "backend": "verl"}
     train = ("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0")
     message = ready.gainrl(*train, training=training).message
-    assert message.startswith(".environments/verl-cuda/bin/python: no Python of verl's environment")
+    assert message.startswith(".environments/verl-auto/bin/python: no Python of verl's environment")
     message = ready.gainrl(*train, training=training, verl={"python": "/none/python"}).message
     assert message.startswith("/none/python: no Python of verl's environment")
     assert not list(ready.home.rglob("runs"))

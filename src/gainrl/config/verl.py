@@ -12,8 +12,9 @@ from gainrl.config.base import Positive, Section
 class Verl(Section):
     """Training on verl and vLLM (`training.backend: verl`)."""
 
-    environment: Literal["cuda", "cpu"] = "cuda"
-    """Which of envs/verl-*.txt is built and used."""
+    environment: Literal["auto", "cuda", "cu129", "cpu"] = "auto"
+    """Which of envs/verl-*.txt is built and used: 'cuda' is CUDA 13, 'cu129' CUDA 12.9, and 'auto'
+    one of them by the driver of the machine that it is built on."""
     python: str | None = None
     """An interpreter of your own environment instead."""
     nodes: Positive = 1

@@ -12,6 +12,7 @@ from gainrl.config.preset import Preset
 from gainrl.models import memory
 from gainrl.models.shapes import Architecture, architecture
 from gainrl.plan import RunKey
+from gainrl.plan.backends.verl import package_list
 from gainrl.training import algorithms
 
 UTILISATION = "actor_rollout_ref.rollout.gpu_memory_utilization"
@@ -57,8 +58,9 @@ class Needs:
 
     @property
     def list(self) -> Path:
-        """The pinned packages of the environment that runs get."""
-        return Path("envs") / f"verl-{self.preset.verl.environment}.txt"
+        """The pinned packages of the environment that runs get; before 'auto' has been decided,
+        those that older drivers do for."""
+        return package_list(self.preset) or Path("envs/verl-cu129.txt")
 
     @property
     def cuda(self) -> bool:
@@ -157,5 +159,7 @@ def cuda_of(packages: Path) -> tuple[int, int] | None:
     None if the list names no CUDA runtime. Raises OSError.
     """
     text = packages.read_text(encoding="utf-8")
-    found = re.search(r"(?m)^nvidia-cuda-runtime(?:-cu\d+)?==(\d+)\.(\d+)", text)
+    # A list for CUDA 12 has a runtime of 13 too, of packages that compile.
+    names = (r"nvidia-cuda-runtime-cu\d+", "nvidia-cuda-runtime")
+    found = next(filter(None, (re.search(rf"(?m)^{n}==(\d+)\.(\d+)", text) for n in names)), None)
     return (int(found[1]), int(found[2])) if found else None

@@ -68,7 +68,7 @@ class VerlRun(TrainingRun):
     def devices(self) -> dict[str, Any]:
         """The GPUs that the preset gives a run; their kind is known to verl alone."""
         verl = self.context.preset.verl
-        gpus = verl.nodes * verl.gpus_per_node if verl.environment == "cuda" else 0
+        gpus = verl.nodes * verl.gpus_per_node if verl.environment != "cpu" else 0
         return {"gpus": gpus, "gpu": None}
 
     def _check_jumps(self, resumed: int) -> None:

@@ -99,3 +99,14 @@ class VerlBackend(Backend):
 def environment_file(preset: Preset) -> Path:
     """What rules/verl.smk makes when the preset's environment, with verl and vLLM, is built."""
     return Path(".environments") / f"verl-{preset.verl.environment}" / "ready"
+
+
+def package_list(preset: Preset) -> Path | None:
+    """The pinned packages of that environment; None where 'auto' has not been decided yet."""
+    kind = preset.verl.environment
+    if kind == "auto":
+        decided = environment_file(preset).with_name("kind")
+        if not decided.is_file():
+            return None
+        kind = decided.read_text(encoding="utf-8").strip()
+    return Path("envs") / f"verl-{kind}.txt"
