@@ -27,6 +27,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "+bound": {"clip_negative": 1.5},
     "+unbound": {"clip_negative": None},
 }
+ACTOR = "actor_rollout_ref.actor"
+ALTERED = {
+    "algorithm.adv_estimator": ("grpo", "rloo"),
+    "algorithm.norm_adv_by_std_in_grpo": ("dr_grpo", "true"),
+    f"{ACTOR}.clip_ratio_low": ("grpo", "0.01"),
+    f"{ACTOR}.clip_ratio_high": ("grpo", "0.01"),
+    f"{ACTOR}.clip_ratio_c": ("grpo", "1.1"),
+    f"{ACTOR}.kl_loss_coef": ("grpo", "9.0"),
+    f"{ACTOR}.kl_loss_type": ("grpo", "mse"),
+    f"{ACTOR}.loss_agg_mode": ("grpo", "seq-mean-token-mean"),
+    f"{ACTOR}.loss_scale_factor": ("dr_grpo", "7"),
+    f"{ACTOR}.policy_loss.loss_mode": ("gspo", "vanilla"),
+    f"{ACTOR}.use_kl_loss": ("grpo", "false"),
+}
+"""Keys by which an algorithm is told to verl: whose key it is, and another value of it."""
 
 
 def training_of(variant: str) -> Training:
@@ -71,6 +86,10 @@ def theirs(batch, tmp_path_factory):
         for name, algorithm in algorithms.REGISTRY.items()
         for variant in VARIANTS
     }
+    for key, (name, value) in ALTERED.items():
+        kept = [each for each in given[f"{name}+kl"] if not each.startswith(f"{key}=")]
+        assert len(kept) == len(given[f"{name}+kl"]) - 1, key
+        given[key] = [*kept, f"{key}={value}"]
     torch.save({**batch, "overrides": given}, folder / "batch.pt")
     script = Path(__file__).with_name("algorithm_batch.py")
     arguments = [script, folder / "batch.pt", folder / "result.pt"]
@@ -107,7 +126,27 @@ def test_advantages_loss_and_gradient_are_verls(batch, theirs, name, variant):
 
 
 def test_the_algorithms_and_variants_differ(theirs):
+    theirs = {name: each for name, each in theirs.items() if name not in ALTERED}
     bounds = ("gspo+bound", "gspo+unbound")  # GSPO has no second bound
     losses = [round(float(each["loss"]), 6) for name, each in theirs.items() if name not in bounds]
     assert len(set(losses)) == len(losses)
     assert {float(theirs[name]["loss"]) for name in bounds} == {float(theirs["gspo"]["loss"])}
+
+
+@pytest.mark.parametrize("key", ALTERED)
+def test_verl_computes_otherwise_with_another_value_of_a_key_of_ours(theirs, key):
+    """So nothing that we set is overruled by a key that we leave alone."""
+    before, after = theirs[f"{ALTERED[key][0]}+kl"], theirs[key]
+    same = [torch.allclose(before[name], after[name]) for name in ("advantages", "loss")]
+    assert not all(same)
+
+
+def test_every_key_of_an_algorithm_is_altered_but_the_critics_and_the_one_that_others_overrule():
+    """`clip_ratio` holds only where the other two are null."""
+    said = {
+        key
+        for algorithm in algorithms.REGISTRY.values()
+        for key in algorithm.verl_keys(Training(), PPO())
+        if not key.startswith("critic.") and key not in ("algorithm.gamma", "algorithm.lam")
+    }
+    assert said - set(ALTERED) == {f"{ACTOR}.clip_ratio"}

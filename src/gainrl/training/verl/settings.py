@@ -132,7 +132,8 @@ def overrides(
             "critic.strategy": "fsdp2",
             "critic.model.path": str(place.model),
             "critic.model.use_remove_padding": True,
-            "critic.ppo_max_token_len_per_gpu": tokens,
+            # verl 0.9.1 takes it for the update too, and never reads ppo_max_token_len_per_gpu
+            "+critic.ppo_infer_max_token_len_per_gpu": tokens,
             "critic.optim.weight_decay": training.weight_decay,
             "critic.optim.betas": list(training.betas),
             "critic.optim.clip_grad": training.max_grad_norm,
