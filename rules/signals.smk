@@ -1,4 +1,26 @@
-# What is measured before training: angle scores, difficulties, features, and orders.
+# What is measured before training: angle scores, difficulties, features, and orders, all of the
+# prompts that fit the model.
+
+
+rule prompts:
+    input:
+        model=layout.model_note("{model}"),
+        train=layout.split("{dataset}", "train"),
+    output:
+        table=layout.prompts("{model}", "{dataset}"),
+        note=layout.prompts_note("{model}", "{dataset}"),
+    log:
+        str(layout.home / "logs/prompts/{model}-{dataset}.log"),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+    params:
+        preset=PRESET,
+        slice=of_place(plan.prompts_slice),
+    shell:
+        "gainrl prompts --preset {params.preset} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 # One job, or with scoring.shards one a shard: cluster jobs or GPUs that share the prompts.
@@ -7,7 +29,7 @@ if preset.scoring.shards == 1:
     rule score:
         input:
             model=layout.model_note("{model}"),
-            train=layout.split("{dataset}", "train"),
+            prompts=layout.prompts("{model}", "{dataset}"),
         output:
             layout.signal("{model}", "{dataset}", "scores"),
         log:
@@ -32,7 +54,7 @@ else:
     rule score_shard:
         input:
             model=layout.model_note("{model}"),
-            train=layout.split("{dataset}", "train"),
+            prompts=layout.prompts("{model}", "{dataset}"),
         output:
             temp(str(layout.shard("{model}", "{dataset}", "{shard}", preset.scoring.shards))),
         log:
@@ -59,7 +81,7 @@ else:
                 for shard in range(preset.scoring.shards)
             ],
             model=layout.model_note("{model}"),
-            train=layout.split("{dataset}", "train"),
+            prompts=layout.prompts("{model}", "{dataset}"),
         output:
             layout.signal("{model}", "{dataset}", "scores"),
         log:
@@ -77,7 +99,7 @@ else:
 rule difficulty:
     input:
         model=layout.model_note("{model}"),
-        train=layout.split("{dataset}", "train"),
+        prompts=layout.prompts("{model}", "{dataset}"),
     output:
         layout.signal("{model}", "{dataset}", "difficulty"),
     log:
@@ -101,7 +123,7 @@ rule difficulty:
 rule features:
     input:
         model=layout.model_note("{model}"),
-        train=layout.split("{dataset}", "train"),
+        prompts=layout.prompts("{model}", "{dataset}"),
     output:
         layout.signal("{model}", "{dataset}", "features"),
     log:

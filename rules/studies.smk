@@ -5,7 +5,7 @@
 rule study_layers:
     input:
         model=layout.model_note("{model}"),
-        train=layout.split("{dataset}", "train"),
+        prompts=layout.prompts("{model}", "{dataset}"),
         difficulty=layout.signal("{model}", "{dataset}", "difficulty"),
     output:
         table=layout.study("{model}", "{dataset}", "layers"),
@@ -28,7 +28,7 @@ rule study_layers:
 rule study_answers:
     input:
         model=layout.model_note("{model}"),
-        train=layout.split("{dataset}", "train"),
+        prompts=layout.prompts("{model}", "{dataset}"),
     output:
         layout.study("{model}", "{dataset}", "answers"),
     log:
@@ -49,7 +49,7 @@ rule study_answers:
 rule study_gradients:
     input:
         model=layout.model_note("{model}"),
-        train=layout.split("{dataset}", "train"),
+        prompts=layout.prompts("{model}", "{dataset}"),
     output:
         layout.study("{model}", "{dataset}", "gradients"),
     log:

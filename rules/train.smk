@@ -8,7 +8,7 @@ JOB = "{model}-{dataset}-{method}" + ("" if preset.seeds_together else "-seed{se
 rule train:
     input:
         model=str(layout.model_note("{model}")),
-        train=str(layout.split("{dataset}", "train")),
+        prompts=str(layout.prompts("{model}", "{dataset}")),
         walked=lambda w: plan.inputs_of(preset, layout, w).walked,
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],

@@ -165,6 +165,12 @@ COMMANDS = (
         "model", "fetch or build a model, warm-up included", "stages.prepare:build_model", "model"
     ),
     command(
+        "prompts",
+        "choose the training prompts that fit a model",
+        "stages.prompts:choose_prompts",
+        *PLACE,
+    ),
+    command(
         "score",
         "prefill-score the training prompts (Eq. 5)",
         _score,

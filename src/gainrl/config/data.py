@@ -93,6 +93,9 @@ class DatasetBase(Section):
     """The system's turn; None for none."""
     seed: int = 0
     """Of what is drawn: generated problems, and which rows of a source are taken."""
+    overlong: Annotated[Literal["drop", "error"], Absent()] = "drop"
+    """Training prompts that are too long for a model (training.max_prompt, or what a response
+    leaves of its context) are left out and counted, or an error."""
 
 
 class Pool(Section):

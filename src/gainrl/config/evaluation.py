@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config.base import Count, Name, Positive, Section
+from gainrl.config.base import Absent, Count, Name, Positive, Section
 
 EngineName = Literal["transformers", "vllm"]
 
@@ -32,6 +32,10 @@ class Evaluation(Section):
     """Nucleus that tokens are drawn from; 1 is all of them."""
     max_response: Positive | None = None
     """Longest response, in tokens; None is training.max_response."""
+    max_prompt: Annotated[Positive | None, Absent()] = None
+    """Longest problem, in tokens; None is what a response leaves of the model's context. A longer
+    one counts as wrong and is listed. Protocols go by it too; without it they ask everything that
+    leaves room for an answer."""
     batch: Positive = 256
     """Responses that the local backend generates at once."""
     seed: int = 1234

@@ -10,7 +10,7 @@ import torch
 
 from gainrl.config.evaluation import Evaluation
 from gainrl.errors import GradingError
-from gainrl.evaluation.samples import Answer, Benchmark, graded
+from gainrl.evaluation.samples import OVERLONG, Answer, Benchmark, graded
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.records.runs import TestRecord
@@ -23,7 +23,7 @@ def answer(
     settings: Evaluation,
     max_tokens: int,
 ) -> pd.DataFrame:
-    """Answer and grade every problem `settings.samples` times.
+    """Answer and grade every problem `settings.samples` times; one that is too long is wrong.
 
     The generator is seeded by the settings alone, so models are compared on equal draws.
 
@@ -32,12 +32,13 @@ def answer(
 
     Raises:
         GradingError: an answer or a grade is missing.
+        DataError: every prompt is too long.
     """
     place = next(model.parameters()).device
     generator = torch.Generator(device=place).manual_seed(settings.seed)
     sampling = Sampling(settings.temperature, settings.top_p, max_tokens)
-    tokens = benchmark.prompts.tokens
-    order = np.argsort([len(row) for row in tokens], kind="stable")
+    tokens, asked = benchmark.prompts.tokens, np.array(benchmark.asked)
+    order = asked[np.argsort(benchmark.prompts.lengths[asked], kind="stable")]
     size = max(settings.batch // settings.samples, 1)
     ends = end_tokens(model, tokenizer)
     answers = []
@@ -60,16 +61,22 @@ def answer(
         for i, ids in enumerate(got):
             row, sample = divmod(i, settings.samples)
             answers.append(Answer(int(rows[row]), sample, ids, ids[-1] in ends))
-    return graded(benchmark, answers, tokenizer)
+    return graded(benchmark, answers, tokenizer, settings.samples)
 
 
 def summary(samples: pd.DataFrame, benchmark: str, step: int) -> dict[str, Any]:
-    """One row of eval.jsonl; accuracy is pass@1, the mean over problems and samples."""
+    """One row of eval.jsonl; accuracy is pass@1, the mean over problems and samples.
+
+    Response lengths are of the problems that were put to the model; the others are listed.
+    """
+    left_out = samples["reason"] == OVERLONG
+    overlong = samples.loc[left_out, "id"].unique().tolist()
     return TestRecord(
         step=step,
         benchmark=benchmark,
         accuracy=float(samples["correct"].mean()),
         problems=int(samples["id"].nunique()),
         samples=int(samples["sample"].max()) + 1,
-        response_length=float(samples["tokens"].mean()),
+        response_length=float(samples.loc[~left_out, "tokens"].mean()),
+        **({"overlong": overlong} if overlong else {}),
     ).row()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -23,12 +23,20 @@ from gainrl.models.sampling import Sampling, generate
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """One answer that is wanted: row of the benchmark, id and tokens of the prompt, sample."""
+    """One answer that is wanted: row of the benchmark, id and tokens of the prompt, sample.
+
+    max_tokens: longest answer, where the model's context leaves less than the sampling says.
+    """
 
     row: int
     id: str
     tokens: list[int]
     sample: int
+    max_tokens: int | None = None
+
+    def limit(self, sampling: Sampling) -> int:
+        """Longest answer, tokens."""
+        return sampling.max_tokens if self.max_tokens is None else self.max_tokens
 
 
 class Engine(Protocol):
@@ -66,10 +74,11 @@ class TransformersEngine:
         self, requests: Sequence[AnswerRequest], sampling: Sampling, seed: int
     ) -> Iterator[list[Answer]]:
         """As `Engine.answers`: a list is a batch."""
-        for samples, part in self._batches(requests):
+        for samples, part in self._batches(requests, sampling):
+            most = part[0].limit(sampling)
             draws = torch.from_numpy(
                 np.array([
-                    np.random.default_rng(seed_of(each, seed)).random(sampling.max_tokens)
+                    np.random.default_rng(seed_of(each, seed)).random(most)
                     for each in part
                 ])
             )  # fmt: skip
@@ -77,7 +86,7 @@ class TransformersEngine:
                 self.model,
                 [each.tokens for each in part[::samples]],
                 samples,
-                sampling,
+                replace(sampling, max_tokens=most),
                 draws.to(next(self.model.parameters()).device),
                 ends=self.ends,
                 pad=self.pad,
@@ -88,9 +97,9 @@ class TransformersEngine:
             ]
 
     def _batches(
-        self, requests: Sequence[AnswerRequest]
+        self, requests: Sequence[AnswerRequest], sampling: Sampling
     ) -> Iterator[tuple[int, list[AnswerRequest]]]:
-        """Batches of prompts with equally many samples each, longest prompts last."""
+        """Batches of prompts with equally many samples and equal limits, longest prompts last."""
         by_prompt = [
             list(group)
             for _, group in groupby(
@@ -103,7 +112,11 @@ class TransformersEngine:
             for group in by_prompt
             for start in range(0, len(group), self.batch)
         ]
-        for samples, alike in groupby(sorted(pieces, key=len), key=len):
+
+        def kind(piece: list[AnswerRequest]) -> tuple[int, int]:
+            return len(piece), piece[0].limit(sampling)
+
+        for (samples, _), alike in groupby(sorted(pieces, key=kind), key=kind):
             found, room = list(alike), max(self.batch // samples, 1)
             for start in range(0, len(found), room):
                 yield samples, [each for piece in found[start : start + room] for each in piece]

@@ -111,7 +111,7 @@ class VllmEngine:
     ) -> dict[str, Any]:
         wanted = [
             {"row": each.row, "sample": each.sample, "tokens": each.tokens,
-             "seed": _mixed(seed_of(each, seed))}
+             "max_tokens": each.limit(sampling), "seed": _mixed(seed_of(each, seed))}
             for each in requests
         ]  # fmt: skip
         return {

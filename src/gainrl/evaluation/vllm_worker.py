@@ -1,8 +1,9 @@
 """Answers prompts with vLLM; runs in the environment that has it, as `python -m` with a job file.
 
-The job (JSON): model folder, requests (row, sample, seed, tokens), sampling, ends, seed, engine
-(arguments of vLLM's engine). On standard output, one JSON line each: first the version, then the
-answers in the order in which they are finished. Everything else goes to standard error.
+The job (JSON): model folder, requests (row, sample, seed, tokens, max_tokens), sampling, ends,
+seed, engine (arguments of vLLM's engine). On standard output, one JSON line each: the version
+first, then the answers in the order in which they are finished. Everything else goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(path: str) -> None:
         engine.add_request(
             str(number),
             {"prompt_token_ids": request["tokens"]},
-            _sampling(job, request["seed"] if seeded else None),
+            _sampling(job, request["max_tokens"], request["seed"] if seeded else None),
         )
     while engine.has_unfinished_requests():
         for output in engine.step():
@@ -59,14 +60,14 @@ def main(path: str) -> None:
                 )
 
 
-def _sampling(job: dict[str, Any], seed: int | None) -> Any:
+def _sampling(job: dict[str, Any], max_tokens: int, seed: int | None) -> Any:
     from vllm import SamplingParams
 
     wanted = job["sampling"]
     return SamplingParams(
         temperature=wanted["temperature"],
         top_p=wanted["top_p"],
-        max_tokens=wanted["max_tokens"],
+        max_tokens=max_tokens,
         stop_token_ids=job["ends"],
         detokenize=False,
         seed=seed,

@@ -50,7 +50,7 @@ def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
         other = preset.datasets[part]
         if isinstance(other, Mix):
             raise ConfigError(f"datasets.{name}.parts: '{part}' is a mix itself")
-        for key in ("prompt", "system"):
+        for key in ("prompt", "system", "overlong"):
             if getattr(spec, key) != getattr(other, key):
                 raise ConfigError(f"datasets.{name}.{key}: differs from that of its part '{part}'")
         ours, theirs = registry.grader_of(spec), registry.grader_of(other)

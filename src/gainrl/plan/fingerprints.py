@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from typing import Any
 
 from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
 from gainrl.plan.backends import backend_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
-from gainrl.plan.runs import benchmarks_of, need_studies, snapshots
+from gainrl.plan.runs import benchmarks_of, need_studies, prompt_limits, snapshots
 from gainrl.training import algorithms
 
 
 def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
     """What a data set's tables depend on, the parts of a mix included."""
     spec = preset.datasets[dataset]
-    found = _sorted(spec.fingerprint())
+    found = _sorted(spec.fingerprint(exclude={"overlong"}))  # which is of a model's prompts
     if isinstance(spec, Mix):
         found["of"] = {name: dataset_slice(preset, name) for name in spec.parts}
     return found
@@ -28,6 +29,15 @@ def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     """What a model folder depends on, the prompts of its warm-up included."""
     data = {name: dataset_slice(preset, name) for name in warmup_datasets(preset, model)}
     return {"model": preset.models[model].fingerprint(), "warmup_data": data}
+
+
+def prompts_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What the choice of training prompts depends on beside their input files."""
+    return {
+        **rendering_slice(preset, model, dataset),
+        **preset.datasets[dataset].fingerprint(include={"overlong"}),
+        **asdict(prompt_limits(preset, model, dataset)),
+    }
 
 
 def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:

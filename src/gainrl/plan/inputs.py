@@ -78,7 +78,7 @@ def inputs_of(preset: Preset, layout: Layout, run: Trained) -> Inputs:
     # The length of a prompt, as an order or as a feature, would be known without a prefill.
     scored = method.order not in (None, *UNSCORED) or "angle" in kinds
     return Inputs(
-        prompts=layout.split(run.dataset, "train"),
+        prompts=layout.prompts(*place),
         order=layout.order(*place, method.order_key) if method.order_key else None,
         difficulty=measured.get("difficulty"),
         ranges=difficulty_ranges(preset, run.dataset) if method.difficulty == "column" else None,

@@ -79,6 +79,14 @@ class Layout:
         """A table of the start model's signals, one row a training prompt."""
         return self.signals(model, dataset) / f"{name}.parquet"
 
+    def prompts(self, model: str, dataset: str) -> Path:
+        """A data set's training prompts that fit a model: a prompt table."""
+        return self.signals(model, dataset) / "prompts.parquet"
+
+    def prompts_note(self, model: str, dataset: str) -> Path:
+        """How many prompts were left out, and which; beside the table."""
+        return self.prompts(model, dataset).with_suffix(".json")
+
     def shard(self, model: str, dataset: str, shard: int | str, shards: int) -> Path:
         """One scoring job's part of the scores."""
         return self.signals(model, dataset) / "shards" / f"{shard}-of-{shards}.npz"

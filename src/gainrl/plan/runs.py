@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import product
 from typing import get_args
 
@@ -47,6 +48,30 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
     for name in experiments_of(preset, model, dataset, method):
         found.update(dict.fromkeys(preset.tested_on(name, dataset)))
     return list(found)
+
+
+@dataclass(frozen=True)
+class PromptLimits:
+    """What a training prompt has to fit into, whichever method draws it.
+
+    prompt, response: longest ones, in tokens; templates: in place of the data set's `prompt`.
+    """
+
+    prompt: int
+    response: int
+    templates: tuple[str, ...]
+
+
+def prompt_limits(preset: Preset, model: str, dataset: str) -> PromptLimits:
+    """The limits of a model on a data set, with the templates of all methods that train there."""
+    section = preset.training_for(dataset, model)
+    templates = dict.fromkeys(section.templates)
+    for experiment in preset.experiments.values():
+        if (model, dataset) in experiment.places:
+            for method in experiment.methods:
+                own = preset.training_for(dataset, model, method)
+                templates.update(dict.fromkeys(own.templates))
+    return PromptLimits(section.max_prompt, section.max_response, tuple(templates))
 
 
 def selecting(preset: Preset, experiment: str) -> list[str]:

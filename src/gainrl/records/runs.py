@@ -101,7 +101,10 @@ class TimingRecord(Record):
 
 
 class TestRecord(Record):
-    """A row of eval.jsonl: a test at a step; accuracy is pass@1, the mean over all samples."""
+    """A row of eval.jsonl: a test at a step; accuracy is pass@1, the mean over all samples.
+
+    overlong: ids of the problems that were too long for the model, which count as wrong.
+    """
 
     __test__: ClassVar[bool] = False  # no test of pytest's
     step: int
@@ -110,6 +113,7 @@ class TestRecord(Record):
     problems: int
     samples: int
     response_length: float | None = None
+    overlong: list[str] = []
 
 
 class _Training(BaseModel):
@@ -157,6 +161,18 @@ class RunRecord(Record):
     overrides: list[str] = []
 
 
+class LeftOut(BaseModel):
+    """Training prompts that were too long for the model.
+
+    prompts: how many there were in all; limit: tokens; ids: of those that are longer.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    prompts: int
+    limit: int
+    ids: list[str]
+
+
 class DoneRecord(Record):
     """done.json, written last. final: benchmark -> accuracy of the last test."""
 
@@ -164,6 +180,7 @@ class DoneRecord(Record):
     steps: int
     zero_variance_steps: int
     config_hash: str
+    overlong: LeftOut | None = None
 
 
 Kind = TypeVar("Kind", bound=Record)

@@ -18,6 +18,7 @@ import pandas as pd
 from gainrl.errors import DataError
 from gainrl.records.runs import (
     DoneRecord,
+    LeftOut,
     RunRecord,
     StepRecord,
     TestRecord,
@@ -42,7 +43,7 @@ class Run:
     whatever else was logged.
     timing: a row an RL step: seconds_rollout, seconds_train, seconds_step, in seconds.
     evaluations: a row a test: step (0 = start model), benchmark, accuracy in [0, 1], problems,
-    samples. final: done.json's summary.
+    samples. final: done.json's summary. overlong: training prompts that were left out.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Run:
     timing: pd.DataFrame
     evaluations: pd.DataFrame
     final: dict[str, Any]
+    overlong: LeftOut | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -150,7 +152,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     if not (at / files.DONE).exists():
         raise DataError(f"{at}: the run is not finished (no {files.DONE})")
     config = read_record(at / files.CONFIG, RunRecord)
-    final = read_record(at / files.DONE, DoneRecord)["final"]
+    done = read_record(at / files.DONE, DoneRecord)
     length = config["training"]["steps"]
     steps = _read_steps(at / files.STEPS, length)
     return Run(
@@ -164,7 +166,8 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         steps=steps,
         timing=_read_timing(at / files.TIMING, length),
         evaluations=_read_evaluations(at / files.TESTS, length),
-        final=final,
+        final=done["final"],
+        overlong=LeftOut(**done["overlong"]) if done.get("overlong") else None,
     )
 
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ from transformers import AutoConfig
 
 from gainrl import plan
 from gainrl.data import registry
-from gainrl.data.prompts import Prompts
 from gainrl.data.templates import template_hash
-from gainrl.errors import ConfigError, DataError
+from gainrl.errors import DataError
 from gainrl.evaluation.engines import AnswerRequest, Engine, TransformersEngine
 from gainrl.evaluation.estimators import by_problem
-from gainrl.evaluation.samples import Answer, Benchmark, graded
+from gainrl.evaluation.samples import OVERLONG, Answer, Benchmark, graded
 from gainrl.evaluation.vllm_engine import VllmEngine
 from gainrl.models.loading import folder_ends, load_model, load_tokenizer
 from gainrl.models.sampling import Sampling
@@ -41,7 +40,15 @@ from gainrl.records import (
     write_table,
     write_text,
 )
-from gainrl.stages.common import Context, commit, grader_for, renderer_for, verl_python, versions
+from gainrl.stages.common import (
+    Context,
+    commit,
+    grader_for,
+    problem_limit,
+    render_tests,
+    verl_python,
+    versions,
+)
 from gainrl.stages.prepare import weights_digest
 
 SAID_SECONDS = 10.0
@@ -52,25 +59,36 @@ SAID_SECONDS = 10.0
 class TestWork:
     """A test with everything that generating and grading need.
 
-    head: what the answers depend on, and therefore the first line of every part.
+    window: the model's context, tokens; head: what the answers depend on, and therefore the first
+    line of every part.
     """
 
     test: Test
     folder: Path
     tokenizer: Any
-    table: pd.DataFrame
-    prompts: Prompts
+    benchmark: Benchmark
     sampling: Sampling
     samples: int
+    window: int
     head: dict[str, Any]
+
+    def requests(self, row: int) -> list[AnswerRequest]:
+        """The answers to a problem; the model's context may leave less room than the protocol."""
+        prompts = self.benchmark.prompts
+        tokens = prompts.tokens[row]
+        room = self.window - len(tokens)
+        most = room if room < self.sampling.max_tokens else None
+        return [
+            AnswerRequest(row, prompts.ids[row], tokens, sample, most)
+            for sample in range(self.samples)
+        ]
 
 
 def prepare(context: Context, test: Test) -> TestWork:
     """Render the prompts of a test and settle how they are sampled.
 
     Raises:
-        DataError: the benchmark has no held-out prompts.
-        ConfigError: the model's context leaves no room for an answer.
+        DataError: the benchmark has no held-out prompts, or none that fits.
     """
     preset, folder = context.preset, test.weights(context.layout)
     tokenizer, config = load_tokenizer(folder), AutoConfig.from_pretrained(folder)
@@ -78,31 +96,28 @@ def prepare(context: Context, test: Test) -> TestWork:
     table = read_table(path, PROMPTS)
     if table.empty:
         raise DataError(f"{path}: no held-out prompts to test on")
-    training = preset.training_for(test.benchmark, test.model)
-    renderer = replace(
-        renderer_for(preset, tokenizer, test.model, test.benchmark, config),
-        max_length=None,
-        context=None,
-    )
-    prompts = renderer.encode(list(table["id"]), list(table["question"]), segments=False)
+    prompts = render_tests(preset, tokenizer, test.model, test.benchmark, table, config)
     sampled = preset.sampled(test.protocol, test.benchmark)
-    limit = sampled.max_response or training.max_response
+    most = sampled.max_response or preset.training_for(test.benchmark, test.model).max_response
     window = config.get_text_config().max_position_embeddings
-    room = window - int(prompts.lengths.max())
-    if room < 1:
-        raise ConfigError(
-            f"{test.benchmark}: its longest prompt has {prompts.lengths.max()} tokens, which fills "
-            f"the context of {test.model} ({window})"
-        )
-    sampling = Sampling(sampled.temperature, sampled.top_p, min(limit, room))
+    benchmark = Benchmark(
+        test.benchmark,
+        prompts,
+        list(table["answer"]),
+        grader_for(preset, test.benchmark),
+        problem_limit(preset, test.model, test.benchmark, config, response=1),
+    )
+    shortest = min(len(prompts.tokens[row]) for row in benchmark.asked)
+    sampling = Sampling(sampled.temperature, sampled.top_p, min(most, window - shortest))
+    arguments = preset.models[test.model].template_arguments
     head = {
         "slice": plan.digest(test_slice(preset, test)),
         "weights": weights_digest(folder),
         "data": plan.file_digest(path),
-        "template": template_hash(tokenizer, renderer.arguments),
+        "template": template_hash(tokenizer, arguments),
         "max_tokens": sampling.max_tokens,
     }
-    return TestWork(test, folder, tokenizer, table, prompts, sampling, sampled.samples, head)
+    return TestWork(test, folder, tokenizer, benchmark, sampling, sampled.samples, window, head)
 
 
 # --- generating ----------------------------------------------------------------------------------
@@ -120,14 +135,15 @@ def generate(context: Context, test: Test, shard: int = 0) -> None:
     done = {(each.row, each.sample) for each in _answers(path, work.head, repair=True)}
     shards = context.preset.testing.shards
     wanted = [
-        AnswerRequest(row, work.prompts.ids[row], work.prompts.tokens[row], sample)
-        for row in range(shard, len(work.table), shards)
-        for sample in range(work.samples)
-        if (row, sample) not in done
+        request
+        for row in work.benchmark.asked
+        if row % shards == shard
+        for request in work.requests(row)
+        if (row, request.sample) not in done
     ]
     if not wanted:
         return
-    engine = _engine(context, work, path)
+    engine = _engine(context, work, path, wanted)
     began = last = told = time.perf_counter()
     for answers in engine.answers(wanted, work.sampling, context.preset.testing.seed):
         now = time.perf_counter()
@@ -144,13 +160,15 @@ def _part(context: Context, test: Test, shard: int) -> Path:
     return test.folder(context.layout) / "parts" / f"{shard}-of-{shards}.jsonl"
 
 
-def _engine(context: Context, work: TestWork, part: Path) -> Engine:
+def _engine(
+    context: Context, work: TestWork, part: Path, wanted: Sequence[AnswerRequest]
+) -> Engine:
     settings, dtype = context.preset.testing, context.preset.models[work.test.model].dtype
     if work.test.engine == "transformers":
         return TransformersEngine(
             load_model(work.folder, dtype=dtype), work.tokenizer, settings.batch
         )
-    longest = int(work.prompts.lengths.max()) + work.sampling.max_tokens
+    longest = max(len(each.tokens) + each.limit(work.sampling) for each in wanted)
     arguments = {"dtype": dtype, "max_model_len": longest, **settings.vllm}
     return VllmEngine(
         verl_python(context.preset),
@@ -191,21 +209,17 @@ def collect(context: Context, test: Test) -> None:
     shards = range(context.preset.testing.shards)
     parts = [_part(context, test, shard) for shard in shards]
     answers = [answer for path in parts for answer in _answers(path, work.head)]
-    missing = len(work.table) * work.samples - len({(each.row, each.sample) for each in answers})
+    due = len(work.benchmark.asked) * work.samples
+    missing = due - len({(each.row, each.sample) for each in answers})
     if missing:
         raise DataError(f"{parts[0].parent}: {missing} answers are missing")
-    grader = grader_for(context.preset, test.benchmark)
     began = time.perf_counter()
-    frame = graded(
-        Benchmark(test.benchmark, work.prompts, list(work.table["answer"]), grader),
-        answers,
-        work.tokenizer,
-    )
+    frame = graded(work.benchmark, answers, work.tokenizer, work.samples)
     grading = time.perf_counter() - began
     notes = [row for path in parts for row in read_lines(path) if "engine" in row]
     score = {
         **_score(context, work, frame),
-        "grader": grader.version,
+        "grader": work.benchmark.grader.version,
         "engine": _one(notes, "engine"),
         "draws": _one(notes, "draws"),
         "seconds": {"generating": sum(row["seconds"] for row in notes), "grading": grading},
@@ -217,6 +231,8 @@ def collect(context: Context, test: Test) -> None:
     shutil.rmtree(home / "parts")
     shown = "  ".join(f"{name} {100 * value:.1f}%" for name, value in score["metrics"].items())
     print(f"{test.subject} on {test.benchmark}, {test.protocol}, {score['engine']}: {shown}")
+    if score["overlong"]:
+        print(f"too long for the model, counted as wrong: {', '.join(score['overlong'])}")
 
 
 def _one(notes: Sequence[dict[str, Any]], key: str) -> str:
@@ -230,6 +246,7 @@ def _score(context: Context, work: TestWork, frame: pd.DataFrame) -> dict[str, A
     sampled = preset.sampled(test.protocol, test.benchmark)
     votes = registry.grader_of(preset.datasets[test.benchmark]) != "code"
     values = by_problem(frame, sampled.pass_at, votes)
+    asked = frame[frame["reason"] != OVERLONG]
     return {
         "preset": preset.preset,
         "subject": test.subject,
@@ -241,9 +258,10 @@ def _score(context: Context, work: TestWork, frame: pd.DataFrame) -> dict[str, A
         "samples": work.samples,
         "sampling": asdict(work.sampling),
         "seed": preset.testing.seed,
-        "truncated": float(frame["truncated"].mean()),
-        "response_length": float(frame["tokens"].mean()),
-        "without_answer": float(frame["extracted"].isna().mean()),
+        "overlong": [work.benchmark.prompts.ids[row] for row in work.benchmark.overlong],
+        "truncated": float(asked["truncated"].mean()),
+        "response_length": float(asked["tokens"].mean()),
+        "without_answer": float(asked["extracted"].isna().mean()),
         **{key: work.head[key] for key in ("weights", "data", "template", "slice")},
         "revision": getattr(preset.models[test.model], "revision", None),
         "config": test_slice(preset, test),

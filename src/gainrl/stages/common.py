@@ -178,6 +178,36 @@ def renderer_for(
     )
 
 
+def render_tests(
+    preset: Preset, tokenizer: Any, model: str, dataset: str, frame: pd.DataFrame, config: Any
+) -> Prompts:
+    """Render a benchmark's problems, all of them, however long they are.
+
+    Args:
+        config: transformers' configuration of the model.
+    """
+    renderer = renderer_for(preset, tokenizer, model, dataset, config)
+    endless = replace(renderer, max_length=None, context=None)
+    return endless.encode(list(frame["id"]), list(frame["question"]), segments=False)
+
+
+def problem_limit(
+    preset: Preset, model: str, dataset: str, config: Any, response: int
+) -> int | None:
+    """Longest problem that is put to a model where a response may have some length, in tokens.
+
+    Args:
+        config: transformers' configuration of the model.
+
+    Raises:
+        ConfigError: the response leaves no room in the model's context.
+    """
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    wanted = preset.evaluation_for(dataset, model).max_prompt
+    limits = [limit for limit in (wanted, prompt_room(window, response)) if limit is not None]
+    return min(limits, default=None)
+
+
 def check_rendering(
     preset: Preset, tokenizer: Any, model: str, dataset: str, rows: int | None
 ) -> None:

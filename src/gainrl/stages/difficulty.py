@@ -24,7 +24,7 @@ def measure_difficulty(context: Context, model: str, dataset: str) -> None:
     network = load_model(folder, dtype=context.preset.models[model].dtype)
     tokenizer, table = (
         load_tokenizer(folder),
-        train_table(context.layout.split(dataset, "train"), dataset),
+        train_table(context.layout.prompts(model, dataset), dataset),
     )
     room = training.max_response
     prompts = render_prompts(

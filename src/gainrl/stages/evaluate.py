@@ -14,7 +14,7 @@ from gainrl.evaluation.samples import Benchmark
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.plan.layout import TRACKED
 from gainrl.records import PROMPTS, SAMPLES, read_table, write_json, write_table
-from gainrl.stages.common import Context, grader_for, render_prompts
+from gainrl.stages.common import Context, grader_for, problem_limit, render_tests
 
 
 def load_benchmark(
@@ -25,12 +25,10 @@ def load_benchmark(
     table = read_table(path, PROMPTS)
     if table.empty:
         raise DataError(f"{path}: no held-out prompts to test on")
-    room = max_response(context.preset, model, name)
-    prompts = render_prompts(
-        context, tokenizer, model, name, table, network, segments=False, room=room
-    )
-    grader = grader_for(context.preset, name)
-    return Benchmark(name, prompts, list(table["answer"]), grader)
+    preset, config = context.preset, network.config
+    limit = problem_limit(preset, model, name, config, max_response(preset, model, name))
+    prompts = render_tests(preset, tokenizer, model, name, table, config)
+    return Benchmark(name, prompts, list(table["answer"]), grader_for(preset, name), limit)
 
 
 def max_response(preset: Preset, model: str, dataset: str) -> int:
@@ -66,3 +64,5 @@ def evaluate_start(context: Context, model: str, benchmark: str) -> None:
     run.finish()
     write_json(target, result)
     print(f"{model} on {benchmark}: {100 * result['accuracy']:.1f}%")
+    if overlong := result.get("overlong"):
+        print(f"too long for the model, counted as wrong: {', '.join(overlong)}")

@@ -27,7 +27,7 @@ def measure_features(context: Context, model: str, dataset: str) -> None:
     settings, folder = context.preset.scoring, context.layout.model(model)
     dtype = scoring_dtype(settings.dtype, folder)
     network, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
-    table = train_table(context.layout.split(dataset, "train"), dataset)
+    table = train_table(context.layout.prompts(model, dataset), dataset)
     prompts = render_prompts(context, tokenizer, model, dataset, table, network)
     began = time.perf_counter()
     states = mean_states(network, prompts, token_budget(settings.batch_tokens, network))

@@ -25,7 +25,7 @@ from gainrl.records import (
     truncate_lines,
     write_json,
 )
-from gainrl.records.runs import DoneRecord, RunRecord, StepRecord, TestRecord, TimingRecord
+from gainrl.records.runs import DoneRecord, LeftOut, RunRecord, StepRecord, TestRecord, TimingRecord
 from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
@@ -91,7 +91,7 @@ class TrainingRun:
         layout, key = self.context.layout, self.key
         found = {
             "model": read_json(layout.model_note(key.model))["weights"],
-            "train": plan.file_digest(layout.split(key.dataset, "train")),
+            "train": plan.file_digest(layout.prompts(key.model, key.dataset)),
         }
         return {**found, **input_digests(self.context, key)}
 
@@ -194,7 +194,7 @@ class TrainingRun:
             },
             resumes=resumes,
         )
-        path = self.context.layout.split(key.dataset, "train")
+        path = self.context.layout.prompts(key.model, key.dataset)
         tracked.dataset(key.dataset, plan.file_digest(path), path, len(read_table(path, PROMPTS)))
         return tracked
 
@@ -266,6 +266,8 @@ class TrainingRun:
         if order := plan.inputs_of(self.context.preset, self.context.layout, self.key).order:
             self.tracked.artifact(order)
         self.tracked.tag("gainrl.zero_variance_steps", str(idle))
+        overlong = self._overlong()
+        self.tracked.tag("gainrl.overlong_prompts", str(len(overlong.ids) if overlong else 0))
         self.tracked.finish()
         final = {row["benchmark"]: row["accuracy"] for row in tests}
         done = DoneRecord(
@@ -273,8 +275,16 @@ class TrainingRun:
             steps=len(rows),
             zero_variance_steps=idle,
             config_hash=self.config_hash,
+            **({"overlong": overlong} if overlong else {}),
         )
         write_json(self.folder / DONE, done.row())
+
+    def _overlong(self) -> LeftOut | None:
+        """The training prompts that were left out, if any."""
+        note = read_json(self.context.layout.prompts_note(self.key.model, self.key.dataset))
+        if not note["overlong"]:
+            return None
+        return LeftOut(prompts=note["prompts"], limit=note["limit"], ids=list(note["overlong"]))
 
     def clean(self) -> None:
         """Remove the checkpoints of a finished run."""

@@ -50,7 +50,7 @@ def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
     about = read_json(context.layout.model_note(model))
     dtype = scoring_dtype(settings.dtype, folder)
     network, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
-    path = context.layout.split(dataset, "train")
+    path = context.layout.prompts(model, dataset)
     table = train_table(path, dataset)
     renderer = renderer_for(context.preset, tokenizer, model, dataset, network.config)
     budget = token_budget(settings.batch_tokens, network)
@@ -80,7 +80,7 @@ def score_shard(context: Context, model: str, dataset: str, shard: int) -> None:
 def gather_scores(context: Context, model: str, dataset: str) -> None:
     """Put the shards together into scores.parquet and record them as one MLflow run."""
     settings = context.preset.scoring
-    table = train_table(context.layout.split(dataset, "train"), dataset)
+    table = train_table(context.layout.prompts(model, dataset), dataset)
     paths = [
         context.layout.shard(model, dataset, shard, settings.shards)
         for shard in range(settings.shards)
@@ -164,7 +164,7 @@ def track(
         slice_of(context.preset, model, dataset),
         tags={"gainrl.model": model, "gainrl.dataset": dataset},
     )
-    path = context.layout.split(dataset, "train")
+    path = context.layout.prompts(model, dataset)
     run.dataset(dataset, plan.file_digest(path), path, len(read_table(path, PROMPTS)))
     run.metrics([{"step": 0, **{k: v for k, v in measures.items() if v is not None}}])
     for item in (target, *artifacts):

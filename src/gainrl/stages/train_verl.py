@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from transformers import AutoConfig
 
 from gainrl import curricula
 from gainrl.data import registry
-from gainrl.data.prompts import Prompts, Renderer
+from gainrl.data.prompts import Prompts
 from gainrl.errors import BackendError, CheckpointError, DataError
-from gainrl.evaluation.samples import prompt_hash
+from gainrl.evaluation.samples import Benchmark, prompt_hash
 from gainrl.models.loading import folder_ends, load_tokenizer
 from gainrl.records import (
     PROMPTS,
@@ -26,7 +25,13 @@ from gainrl.records import (
     write_table,
     write_text,
 )
-from gainrl.stages.common import renderer_for, verl_python
+from gainrl.stages.common import (
+    grader_for,
+    problem_limit,
+    render_tests,
+    renderer_for,
+    verl_python,
+)
 from gainrl.stages.runs import TrainingRun
 from gainrl.training import algorithms, files
 from gainrl.training.verl import launch, settings
@@ -116,8 +121,10 @@ class VerlRun(TrainingRun):
             scoring.variant == "offdiagonal",
         )
         self.prompts: dict[str, str] = {}
-        for name, target in zip(benchmarks, place.tests, strict=True):
-            self._write_test(name, target, tokenizer, config)
+        tests = {
+            name: self._write_test(name, target, tokenizer, config)
+            for name, target in zip(benchmarks, place.tests, strict=True)
+        }
         setting = self.setting()
         parts = self.method.curriculum.model_dump()
         curricula.build(parts, setting)  # an error here, not in verl
@@ -133,6 +140,9 @@ class VerlRun(TrainingRun):
             arguments=settings.template_arguments(
                 tokenizer.chat_template, preset.models[key.model].template_arguments
             ),
+            longest_problem=max(
+                len(test.prompts.tokens[row]) for test in tests.values() for row in test.asked
+            ),
         )
         return {
             "folder": str(self.folder.absolute()),
@@ -147,6 +157,10 @@ class VerlRun(TrainingRun):
             },
             "poll_interval": POLL_SECONDS,
             "benchmarks": benchmarks,
+            "overlong": {
+                name: [test.prompts.ids[row] for row in test.overlong]
+                for name, test in tests.items()
+            },
             "ends": sorted(folder_ends(folder, tokenizer)),
             "prompt_lengths": prompts.lengths.tolist(),
             "curriculum": {
@@ -160,20 +174,19 @@ class VerlRun(TrainingRun):
             },
         }
 
-    def _renderer(self, dataset: str, tokenizer: Any, config: Any) -> Renderer:
-        room = self.settings.max_response
-        return replace(
-            renderer_for(
-                self.context.preset, tokenizer, self.key.model, dataset, config, room=room
-            ),
-            max_length=self.settings.max_prompt,
-        )
-
     def _write_train(self, target: Path, tokenizer: Any, config: Any) -> Prompts:
         key, spec = self.key, self.context.preset.datasets[self.key.dataset]
         table = self.data.table
         ids, questions = list(table["id"]), list(table["question"])
-        prompts = self._renderer(key.dataset, tokenizer, config).encode(ids, questions)
+        renderer = renderer_for(
+            self.context.preset,
+            tokenizer,
+            key.model,
+            key.dataset,
+            config,
+            room=self.settings.max_response,
+        )
+        prompts = renderer.encode(ids, questions)
         golds = list(table["answer"])
         grader = self._grader(key.dataset)
         launch.write_prompts(
@@ -187,18 +200,22 @@ class VerlRun(TrainingRun):
         sandbox = preset.sandbox.model_dump(mode="json")
         return {"name": name, "sandbox": sandbox}
 
-    def _write_test(self, name: str, target: Path, tokenizer: Any, config: Any) -> None:
-        spec = self.context.preset.datasets[name]
+    def _write_test(self, name: str, target: Path, tokenizer: Any, config: Any) -> Benchmark:
+        """Write the problems that verl asks; those that are too long are wrong without it."""
+        preset, model = self.context.preset, self.key.model
         path = self.context.layout.split(name, "eval")
         table = read_table(path, PROMPTS)
         if table.empty:
             raise DataError(f"{path}: no held-out prompts to test on")
-        ids, questions = list(table["id"]), list(table["question"])
-        tokens, _ = self._renderer(name, tokenizer, config).tokens(ids, questions, segments=False)
-        self.prompts.update(zip(ids, map(prompt_hash, tokens), strict=True))
-        golds = list(table["answer"])
-        grader = self._grader(name)
-        launch.write_prompts(target, name, ids, questions, golds, spec.prompt, spec.system, grader)
+        prompts = render_tests(preset, tokenizer, model, name, table, config)
+        self.prompts.update(zip(prompts.ids, map(prompt_hash, prompts.tokens), strict=True))
+        limit = problem_limit(preset, model, name, config, self.settings.max_response)
+        answers, grader = list(table["answer"]), grader_for(preset, name)
+        test = Benchmark(name, prompts, answers, grader, limit)
+        asked, spec = table.iloc[test.asked], preset.datasets[name]
+        columns = (list(asked[each]) for each in ("id", "question", "answer"))
+        launch.write_prompts(target, name, *columns, spec.prompt, spec.system, self._grader(name))
+        return test
 
     def _complete(self) -> bool:
         """Whether the last step was made, saved and tested."""

@@ -48,7 +48,7 @@ def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
     layout = context.layout
     scores = read_table(layout.signal(model, dataset, "scores"), SCORES).drop(columns="n_prefix")
     frame = scores.rename(columns={"n_question": "tokens"})
-    train = read_table(layout.split(dataset, "train"), PROMPTS)
+    train = read_table(layout.prompts(model, dataset), PROMPTS)
     if "difficulty" in train and train["difficulty"].notna().any():
         frame = frame.merge(train[["id", "difficulty"]], on="id")
     rates = read_table(layout.signal(model, dataset, "difficulty"), DIFFICULTY)

@@ -43,7 +43,7 @@ def _first(
     context: Context, model: str, dataset: str, network: Any, count: int, room: int = 0
 ) -> tuple[pd.DataFrame, Prompts]:
     """The first `count` training prompts, rendered, with the segments of that many."""
-    table = train_table(context.layout.split(dataset, "train"), dataset).head(count)
+    table = train_table(context.layout.prompts(model, dataset), dataset).head(count)
     tokenizer = load_tokenizer(context.layout.model(model))
     return table, render_prompts(context, tokenizer, model, dataset, table, network, room=room)
 

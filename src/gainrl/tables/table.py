@@ -110,7 +110,26 @@ def _caption(runs: Sequence[Run], config: Statistics, baseline: str) -> str:
         f"seeds. Speed-up: {baseline}'s own steps by that rule over the method's, median over "
         "seeds paired. A censored seed did not get there within its run and is never dropped."
     )
-    return f"{seeds}; {interval}. {_protocol(runs)} {speed}"
+    return f"{seeds}; {interval}. {_protocol(runs)}{_overlong(runs)} {speed}"
+
+
+def _overlong(runs: Sequence[Run]) -> str:
+    """What was too long for a model, in training and in tests; nothing where all fitted."""
+    trained, tested = {}, {}
+    for run in runs:
+        if run.overlong is not None:
+            count, whole = len(run.overlong.ids), run.overlong.prompts
+            key = f"{run.model} on {run.dataset}"
+            trained[key] = f"{count:,} of {whole:,} ({key}, over {run.overlong.limit:,} tokens)"
+        for row in run.evaluations.to_dict("records"):
+            ids = row.get("overlong")
+            if isinstance(ids, list) and ids:
+                key = f"{run.model} on {row['benchmark']}"
+                tested[key] = f"{len(ids):,} of {row['problems']:,} ({key})"
+    text = f" Training prompts left out: {'; '.join(trained.values())}." if trained else ""
+    if tested:
+        text += f" Problems too long to be asked, counted as wrong: {'; '.join(tested.values())}."
+    return text
 
 
 def seed_counts(runs: Sequence[Run]) -> list[int]:

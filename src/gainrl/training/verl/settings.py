@@ -53,6 +53,7 @@ def overrides(
     seed: int,
     export: bool = True,
     arguments: Mapping[str, Any] | None = None,
+    longest_problem: int = 0,
 ) -> list[str]:
     """Hydra overrides of verl's ppo_trainer for a run.
 
@@ -60,6 +61,8 @@ def overrides(
         ppo: what algorithms with a critic have besides.
         export: checkpoints hold the weights as a Hugging Face folder too.
         arguments: of the chat template.
+        longest_problem: of those that are tested on, tokens. verl has one limit for all prompts and
+            cuts the start off a longer one; those of training are chosen before.
 
     Returns:
         'key=value' strings, sorted by key; `verl.keys` win over what the preset says otherwise.
@@ -73,7 +76,7 @@ def overrides(
         "data.train_files": str(place.train),
         "data.val_files": [str(path) for path in place.tests],
         "data.train_batch_size": training.prompts,
-        "data.max_prompt_length": training.max_prompt,
+        "data.max_prompt_length": max(training.max_prompt, longest_problem),
         "data.max_response_length": training.max_response,
         "data.seed": seed,
         "data.truncation": "error",

@@ -27,6 +27,7 @@ from verl.utils.debug import marked_timer
 from gainrl import curricula
 from gainrl.curricula import Curriculum, Groups, Outcome, Setting
 from gainrl.evaluation.accuracy import summary
+from gainrl.evaluation.samples import unasked
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.records.runs import StepRecord, TimingRecord
 from gainrl.training import files
@@ -270,6 +271,13 @@ class CurriculumTrainer(PPOTrainerSync):
             answer |= {"response": text, "correct": int(correct), "tokens": tokens}
             found = {"extracted": extracted or None, "reason": reason, "rule": rule or None}
             answers.append({**answer, **found})
+        for name, ids in self.job["overlong"].items():
+            samples = max(count for (other, _), count in seen.items() if other == name)
+            answers += [
+                {"benchmark": name, **unasked(each, sample)}
+                for each in ids
+                for sample in range(samples)
+            ]
         text = "".join(json.dumps(answer) + "\n" for answer in answers)
         write_text(self.folder / files.VERL / files.ANSWERS, text)
         frame = pd.DataFrame(answers)
