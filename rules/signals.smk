@@ -11,10 +11,11 @@ rule prompts:
         note=layout.prompts_note("{model}", "{dataset}"),
     log:
         str(layout.home / "logs/prompts/{model}-{dataset}.log"),
+    priority: BEFORE_RUNS
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
+        **needs("cpu"),
     params:
         preset=PRESET,
         slice=of_place(plan.prompts_slice),

@@ -12,11 +12,12 @@ from gainrl.data.templates import check_template, template_hash
 from gainrl.errors import DataError, ModelError
 from gainrl.plan import RunKey
 from gainrl.plan.benchmarks import Test, test_slice
-from gainrl.records import write_json
+from gainrl.records import PROMPTS, read_table, write_json, write_table
 from gainrl.stages import benchmark
 from gainrl.stages.data import prepare_data
 from gainrl.stages.evaluate import evaluate_start
 from gainrl.stages.prepare import build_model
+from gainrl.stages.prompts import choose_prompts
 from gainrl.stages.score import score_shard
 from gainrl.stages.train_local import LocalRun
 from gainrl.training.verl.settings import template_arguments
@@ -57,6 +58,8 @@ def placed(tmp_path, template, **keys):
     save(folder, bytes_tokenizer(template))
     write_json(folder / "gainrl.json", {"weights": "none"})
     prepare_data(context, "sums")
+    table = read_table(context.layout.split("sums", "train"), PROMPTS)
+    write_table(context.layout.prompts("mine", "sums"), table, PROMPTS)
     return context
 
 
@@ -100,6 +103,7 @@ def test_the_model_stage_refuses_before_anything_is_there(tmp_path):
 def test_every_stage_in_which_a_model_meets_a_data_set_refuses_with_the_same_line(tmp_path):
     context, said = placed(tmp_path, PARTS), set()
     for stage in (
+        lambda: choose_prompts(context, "mine", "sums"),
         lambda: score_shard(context, "mine", "sums", 0),
         lambda: evaluate_start(context, "mine", "sums"),
         lambda: benchmark.prepare(context, Test("mine", "sums", "paper", "transformers")),
@@ -130,8 +134,10 @@ def test_arguments_reach_every_prompt_and_what_is_stored_beside_it(tmp_path):
     test = Test("mine", "sums", "paper", "transformers")
     with_it, without = benchmark.prepare(off, test), benchmark.prepare(plain, test)
     end = with_it.tokenizer.encode("<think></think>", add_special_tokens=False)
-    assert [row[: -len(end)] for row in with_it.prompts.tokens] == without.prompts.tokens
-    assert all(row[-len(end) :] == end for row in with_it.prompts.tokens)
+    assert [
+        row[: -len(end)] for row in with_it.benchmark.prompts.tokens
+    ] == without.benchmark.prompts.tokens
+    assert all(row[-len(end) :] == end for row in with_it.benchmark.prompts.tokens)
     assert with_it.head["template"] != without.head["template"]
     assert with_it.head["template"] == template_hash(with_it.tokenizer, {"enable_thinking": False})
     runs = [LocalRun(context, RunKey("mine", "sums", "grpo", 0)) for context in (plain, off)]

@@ -46,6 +46,8 @@ def difficulties(tmp_path, datasets, trained="own"):
     """(N,) difficulties of a run, from files to the curriculum's scale."""
     context = Context(plan.load(preset(datasets, trained)), tmp_path / "results")
     prepare_data(context, trained)
+    table = read_table(context.layout.split(trained, "train"), PROMPTS)
+    write_table(context.layout.prompts("nano", trained), table, PROMPTS)
     return training_data(context, RunKey("nano", trained, "hard", 0)).difficulty
 
 
@@ -94,7 +96,7 @@ def test_a_prompt_without_difficulty_is_refused_where_it_is_needed(tmp_path) -> 
 def test_a_table_of_another_range_is_refused(tmp_path) -> None:
     datasets = {"own": own(tmp_path, [1, 0.5])}
     difficulties(tmp_path, datasets)
-    path = tmp_path / "results/small/data/own/train.parquet"
+    path = tmp_path / "results/small/signals/nano/own/prompts.parquet"
     frame = read_table(path, PROMPTS)
     write_table(path, frame.assign(difficulty=[1.0, 7.0]), PROMPTS)
     context = Context(plan.load(preset(datasets)), tmp_path / "results")

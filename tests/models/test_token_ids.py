@@ -17,6 +17,7 @@ from gainrl.plan import RunKey
 from gainrl.stages.data import prepare_data
 from gainrl.stages.evaluate import load_benchmark
 from gainrl.stages.prepare import build_model
+from gainrl.stages.prompts import choose_prompts
 from gainrl.stages.train_local import LocalRun
 from gainrl.training.supervised import corpus
 
@@ -66,6 +67,7 @@ def test_a_model_that_can_be_run_is_tested_and_trained(tmp_path, tokenizer, rows
     asked = [benchmark.prompts.tokens[0][:9], benchmark.prompts.tokens[1]]
     options = {"ends": end_tokens(network, loaded), "pad": pad}
     assert len(generate(network, asked, 1, Sampling(0.0, 1.0, 3), None, **options)) == 2
+    choose_prompts(context, "mine", "sums")
     run = LocalRun(context, RunKey("mine", "sums", "grpo", 0))
     run._build()
     record, _ = run.trainer.step()

@@ -70,7 +70,7 @@ def test_what_a_method_reads_and_what_was_behind_it(method, walked, measured, co
     assert names(found.walked) == walked
     assert found.measured == {name: FOLDER / f"{name}.parquet" for name in measured}
     assert found.costly == {name: FOLDER / f"{name}.parquet" for name in costly}
-    assert found.prompts == Path("out/small/data/chain/train.parquet")
+    assert found.prompts == FOLDER / "prompts.parquet"
     assert found.difficulty == found.measured.get("difficulty")
 
 

@@ -18,6 +18,7 @@ from gainrl.records import SCORES, read_table
 from gainrl.signals.parts import Parts, read_shard
 from gainrl.stages import prepare, score
 from gainrl.stages.data import prepare_data
+from gainrl.stages.prompts import choose_prompts
 from gainrl.tables import make as results
 
 PRELOAD = [f"gainrl.stages.{name}" for name in ("prepare", "results", "signals")]
@@ -102,6 +103,7 @@ def prepared(tmp_path_factory):
     results.initialise_tracking(context)
     prepare_data(context, "chain")
     prepare.build_model(context, "nano")
+    choose_prompts(context, *KEYS)
     return root
 
 

@@ -21,6 +21,7 @@ from gainrl.signals.pooled import mean_states, principal_components
 from gainrl.stages import features, prepare
 from gainrl.stages.common import Context
 from gainrl.stages.data import prepare_data
+from gainrl.stages.prompts import choose_prompts
 from gainrl.stages.runs import TrainingRun
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tables import make as results
@@ -92,6 +93,7 @@ def test_the_stage_writes_a_table_of_every_prompt_twice_the_same(tmp_path, monke
     results.initialise_tracking(context)
     prepare_data(context, "chain")
     prepare.build_model(context, "nano")
+    choose_prompts(context, *KEYS)
     features.measure_features(context, *KEYS)
     frame, about = read_table(target, FEATURES), read_metadata(target)
     ids = read_table(context.layout.split("chain", "train"), PROMPTS)["id"]
@@ -175,7 +177,9 @@ def place(tmp_path):
         context = Context(plan.load(preset(features=choice)), tmp_path)
         prepare_data(context, "chain")
         folder = context.layout.signals("nano", "chain")
-        ids = read_table(context.layout.split("chain", "train"), PROMPTS)["id"].tolist()
+        table = read_table(context.layout.split("chain", "train"), PROMPTS)
+        write_table(context.layout.prompts("nano", "chain"), table, PROMPTS)
+        ids = table["id"].tolist()
         size = np.arange(len(ids))
         scores = {"id": ids, "n_prefix": 3, "n_question": 5 + size, "c_intra": 0.5 + size / 100}
         scores |= {"c_inter": -size / 100, **changes}

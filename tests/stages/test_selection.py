@@ -190,7 +190,7 @@ def files(root, method, ids=IDS, **columns):
     context, key = Context(preset, root), RunKey("nano", "chain", "gain", 2)
     frame = pd.DataFrame({"id": ids, "question": ids, "answer": [str(k) for k in range(8)]})
     frame = frame.assign(**columns)
-    write_table(context.layout.split("chain", "train"), frame, PROMPTS)
+    write_table(context.layout.prompts("nano", "chain"), frame, PROMPTS)
     order = pd.DataFrame({"rank": range(8), "id": IDS[::-1]})
     write_table(context.layout.order("nano", "chain", "angle"), order, ORDER)
     values = {"difficulty": [10.0 * k for k in range(8)], "pass_rate": 0.5, "samples": 4}

@@ -169,6 +169,7 @@ def prepared(runner):
         ["tracking", "init"],
         ["data", "--dataset", "chain"],
         ["model", "--model", "nano"],
+        ["prompts", *NAMED],
         ["score", *NAMED],
         ["order", *NAMED, "--order", "angle"],
         ["evaluate", "--model", "nano", "--benchmark", "chain"],

@@ -148,6 +148,7 @@ class Place:
         for name in ("chain", "sevens"):
             self.gainrl("data", "--dataset", name)
         self.gainrl("model", "--model", "nano")
+        self.gainrl("prompts", *where)
         if measured:
             self.gainrl("score", *where)
             self.gainrl("difficulty", *where)

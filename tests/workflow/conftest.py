@@ -37,6 +37,9 @@ def place(tmp_path, capfd, monkeypatch):
     return Place(tmp_path, capfd)
 
 
+PROMPTS = ["prompts", *NANO, *CHAIN]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A root with data, model and tracking store, made once; tests take copies."""
@@ -44,7 +47,7 @@ def made(tmp_path_factory):
     preset = folder / "preset.yaml"
     preset.write_text(yaml.safe_dump(PRESET))
     common = ["--preset", str(preset), "--root", str(folder / "results")]
-    for stage in (["tracking", "init"], ["data", *CHAIN], ["model", *NANO]):
+    for stage in (["tracking", "init"], ["data", *CHAIN], ["model", *NANO], PROMPTS):
         assert cli.main([*stage, *common]) == 0
     return folder
 

@@ -117,41 +117,21 @@ def test_a_registered_data_set_without_its_local_copy(place, monkeypatch):
 # --- prompts -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def long_prompt(ready):
-    """A second data set whose second prompt does not fit into the model's context."""
+def test_where_long_prompts_are_an_error_one_is_named_before_any_work(ready):
     path = ready.folder / "mine.jsonl"
     rows = [{"question": f"{row} + 1 = ?", "answer": row + 1} for row in range(6)]
     rows[1]["question"] = "1" + " + 1" * 60 + " = ?"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    datasets = from_file(path, eval_file=str(path))
+    datasets = from_file(path, eval_file=str(path), overlong="error")
     experiments = {"table1": {**PRESET["experiments"]["table1"], "datasets": ["mine"]}}
     changes = {"datasets": datasets, "experiments": experiments}
     ready.succeed("tracking", "init", **changes)
     ready.succeed("data", "--dataset", "mine", **changes)
-    return ready, changes
-
-
-@pytest.mark.parametrize(
-    ("arguments", "split"),
-    [
-        (("score", *NANO, "--dataset", "mine"), "train"),
-        (("difficulty", *NANO, "--dataset", "mine"), "train"),
-        (("evaluate", *NANO, "--benchmark", "mine"), "eval"),
-        (("train", *NANO, "--dataset", "mine", "--method", "grpo", "--seed", "0"), "train"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else "",
-)
-def test_a_prompt_that_does_not_fit_is_named_before_any_work(long_prompt, arguments, split):
-    place, changes = long_prompt
-    outcome = place.gainrl(*arguments, **changes)
-    assert outcome.message.startswith(f"prompt 'mine/{split}/0001' has ")
-    assert "the model's context" in outcome.message
-    assert "step" not in outcome.out
-    assert not (place.home / "signals").exists()
-    assert not (place.home / "evals").exists()
-    assert not list(place.home.rglob("steps.jsonl"))
-    assert not list(place.home.rglob("done.json"))
+    message = ready.gainrl("prompts", *NANO, "--dataset", "mine", **changes).message
+    assert message.startswith(str(ready.home / "data/mine/train.parquet"))
+    assert "1 of 6 prompts have more than 88 tokens (the model's context of 96" in message
+    assert "'mine/train/0001'" in message
+    assert not (ready.home / "signals/nano/mine").exists()
 
 
 def local_model(folder: Path, template: str | None) -> dict[str, Any]:
@@ -170,7 +150,7 @@ def test_a_chat_template_without_a_prefix_cannot_be_scored_with(ready):
     ready.succeed("model", *NANO, **changes)
     message = ready.gainrl("score", *NANO, *CHAIN, **changes).message
     assert "the prompts share no prefix" in message
-    assert not (ready.home / "signals").exists()
+    assert not (ready.home / "signals/nano/chain/scores.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +196,7 @@ def test_a_damaged_model_folder(ready, damage):
     )
     message = ready.gainrl("score", *NANO, *CHAIN).message
     assert message.startswith(f"{folder}: {reason}")
-    assert not (ready.home / "signals").exists()
+    assert not (ready.home / "signals/nano/chain/scores.parquet").exists()
 
 
 def test_a_stage_before_its_inputs_are_there(place):
@@ -232,10 +212,12 @@ def test_a_stage_before_its_inputs_are_there(place):
 
 
 def test_a_damaged_table(ready):
-    path = ready.home / "data" / "chain" / "train.parquet"
-    path.write_bytes(path.read_bytes()[:-20])
-    message = ready.gainrl("score", *NANO, *CHAIN).message
-    assert message.startswith(f"{path}: not a readable Parquet file")
+    train = ready.home / "data/chain/train.parquet"
+    prompts = ready.home / "signals/nano/chain/prompts.parquet"
+    for stage, path in (("score", prompts), ("prompts", train)):
+        path.write_bytes(path.read_bytes()[:-20])
+        message = ready.gainrl(stage, *NANO, *CHAIN).message
+        assert message.startswith(f"{path}: not a readable Parquet file")
 
 
 @pytest.mark.parametrize(

@@ -59,14 +59,14 @@ EDITS: list[tuple[str, Edit, dict[str, int]]] = [
     ("scoring", lambda p: p.update(scoring={"batch_tokens": 512}),
      {"score": 1, "order": 1, "train": 2, **SIGNAL, **VIEWS}),
     ("data", lambda p: p["datasets"]["chain"].update(seed=1),
-     {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
-      "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
+     {"data": 1, "build_model": 1, "prompts": 1, "score": 1, "difficulty": 1, "order": 1,
+      "evaluate": 1, "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
     ("tracking", lambda p: p.update(tracking={"experiment": "other"}), REPORT),
     ("cost", lambda p: p.update(cost={"peak_tflops": 989.0}), REPORT),
     ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), REPORT),
     ("another name", lambda p: p.update(preset="renamed"),
-     {"data": 1, "build_model": 1, "score": 1, "difficulty": 1, "order": 1, "evaluate": 1,
-      "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
+     {"data": 1, "build_model": 1, "prompts": 1, "score": 1, "difficulty": 1, "order": 1,
+      "evaluate": 1, "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
 ]  # fmt: skip
 
 

@@ -68,7 +68,8 @@ class Training(Section):
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus that rollouts' tokens are drawn from; 1 is all of them."""
     max_prompt: Positive = 1024
-    """Longest prompt, tokens (paper, appendix E.2); a longer one is an error."""
+    """Longest prompt, tokens (paper, appendix E.2); `datasets.*.overlong` says what becomes of a
+    longer one."""
     max_response: Positive = 3000
     """Longest completion, tokens (paper, appendix E.2)."""
     micro_batch_tokens: Positive = 16384
