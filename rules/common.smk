@@ -67,3 +67,9 @@ def test_inputs(wildcards):
 def benchmarks_of(wildcards):
     """The benchmarks that a run's checkpoints are tested on."""
     return plan.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
+
+
+def model_inputs(wildcards):
+    """What a model is made of."""
+    fetched = [layout.fetched(wildcards.model)] if plan.downloaded(preset, wildcards.model) else []
+    return fetched + plan.warmup_tables(preset, layout, wildcards.model)

@@ -1,4 +1,8 @@
-# Data sets, from the hub, a file or a generator, to prompt tables.
+# Data sets, from the hub, a file or a generator, to prompt tables. Local, as all that downloads.
+
+
+localrules:
+    data,
 
 
 rule data:
@@ -6,10 +10,9 @@ rule data:
         **{split: str(layout.split("{dataset}", split)) for split in ("train", "eval", "warmup")},
     log:
         str(layout.home / "logs/data/{dataset}.log"),
+    priority: FIRST
     conda:
         ENVIRONMENT
-    resources:
-        **needs("cpu"),
     params:
         preset=PRESET,
         slice=lambda w: plan.dataset_slice(preset, w.dataset),

@@ -5,6 +5,7 @@ KINDS = {"cpu": {}, "gpu": {"gpu": 1, "nodes": 1}, "training": {}}
 GROWING = ("runtime", "mem_mb")
 # Of all jobs that could start, those that runs wait for come first, then the longest runs.
 BEFORE_RUNS = 10**6
+FIRST = 2 * BEFORE_RUNS  # what downloads: its errors are to come before anything has been computed
 
 
 def needs(kind, **own):

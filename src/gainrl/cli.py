@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = vars(_parser(argv).parse_args(argv))
     name = given.pop("command")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    if name not in ONLINE:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # logs are files, not terminals
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -145,6 +147,8 @@ def _tracking(context: Context, action: str) -> None:
 
 # --- the commands --------------------------------------------------------------------------------
 
+ONLINE = frozenset({"data", "fetch", "plan", "doctor"})
+"""Commands that may ask the hub. All others are jobs, which may have no network and need none."""
 PLACE = ("model", "dataset")
 RUN = (*PLACE, "method", "seed")
 COMMANDS = (
@@ -161,6 +165,7 @@ COMMANDS = (
         preset=False,
     ),
     command("data", "write a data set's prompt tables", "stages.data:prepare_data", "dataset"),
+    command("fetch", "download a model", "stages.fetch:fetch_model", "model"),
     command(
         "model", "fetch or build a model, warm-up included", "stages.prepare:build_model", "model"
     ),

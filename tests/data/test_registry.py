@@ -32,10 +32,18 @@ def test_unknown_name_in_the_registry() -> None:
         load(Registered(source="registry", name="gsm8"))
 
 
-def test_a_missing_local_copy_does_not_fall_back_to_the_hub(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("went to the hub"))
-    with pytest.raises(DataError, match=r"gsm8k_train\.parquet: no local copy of data set 'gsm8k'"):
-        load(Registered(source="registry", name="gsm8k"), data_dir=tmp_path)
+def test_a_missing_local_copy_is_read_from_the_hub_and_said(monkeypatch, tmp_path, caplog) -> None:
+    rows = datasets.Dataset.from_list([{"question": "1 + 1 = ?", "answer": "#### 2"}])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: rows)
+    spec = Registered(source="registry", name="gsm8k", eval=0)
+    assert load(spec, data_dir=tmp_path)["train"]["answer"].tolist() == ["2"]
+    assert f"{tmp_path}: no copy of 'gsm8k' there; reading openai/gsm8k (main" in caplog.text
+
+
+def test_a_data_set_that_is_on_no_hub_is_asked_for(tmp_path) -> None:
+    spec = Registered(source="registry", name="amc")
+    with pytest.raises(DataError, match=r"amc_train\.parquet: no local copy of data set 'amc'"):
+        load(spec, data_dir=tmp_path)
 
 
 def test_a_data_set_that_is_not_on_the_hub_needs_a_folder() -> None:

@@ -108,9 +108,9 @@ def test_a_folder_of_local_copies_that_does_not_exist(place, monkeypatch):
 
 def test_a_registered_data_set_without_its_local_copy(place, monkeypatch):
     monkeypatch.setenv("GAINRL_DATA_DIR", str(place.folder))
-    datasets = {**PRESET["datasets"], "gsm": {"source": "registry", "name": "gsm8k"}}
-    message = place.gainrl("data", "--dataset", "gsm", datasets=datasets).message
-    assert message.startswith(f"{place.folder / 'gsm8k_train.parquet'}: no local copy")
+    datasets = {**PRESET["datasets"], "amc": {"source": "registry", "name": "amc"}}
+    message = place.gainrl("data", "--dataset", "amc", datasets=datasets).message
+    assert message.startswith(f"{place.folder / 'amc_train.parquet'}: no local copy")
     assert place.files() == []
 
 

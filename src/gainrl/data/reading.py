@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gainrl.data.entry import HubFiles, HubPlace, HubTable, HubTables
+from gainrl.data.hub import advice
 from gainrl.errors import DataError
 
 BATCH = 64
@@ -89,6 +90,8 @@ def _hub_errors(place: HubPlace) -> Iterator[None]:
             cause = cause.__cause__
         said = [*notes.lines, str(cause) or type(cause).__name__]
         reason = next((line for line in said if str(cause) in line), said[-1])
+        first = place.tables[0] if isinstance(place, HubTables) else place
+        reason = advice(error, "dataset", first.id) or reason
         raise DataError(f"{place}: cannot read from the hub: {' '.join(reason.split())}") from error
     finally:
         logger.removeHandler(notes)

