@@ -1,6 +1,7 @@
 # Start models: fetched or built, and warmed up on worked solutions. What downloads is local, and jobs
 # have no network.
 WARMED = "|".join(name for name, spec in preset.models.items() if spec.warmup) or "none"
+AS_IT_IS = "|".join(name for name, spec in preset.models.items() if not spec.warmup) or "none"
 
 
 localrules:
@@ -58,7 +59,7 @@ rule build_model:
 # A model as it is: its files are checked and linked, which needs no GPU.
 use rule build_model as take_model with:
     wildcard_constraints:
-        model=f"(?!({WARMED})$).+",
+        model=AS_IT_IS,
     threads: 1
     resources:
         **needs("cpu"),

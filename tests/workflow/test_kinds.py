@@ -73,7 +73,7 @@ def asked(rule: Rule, attempt: int = 1, **wildcards: str) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=PRESETS, ids=lambda path: path.stem)
 def rules(request: pytest.FixtureRequest) -> dict[str, Rule]:
     found = rules_of(request.param, PROFILE["set-resources"])
-    assert {"data", "evaluate", "train"} <= set(found)
+    assert {"prompts", "evaluate", "train"} <= set(found)
     return found
 
 
