@@ -145,7 +145,7 @@ class Sandbox(Section):
     """What a generated program may use while it is graded, and how many run at a time."""
 
     seconds: float = Field(default=10.0, gt=0)
-    """Time by the clock, all tests of a program together."""
+    """Time by the clock, all tests of a program together, less what it waits for a processor."""
     cpu_seconds: Positive = 10
     """Computing time of each process."""
     memory_mb: Positive = 512
@@ -157,4 +157,4 @@ class Sandbox(Section):
     unsafe: bool = False
     """Also grade where no isolation works, with limits but the user's files in reach."""
     workers: Positive = 2
-    """Programs that are graded at a time."""
+    """Programs that a process grades at a time; on a machine, no more than there are processors."""

@@ -40,6 +40,7 @@ from typing import Any
 
 from gainrl.grading._blocks import defines
 from gainrl.grading._extraction import extract
+from gainrl.grading._slots import slot
 from gainrl.grading.grade import Grade
 from gainrl.grading.program_tests import (
     CallTests,
@@ -92,13 +93,17 @@ def grade_program(
     limits: Limits = DEFAULT,
     isolation: Isolation | None = None,
 ) -> Grade:
-    """Grade a program, or the continuation of the prompt of FunctionTests; see `grade`."""
+    """Grade a program, or the continuation of the prompt of FunctionTests; see `grade`.
+
+    It waits until a processor of the machine runs no other grader's program.
+    """
     isolation = isolation or choose()
     code = code.encode(errors="replace").decode()  # a lone surrogate is no Python
-    if isinstance(tests, StreamTests):
-        reason = _streams(code, tests, limits, isolation)
-    else:
-        reason = _function(code, tests, limits, isolation)
+    with slot():
+        if isinstance(tests, StreamTests):
+            reason = _streams(code, tests, limits, isolation)
+        else:
+            reason = _function(code, tests, limits, isolation)
     return Grade(reason == "passed", code, reason)
 
 
@@ -257,7 +262,7 @@ def _function(
             os.close(descriptor)
         program.await_ready()
         checker.await_ready()
-        done = checker.collect(verdict, limits)
+        done = checker.collect(verdict, limits, program)
     if done.reason != "ended":
         return done.reason
     try:
