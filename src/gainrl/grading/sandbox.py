@@ -55,9 +55,10 @@ INSIDE = Path(__file__).with_name("_inside.py")
 class Limits:
     """What a program may use.
 
-    `seconds` is time by the clock (less what it waits for a processor), `cpu_seconds` computing time of each process, `memory_mb` the
-    address space of each process in MiB (20 of them the interpreter's own), `processes` counts
-    threads too and is never below 1, `output_bytes` is what the program may write to its output.
+    `seconds` is time by the clock, less what it waits for a processor; `cpu_seconds` computing time
+    of each process; `memory_mb` the address space of each process in MiB (20 of them the
+    interpreter's own); `processes` counts threads too and is never below 1; `output_bytes` is what
+    the program may write to its output.
     """
 
     seconds: float = 10.0
