@@ -15,9 +15,10 @@ from gainrl import cli, plan
 from gainrl.config.data import Files, Generated, Hub, Registered
 from gainrl.config.files import extended
 from gainrl.config.preset import Preset
-from gainrl.cost.make import plan_rows
+from gainrl.cost.rows import Costs
 from gainrl.data.registry import known_rows
 from gainrl.errors import ConfigError
+from gainrl.plan import Layout
 from gainrl.training.slurm import read_site
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -152,35 +153,58 @@ def test_the_bill_is_the_sum_of_its_runs(paper):
     frame = pd.read_csv(paper / "paper.csv")
     assert len(frame) == 51
     assert frame["runs"].sum() == 153
-    assert frame["gpu_hours"].tolist() == pytest.approx(frame["runs"] * frame["gpu_hours_run"])
-    assert frame["gpu_hours_run"].tolist() == pytest.approx(frame["gpus"] * frame["hours"])
     text = (paper / "paper.md").read_text()
-    assert text.count(f"**{frame['gpu_hours'].sum():,.1f}**") == 2  # the bill, and where it goes
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    (last, _) = [line for line in lines if line[0].startswith("| **Sum**")]
+    sums = last[-1].strip("|* ").replace(",", "").split(" to ")
+    beside = [line[-1].strip("| ") for line in lines if line[0].startswith("| measured diff")]
+    assert beside[0] == beside[1] != "0"
+    for end, total in zip(("low", "high"), sums, strict=True):
+        per_run = frame[f"gpu_hours_run_{end}"]
+        assert frame[f"gpu_hours_{end}"].tolist() == pytest.approx(frame["runs"] * per_run)
+        assert per_run.tolist() == pytest.approx(frame["gpus"] * frame[f"hours_{end}"])
+        assert (
+            frame[f"gpu_hours_{end}"].sum() < float(total) < 1.05 * frame[f"gpu_hours_{end}"].sum()
+        )
+    assert (frame["gpu_hours_low"] < frame["gpu_hours_high"]).all()
     for row in frame.itertuples():
-        assert text.count(f"| {row.model}/{row.dataset}/{row.method} ") == 3
+        name = f"{row.model}/{row.dataset}/{row.method}"
+        assert text.count(f"| {name} ") == 1
+        assert text.count(f"| {name}, low ") == text.count(f"| {name}, high ") == 2
 
 
 def test_the_tests_of_a_run_are_its_benchmarks_problems():
-    work = plan_rows(plan.load(PAPER))[0].cost.work
+    work = rows_of(plan.load(PAPER))[0].cost.high.work
     assert work.evaluation_samples == 1319 + 500 + 83 + 30 + 675 + 272
-    assert (work.gpus, work.kl, work.critic, work.max_response) == (8, True, False, 3000)
+    assert (work.gpus, work.kl, work.critic, work.longest) == (8, True, False, 3000)
 
 
 # --- what changes it -----------------------------------------------------------------------------
 
 
+def rows_of(preset, root="nowhere", job_hours=24.0):
+    return Costs(preset, Layout(preset.preset, Path(root)), job_hours).rows()
+
+
 def cost_of(**sections):
-    return plan_rows(plan.load(small(**sections)))[0].cost
+    return rows_of(plan.load(small(**sections)))[0].cost
 
 
 def test_assumptions_come_from_the_preset():
-    slow = cost_of(cost={"train_mfu": 0.175})
-    assert slow.step.update == pytest.approx(2 * cost_of().step.update)
+    fixed = {"response_tokens": {"qwen2.5-math-1.5b": 900}, "forward_mfu": 0.4}
+    slow = cost_of(cost={**fixed, "train_mfu": 0.175})
+    fast = cost_of(cost={**fixed, "train_mfu": 0.35})
+    for end in ("low", "high"):
+        before, after = getattr(fast, end), getattr(slow, end)
+        assert after.step.update == pytest.approx(2 * before.step.update)
+    assert fast.low.step.update == fast.high.step.update  # a number is both of its ends
+    both = cost_of(cost={**fixed, "train_mfu": [0.175, 0.35]})
+    assert (both.low.step, both.high.step) == (fast.low.step, slow.high.step)
 
 
 def test_a_runs_gpus_are_those_of_its_nodes(here):
     data = small(verl={"nodes": 2, "gpus_per_node": 4})
-    assert plan_rows(plan.load(data))[0].cost.work.gpus == 8
+    assert rows_of(plan.load(data))[0].cost.low.work.gpus == 8
     assert planned(here, data) == 0
     text = next((here / "plan").rglob("seed0.sh")).read_text()
     assert (options(text)["nodes"], options(text)["gpus-per-node"]) == ("2", "a100:4")
@@ -188,8 +212,8 @@ def test_a_runs_gpus_are_those_of_its_nodes(here):
 
 def test_ppo_pays_for_its_critic():
     methods = {"grpo": {"curriculum": "uniform", "algorithm": "ppo"}}
-    assert cost_of(methods=methods).work.critic
-    assert cost_of(methods=methods).gpu_hours > cost_of().gpu_hours
+    assert cost_of(methods=methods).low.work.critic
+    assert cost_of(methods=methods).low.gpu_hours > cost_of().low.gpu_hours
 
 
 def test_notes_say_what_is_not_counted(here, capsys):
@@ -200,17 +224,18 @@ def test_notes_say_what_is_not_counted(here, capsys):
     assert planned(here, data) == 0
     printed = capsys.readouterr().out
     assert "Counted as 0 tests, because their size is unknown: other." in printed
-    assert "Measured difficulties of deepscaler are 322,520 answers" in printed
-    assert "4 runs are longer than a job's 24 h" in printed
+    assert "| measured difficulties " in printed
+    assert "4 runs may be longer than a job's 24 h" in printed
     assert printed.split("\n- ")[0] in (here / "plan/paper.md").read_text()
 
 
 def test_shorter_runs_without_difficulties_need_no_such_notes(here, capsys):
-    data = small()
+    data = small(cost={"response_tokens": {"qwen2.5-math-1.5b": 300}})
     data["experiments"]["table1"]["methods"] = ["grpo"]
     assert planned(here, data) == 0
     printed = capsys.readouterr().out
-    for word in ("longer", "Measured difficulties", "Counted as 0"):
+    assert "Response tokens, given: qwen2.5-math-1.5b 300." in printed
+    for word in ("longer", "measured difficulties", "Counted as 0"):
         assert word not in printed
 
 
@@ -246,7 +271,7 @@ def test_local_runs_get_a_script_and_no_estimate(here, capsys):
     text = (here / "plan/tiny/nano/chain/gain/seed1.sh").read_text()
     assert "gpus-per-node" not in options(text)
     assert shlex.split(text.splitlines()[-1])[-2:] == ["--root", "else where"]
-    assert pd.read_csv(here / "plan/tiny.csv")["gpu_hours"].isna().all()
+    assert pd.read_csv(here / "plan/tiny.csv")["gpu_hours_high"].isna().all()
 
 
 def test_a_preset_may_have_runs_of_both_kinds(here, capsys):
@@ -303,7 +328,7 @@ def test_a_model_that_cannot_be_sized_is_one_line_and_nothing_is_written(here, c
 
 def test_only_models_that_are_trained_on_verl_are_sized():
     data = small(models={"spare": {"source": "local", "path": "nowhere"}})
-    assert len(plan_rows(plan.load(data))) == 2
+    assert len(rows_of(plan.load(data))) == 2
 
 
 @pytest.mark.parametrize(

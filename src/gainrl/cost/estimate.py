@@ -1,24 +1,22 @@
 """GPU-hours of RL fine-tuning, estimated before anything is paid for (GRPO or PPO, verl and vLLM).
 
-FLOP and bytes are counted and divided by the throughput that the preset's `cost` assumes. Work is
-spread evenly over the GPUs (data parallel; communication and idle time are in the shares of the
-peak).
+FLOP and bytes are counted and divided by a throughput (`Speeds`). Work is spread evenly over the
+GPUs (data parallel; communication and idle time are in the shares of the peak). An `Estimate` has
+two ends: short responses on fast machines, and long ones on slow machines.
 
 FLOP per token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1): 2 P forward and 4 P backward,
 with P all parameters, plus 4 * layers * hidden * context / 2 forward in attention. An untied input
 embedding costs no FLOP and is counted all the same: P is high by hidden * vocabulary there.
 All sequences have the mean length; the spread of lengths, which raises attention, is left out.
-tests/cost/test_cost.py compares an estimate with one published run, to a factor of three.
+tests/cost/test_published.py compares estimates with published runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gainrl.config.cost import Assumptions
 from gainrl.errors import ConfigError
 
 BYTES = 2  # of a weight or of a number in the KV cache (bf16)
@@ -58,28 +56,62 @@ class Shape:
 class Work:
     """What one run does.
 
-    steps: RL steps. prompts: of a step. rollouts: of a prompt. max_response: tokens.
-    epochs_per_batch: updates over the same rollouts. kl: a frozen reference model is read.
-    critic: a value model of the policy's size is trained (PPO). evaluation_every: steps from one
-    test to the next; the last step is tested too, the start model is not. evaluation_samples:
-    answers of a test, problems times samples, summed over benchmarks; 0: no tests. gpus: of a run.
+    steps: RL steps. prompts: of a step. rollouts: of a prompt. response: mean tokens; longest:
+    tokens of the longest response of a step, which decoding waits for. epochs_per_batch: updates
+    over the same rollouts. kl: a frozen reference model is read. critic: a value model of the
+    policy's size is trained (PPO). evaluation_every: steps from one test to the next; the last step
+    is tested too, the start model is not. evaluation_samples: answers of a test, problems times
+    samples, summed over benchmarks; 0: no tests. evaluation_response, evaluation_longest: their
+    tokens, as above. save_every: steps from one checkpoint to the next, the last step's too. gpus:
+    of a run. job_hours: what a job may take; a longer run starts again.
     """
 
     steps: int
     prompts: int
     rollouts: int
-    max_response: int
+    response: float
+    longest: float
     epochs_per_batch: int = 1
     kl: bool
     critic: bool
     evaluation_every: int
     evaluation_samples: int
+    evaluation_response: float
+    evaluation_longest: float
+    save_every: int
     gpus: int
+    job_hours: float = MOST
 
     def __post_init__(self) -> None:
-        positive = "steps prompts rollouts max_response epochs_per_batch evaluation_every gpus"
+        positive = "steps prompts rollouts epochs_per_batch evaluation_every save_every gpus"
         _check(self, positive, 1)
         _check(self, "evaluation_samples", 0)
+        _check(self, "response evaluation_response job_hours", 1e-3, whole=False)
+        _check(self, "longest", self.response, whole=False)
+        _check(self, "evaluation_longest", self.evaluation_response, whole=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """How fast a run's machines are; shares are of the peak and of the bandwidth of a GPU.
+
+    decode_batch: most sequences that a GPU decodes together. prompt_tokens: mean. recompute:
+    gradient checkpointing. Seconds: of a step beside its parts, of a test beside its answers, of a
+    start of the job, and of a checkpoint.
+    """
+
+    peak_tflops: float
+    memory_gb_per_s: float
+    train_mfu: float
+    forward_mfu: float
+    decode_efficiency: float
+    decode_batch: int
+    prompt_tokens: float
+    recompute: bool
+    overhead_seconds: float
+    test_seconds: float
+    start_seconds: float
+    save_seconds: float
 
 
 @dataclass(frozen=True)
@@ -112,15 +144,21 @@ class StepCost:
 class RunCost:
     """The cost of one run; `runs` equal ones (seeds) count in `total` only.
 
-    tests: of a run. training_hours, test_hours: wall clock. rollout_tokens: responses of all steps.
+    tests, saves, starts: of a run. Hours are wall clock; training_hours: of all steps.
+    rollout_tokens: responses of all steps.
     """
 
     shape: Shape
     work: Work
+    how: Speeds
     step: StepCost
     tests: int
+    saves: int
+    starts: int
     training_hours: float
     test_hours: float
+    save_hours: float
+    start_hours: float
     rollout_tokens: float
     runs: int = 1
 
@@ -129,8 +167,8 @@ class RunCost:
 
     @property
     def hours(self) -> float:
-        """Wall-clock hours, tests included."""
-        return self.training_hours + self.test_hours
+        """Wall-clock hours: steps, tests, checkpoints and starts."""
+        return self.training_hours + self.test_hours + self.save_hours + self.start_hours
 
     @property
     def gpu_hours(self) -> float:
@@ -143,151 +181,113 @@ class RunCost:
         return self.runs * self.gpu_hours
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """Equal runs between two ends."""
+
+    low: RunCost
+    high: RunCost
+
+    @property
+    def ends(self) -> tuple[RunCost, RunCost]:
+        """Low, high."""
+        return self.low, self.high
+
+
+@dataclass(frozen=True)
+class Other:
+    """Work beside the runs, on one GPU or shared by several: GPU-hours in all, low and high."""
+
+    name: str
+    low: float
+    high: float
+
+
 def forward_flop(shape: Shape, length: float) -> float:
     """FLOP of one forward pass over a sequence of `length` tokens."""
     return length * (2 * shape.parameters + 4 * shape.layers * shape.hidden * length / 2)
 
 
-def _generation(
-    shape: Shape, sequences: int, share: float, work: Work, how: Assumptions
-) -> tuple[float, float]:
-    """Seconds of prefill and of decoding for answers of mean length `share` * max_response.
+def prefill_seconds(shape: Shape, sequences: float, gpus: int, how: Speeds) -> float:
+    """Seconds in which some GPUs read that many prompts; only a prompt's last token has logits."""
+    skipped = 2 * shape.hidden * shape.vocabulary * (how.prompt_tokens - 1)
+    flop = sequences * (forward_flop(shape, how.prompt_tokens) - skipped)
+    return flop / (gpus * how.peak_tflops * 1e12 * how.forward_mfu)
+
+
+def decoding_seconds(
+    shape: Shape, sequences: float, response: float, longest: float, gpus: int, how: Speeds
+) -> float:
+    """Seconds in which some GPUs write that many responses of a mean length.
 
     A decoding step reads all weights, and the cached keys and values of the sequences it extends. A
-    GPU takes as many steps as its tokens over decode_batch, but no fewer than max_response: the
-    longest answer runs to the limit, in a batch that empties. Reads or FLOP, whichever is longer.
+    GPU takes as many steps as its tokens over decode_batch, but no fewer than `longest`: the
+    longest response ends in a batch that empties. Reads or FLOP, whichever is longer.
     """
-    response, prompt = share * work.max_response, how.prompt_tokens
-    speed = work.gpus * how.peak_tflops * 1e12 * how.forward_mfu
-    skipped = 2 * shape.hidden * shape.vocabulary * (prompt - 1)  # only the last token needs it
-    prefill = sequences * (forward_flop(shape, prompt) - skipped) / speed
-    tokens, context = sequences * response, prompt + response / 2
+    tokens, context = sequences * response, how.prompt_tokens + response / 2
     flop = tokens * (2 * shape.parameters + 4 * shape.layers * shape.hidden * context)
-    steps = max(tokens / work.gpus / how.decode_batch, work.max_response)
-    cache = tokens / work.gpus * 2 * shape.layers * shape.kv_width * context
+    steps = max(tokens / gpus / how.decode_batch, longest)
+    cache = tokens / gpus * 2 * shape.layers * shape.kv_width * context
     read = BYTES * (steps * shape.parameters + cache)
     bandwidth = how.memory_gb_per_s * 1e9 * how.decode_efficiency
-    return prefill, max(read / bandwidth, flop / speed)
+    return max(read / bandwidth, flop / (gpus * how.peak_tflops * 1e12 * how.forward_mfu))
 
 
-def step_cost(shape: Shape, work: Work, assumptions: Assumptions) -> StepCost:
+def answer_hours(
+    shape: Shape, answers: float, response: float, longest: float, gpus: int, how: Speeds
+) -> float:
+    """GPU-hours of answers outside of runs: prompts read, responses written."""
+    seconds = prefill_seconds(shape, answers, gpus, how)
+    seconds += decoding_seconds(shape, answers, response, longest, gpus, how)
+    return gpus * seconds / HOUR
+
+
+def step_cost(shape: Shape, work: Work, how: Speeds) -> StepCost:
     """One RL step: seconds by part, and tokens. Padding is never computed."""
-    how, sequences = assumptions, work.prompts * work.rollouts
-    response = how.response_share * work.max_response
-    prefill, decoding = _generation(shape, sequences, how.response_share, work, how)
-    flop = sequences * forward_flop(shape, how.prompt_tokens + response)
+    sequences = work.prompts * work.rollouts
+    flop = sequences * forward_flop(shape, how.prompt_tokens + work.response)
     ideal = flop / (work.gpus * how.peak_tflops * 1e12)  # seconds of a forward at the peak
     forward = ideal / how.forward_mfu
     passes = 4 if how.recompute else 3  # forward, backward (2) and recomputation
     update = work.epochs_per_batch * passes * ideal / how.train_mfu
+    lengths = (work.response, work.longest)
     return StepCost(
-        prefill=prefill,
-        decoding=decoding,
+        prefill=prefill_seconds(shape, sequences, work.gpus, how),
+        decoding=decoding_seconds(shape, sequences, *lengths, work.gpus, how),
         old_log_probabilities=forward,
         reference=forward if work.kl else 0.0,
         update=update,
         critic=forward + update if work.critic else 0.0,
         overhead=how.overhead_seconds,
         prompt_tokens=sequences * how.prompt_tokens,
-        response_tokens=sequences * response,
+        response_tokens=sequences * work.response,
     )
 
 
-def run_cost(shape: Shape, work: Work, assumptions: Assumptions, runs: int = 1) -> RunCost:
-    """One run with its tests, standing for `runs` equal ones; loading and saving are left out."""
-    step, tests, seconds = step_cost(shape, work, assumptions), 0, 0.0
+def run_cost(shape: Shape, work: Work, how: Speeds, runs: int = 1) -> RunCost:
+    """One run with its tests, checkpoints and starts, standing for `runs` equal ones."""
+    step, tests, seconds = step_cost(shape, work, how), 0, 0.0
     if samples := work.evaluation_samples:
         tests = math.ceil(work.steps / work.evaluation_every)
-        seconds = sum(_generation(shape, samples, assumptions.evaluation_share, work, assumptions))
+        lengths = (work.evaluation_response, work.evaluation_longest)
+        seconds = how.test_seconds + prefill_seconds(shape, samples, work.gpus, how)
+        seconds += decoding_seconds(shape, samples, *lengths, work.gpus, how)
+    saves = math.ceil(work.steps / work.save_every)
     hours, test_hours = work.steps * step.seconds / HOUR, tests * seconds / HOUR
-    rollout_tokens = work.steps * step.response_tokens
-    return RunCost(shape, work, step, tests, hours, test_hours, rollout_tokens, runs)
-
-
-def bill(rows: Sequence[tuple[str, RunCost]]) -> str:
-    """Markdown: GPU-hours of each row, a run and in all, and their sum. Refuses an empty list."""
-    lines = [
-        {
-            "Run": label,
-            "Runs": f"{cost.runs:,}",
-            "GPUs": f"{cost.work.gpus:,}",
-            "Steps": f"{cost.work.steps:,}",
-            "Hours": f"{cost.hours:,.1f}",
-            "GPU-hours a run": f"{cost.gpu_hours:,.1f}",
-            "GPU-hours": f"{cost.total:,.1f}",
-        }
-        for label, cost in _named(rows)
-    ]
-    return listing([*lines, _sum(rows)])
-
-
-def render(rows: Sequence[tuple[str, RunCost]], assumptions: Assumptions) -> str:
-    """Markdown: a line a row and the sum, what each row is, and what the numbers rest on, in words.
-
-    `rows` are labels and costs, all made with `assumptions`. Refuses an empty list (ConfigError).
-    """
-    named = _named(rows)
-    hours = sum(cost.runs * cost.hours for _, cost in rows)
-    words = "Seconds are of a step, hours and tokens of a run; GPU-hours are runs x GPUs x hours. "
-    words += f"One after another the runs take {hours:,.1f} hours."
-    costs, inputs = [_costs(*row) for row in named], [_inputs(*row) for row in named]
-    parts = [listing([*costs, _sum(rows)]), words, listing(inputs), _stated(assumptions)]
-    return "\n\n".join(parts)
-
-
-def _named(rows: Sequence[tuple[str, RunCost]]) -> list[tuple[str, RunCost]]:
-    if not rows:
-        raise ConfigError("no runs to estimate the cost of")
-    return [(label.replace("|", "\\|"), cost) for label, cost in rows]
-
-
-def _sum(rows: Sequence[tuple[str, RunCost]]) -> dict[str, str]:
-    runs, total = sum(cost.runs for _, cost in rows), sum(cost.total for _, cost in rows)
-    return {"Run": "**Sum**", "Runs": f"{runs:,}", "GPU-hours": f"**{total:,.1f}**"}
-
-
-def _costs(label: str, cost: RunCost) -> dict[str, str]:
-    step, work = cost.step, cost.work
-    passes = step.old_log_probabilities + step.reference
-    parts = {"Rollout": step.rollout, "Log-probs": passes, "Update": step.update}
-    parts |= {"Critic": step.critic, "Overhead": step.overhead, "Step": step.seconds}
-    line = {"Run": label, "Runs": f"{cost.runs:,}", "GPUs": f"{work.gpus:,}"}
-    line |= {"Steps": f"{work.steps:,}", "Tokens (M)": f"{cost.rollout_tokens / 1e6:,.1f}"}
-    line |= {f"{name} (s)": f"{seconds:,.1f}" for name, seconds in parts.items()}
-    line |= {"Tests (h)": f"{cost.test_hours:,.2f}", "Hours": f"{cost.hours:,.2f}"}
-    return {**line, "GPU-hours": f"{cost.total:,.1f}"}
-
-
-def _inputs(label: str, cost: RunCost) -> dict[str, str]:
-    values = {**vars(cost.shape), **vars(cost.work), "tests": cost.tests}
-    shown = {name: f"{value:,.12g}" for name, value in values.items()}
-    return {"run": label, **shown}
-
-
-def listing(rows: Sequence[dict[str, str]]) -> str:
-    """Markdown that is also aligned in a terminal: the first row's keys, then a line a row."""
-    head = list(rows[0])
-    cells = [head, *([row.get(name, "") for name in head] for row in rows)]
-    wide = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-    rule = ["-" * wide[0], *("-" * (width - 1) + ":" for width in wide[1:])]
-    lines = [[line[0].ljust(wide[0]), *map(str.rjust, line[1:], wide[1:])] for line in cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
-
-
-def _stated(how: Assumptions) -> str:
-    update = "8 P (gradient checkpointing)" if how.recompute else "6 P (no gradient checkpointing)"
-    return f"""Assumed, not measured (P is the parameters; kl and critic: 1 is yes):
-
-- a GPU has {how.peak_tflops:g} TFLOP/s in bf16 and {how.memory_gb_per_s:g} GB/s of memory bandwidth
-- a forward pass is 2 P FLOP a token at {how.forward_mfu:g} of the peak, an update {update} at
-  {how.train_mfu:g}; attention adds 2 x layers x hidden x length to each 2 P (arXiv:2001.08361, 2.1)
-- a rollout is prefill (without the output head) and decoding: a step of it reads 2 P bytes and, of
-  {how.decode_batch:,} sequences a GPU, the KV cache (4 x layers x kv_width bytes a token), at
-  {how.decode_efficiency:g} of the bandwidth, or takes as long as its FLOP at {how.forward_mfu:g}
-- a GPU holds the whole model in decoding; the longest response runs to max_response
-- log-probs are one forward pass, two with kl; a critic is one and an update, of the policy's size
-- mean tokens, without padding: a prompt {how.prompt_tokens:g}, a response {how.response_share:g} x
-  max_response, in tests {how.evaluation_share:g} x max_response
-- weight sync, reward and scheduling: {how.overhead_seconds:g} s a step; loading and saving: none
-- every part of a step but the update runs once; that runs epochs_per_batch times, the critic's too
-"""
+    save_hours = saves * how.save_seconds / HOUR
+    starts = math.ceil((hours + test_hours + save_hours) / work.job_hours)
+    return RunCost(
+        shape=shape,
+        work=work,
+        how=how,
+        step=step,
+        tests=tests,
+        saves=saves,
+        starts=starts,
+        training_hours=hours,
+        test_hours=test_hours,
+        save_hours=save_hours,
+        start_hours=starts * how.start_seconds / HOUR,
+        rollout_tokens=work.steps * step.response_tokens,
+        runs=runs,
+    )

@@ -55,6 +55,11 @@ class Layout:
         """Ids of the tracking store's experiments and parent runs."""
         return self.home / "tracking.json"
 
+    @property
+    def measured(self) -> Path:
+        """What a rehearsal of the preset measured: lengths of responses, seconds, rates."""
+        return self.root / f"{self.preset}-rehearsal" / "measured.csv"
+
     def split(self, dataset: str, split: str) -> Path:
         """A prompt table: train, eval or warmup."""
         return self.home / "data" / dataset / f"{split}.parquet"
