@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from gainrl.config.base import Name, Positive, Section
+from gainrl.config.base import Absent, Name, Positive, Section
 
 Fraction = Annotated[float, Field(ge=0.001, le=1)]
 FromOne = Annotated[float, Field(ge=1)]
@@ -48,7 +48,7 @@ class Assumptions(Section):
     """Share of the memory bandwidth that decoding reaches."""
     decode_batch: Positive = 128
     """Most sequences that a GPU decodes together."""
-    response_tokens: dict[Name, Lengths] = Field(default_factory=dict)
+    response_tokens: Annotated[dict[Name, Lengths], Absent()] = Field(default_factory=dict)
     """Mean response of a model, by its name, in rollouts and tests; without it, what was measured,
     else what was published of it."""
     prompt_tokens: FromOne = 200.0
@@ -57,9 +57,9 @@ class Assumptions(Section):
     """Gradient checkpointing: a second forward, so an update costs 8 P, not 6 P, per token."""
     overhead_seconds: Spans = (6.0, 15.0)
     """A step's weight sync, reward and scheduling, whatever the number of GPUs."""
-    test_seconds: Spans = (2.0, 15.0)
+    test_seconds: Annotated[Spans, Absent()] = (2.0, 15.0)
     """A test beside its answers: what is paid however few problems there are."""
-    start_seconds: Spans = (60.0, 300.0)
+    start_seconds: Annotated[Spans, Absent()] = (60.0, 300.0)
     """From the start of a job to its first step: Ray, vLLM, weights; again after a time limit."""
-    save_gb_per_s: Rates = (0.5, 2.0)
+    save_gb_per_s: Annotated[Rates, Absent()] = (0.5, 2.0)
     """1e9 bytes/s at which a checkpoint is written, by all GPUs of a run together."""
