@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_tables import load, write
 
-from gainrl.config.data import DifficultyColumn, Fields, Files, Generated, Gym, Hub, Registered
+from gainrl.config.data import DifficultyColumn, Few, Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.sources import load_splits
 from gainrl.errors import ConfigError, DataError
 
@@ -130,6 +130,25 @@ def test_subsets_depend_on_the_seed_and_are_nested(tmp_path) -> None:
     assert ten < twenty
     assert ten != other
 
+
+def test_a_few_rows_hold_the_longest_questions(tmp_path) -> None:
+    path, rows = tmp_path / "rows.json", [dict(row) for row in ROWS]
+    rows[23]["question"], rows[5]["question"] = "long " * 90, "long " * 80
+    write(path, rows)
+    few = Few(train=6, eval=4, warmup=3)
+    cut = from_file(path, eval_file=str(path), few=few, warmup=8, fields=WITH_SOLUTION)
+    assert [len(cut[split]) for split in ("train", "eval", "warmup")] == [6, 4, 3]
+    assert {"mine/eval/0005", "mine/eval/0023"} <= set(cut["eval"]["id"])
+    whole = from_file(path, warmup=8, fields=WITH_SOLUTION)
+    assert set(cut["train"]["id"]) < set(whole["train"]["id"])
+    longest = [frame["train"]["question"].str.len().nlargest(2).tolist() for frame in (cut, whole)]
+    assert longest[0] == longest[1]
+
+
+def test_a_source_smaller_than_a_few_rows_is_taken_whole(tmp_path) -> None:
+    few = Few(train=100, eval=100, warmup=100)
+    cut = from_file(tmp_path / "rows.json", ROWS, few=few)
+    pd.testing.assert_frame_equal(cut["train"], from_file(tmp_path / "rows.json")["train"])
 
 def test_a_warm_up_leaves_the_train_rows_in_place(tmp_path) -> None:
     path = tmp_path / "rows.json"

@@ -82,6 +82,22 @@ class Fields(Section):
         return value
 
 
+class Few(Section):
+    """At most so many rows of a source, whatever else is asked for; a rehearsal sets it.
+
+    Those that would be drawn first, but `longest` of them are the longest questions of the split.
+    """
+
+    train: Positive
+    """Prompts of the train split."""
+    eval: Positive
+    """Problems of the eval split."""
+    warmup: Positive
+    """Worked solutions."""
+    longest: Count = 2
+    """Of each split."""
+
+
 class DatasetBase(Section):
     """What every data set has, whatever its source."""
 
@@ -158,6 +174,8 @@ class Registered(DatasetBase):
     """Problems to test on, drawn at random; None is all that the source has."""
     warmup: Count = 0
     """Worked solutions for a warm-up, taken out of the training prompts."""
+    few: Annotated[Few | None, Absent()] = None
+    """At most so many rows, the longest among them; None for all that is asked for."""
 
 
 class Files(DatasetBase):
@@ -181,6 +199,8 @@ class Files(DatasetBase):
     """Problems to test on, drawn at random; None is all that the source has."""
     warmup: Count = 0
     """Worked solutions for a warm-up, taken out of the training prompts."""
+    few: Annotated[Few | None, Absent()] = None
+    """At most so many rows, the longest among them; None for all that is asked for."""
 
 
 class Hub(DatasetBase):
@@ -206,6 +226,8 @@ class Hub(DatasetBase):
     """Problems to test on, drawn at random; None is all that the source has."""
     warmup: Count = 0
     """Worked solutions for a warm-up, taken out of the training prompts."""
+    few: Annotated[Few | None, Absent()] = None
+    """At most so many rows, the longest among them; None for all that is asked for."""
 
 
 class Gym(DatasetBase):

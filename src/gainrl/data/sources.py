@@ -307,11 +307,28 @@ def _cut(
     warmup = _first(candidates, spec.warmup, f"data set '{name}': warmup (rows with a solution)")
     rest = order[~np.isin(order, warmup)]
     eval_order = np.random.default_rng([spec.seed, 1]).permutation(len(evaluation))
-    return {
-        "train": _rows(train, _first(rest, spec.train, f"data set '{name}': train")),
-        "eval": _rows(evaluation, _first(eval_order, spec.eval, f"data set '{name}': eval")),
-        "warmup": _rows(train, warmup),
+    taken = {
+        "train": (train, _first(rest, spec.train, f"data set '{name}': train")),
+        "eval": (evaluation, _first(eval_order, spec.eval, f"data set '{name}': eval")),
+        "warmup": (train, warmup),
     }
+    few = spec.few
+    if few:
+        sizes = {"train": few.train, "eval": few.eval, "warmup": few.warmup}
+        taken = {
+            split: (frame, _with_longest(frame, rows, sizes[split], few.longest))
+            for split, (frame, rows) in taken.items()
+        }
+    return {split: _rows(frame, rows) for split, (frame, rows) in taken.items()}
+
+
+def _with_longest(frame: pd.DataFrame, rows: np.ndarray, most: int, longest: int) -> np.ndarray:
+    """The first of some rows, the last of these replaced by those with the longest questions."""
+    if len(rows) <= most:
+        return rows
+    lengths = frame["question"].str.len().to_numpy()[rows]
+    extreme = rows[np.argsort(-lengths, kind="stable")[: min(longest, most)]]
+    return np.concatenate([extreme, rows[~np.isin(rows, extreme)][: most - len(extreme)]])
 
 
 def _first(candidates: np.ndarray, count: int | None, what: str) -> np.ndarray:
