@@ -61,16 +61,16 @@ rule benchmarks_table:
         made_of("benchmarks"),
     output:
         csv=report(
-            "results/benchmarks.csv",
+            at("benchmarks.csv"),
             caption="../workflow/report/benchmarks.rst",
             category="Tables",
             labels={"experiment": "benchmarks"},
         ),
-        markdown="results/benchmarks.md",
-        tex="results/benchmarks.tex",
-        blocks="results/benchmarks.json",
+        markdown=at("benchmarks.md"),
+        tex=at("benchmarks.tex"),
+        blocks=at("benchmarks.json"),
     log:
-        "results/logs/benchmarks.log",
+        at("logs/benchmarks.log"),
     localrule: True
     conda:
         ENVIRONMENT

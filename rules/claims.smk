@@ -7,16 +7,16 @@ rule claims:
         made_of("claims{first}"),
     output:
         csv=report(
-            "results/claims{first}.csv",
+            at("claims{first}.csv"),
             caption="../workflow/report/claims.rst",
             category="Verdicts",
             labels={"experiment": "claims{first}"},
         ),
-        markdown="results/claims{first}.md",
-        tex="results/claims{first}.tex",
-        blocks="results/claims{first}.json",
+        markdown=at("claims{first}.md"),
+        tex=at("claims{first}.tex"),
+        blocks=at("claims{first}.json"),
     log:
-        "results/logs/claims{first}.log",
+        at("logs/claims{first}.log"),
     conda:
         ENVIRONMENT
     params:

@@ -8,6 +8,11 @@ KEY = plan.RunKey("{model}", "{dataset}", "{method}", "{seed}")
 ENVIRONMENT = "../envs/local.yaml"
 
 
+def at(name):
+    """A result's file."""
+    return str(layout.root / name)
+
+
 def of_place(slice_of):
     """A slice of the preset for the model and the data set of a job."""
     return lambda w: slice_of(preset, w.model, w.dataset)

@@ -6,20 +6,20 @@ rule figure:
         made_of("figures/{figure}"),
     output:
         curves=report(
-            "results/figures/{figure}.png",
+            at("figures/{figure}.png"),
             caption="../workflow/report/curves.rst",
             category="Figures",
             labels={"figure": "{figure}, learning curves"},
         ),
         curriculum=report(
-            "results/figures/{figure}_curriculum.png",
+            at("figures/{figure}_curriculum.png"),
             caption="../workflow/report/curriculum.rst",
             category="Figures",
             labels={"figure": "{figure}, curriculum"},
         ),
-        pdfs=["results/figures/{figure}.pdf", "results/figures/{figure}_curriculum.pdf"],
+        pdfs=[at("figures/{figure}.pdf"), at("figures/{figure}_curriculum.pdf")],
     log:
-        "results/logs/{figure}.log",
+        at("logs/{figure}.log"),
     conda:
         ENVIRONMENT
     params:
@@ -37,14 +37,14 @@ rule speed_figure:
         made_of("figures/{figure}_speed"),
     output:
         png=report(
-            "results/figures/{figure}_speed.png",
+            at("figures/{figure}_speed.png"),
             caption="../workflow/report/speed.rst",
             category="Figures",
             labels={"figure": "{figure}, all methods"},
         ),
-        pdf="results/figures/{figure}_speed.pdf",
+        pdf=at("figures/{figure}_speed.pdf"),
     log:
-        "results/logs/{figure}_speed.log",
+        at("logs/{figure}_speed.log"),
     localrule: True
     conda:
         ENVIRONMENT
@@ -63,13 +63,13 @@ rule cost_figure:
         made_of("figures/{figure}_cost"),
     output:
         png=report(
-            "results/figures/{figure}_cost.png",
+            at("figures/{figure}_cost.png"),
             category="Figures",
             labels={"figure": "{figure}, accuracy by cost"},
         ),
-        pdf="results/figures/{figure}_cost.pdf",
+        pdf=at("figures/{figure}_cost.pdf"),
     log:
-        "results/logs/{figure}_cost.log",
+        at("logs/{figure}_cost.log"),
     localrule: True
     conda:
         ENVIRONMENT
@@ -86,14 +86,14 @@ rule selection_figure:
         made_of("figures/{figure}_selection"),
     output:
         png=report(
-            "results/figures/{figure}_selection.png",
+            at("figures/{figure}_selection.png"),
             caption="../workflow/report/selection.rst",
             category="Figures",
             labels={"figure": "{figure}, chosen prompts"},
         ),
-        pdf="results/figures/{figure}_selection.pdf",
+        pdf=at("figures/{figure}_selection.pdf"),
     log:
-        "results/logs/{figure}_selection.log",
+        at("logs/{figure}_selection.log"),
     localrule: True
     conda:
         ENVIRONMENT
@@ -113,9 +113,9 @@ rule report:
         lambda w: built("all" if w.scope else "default"),
         lambda w: shown("all" if w.scope else "default"),
     output:
-        "results/report{scope}.html",
+        at("report{scope}.html"),
     log:
-        "results/logs/report{scope}.log",
+        at("logs/report{scope}.log"),
     conda:
         ENVIRONMENT
     params:

@@ -32,14 +32,14 @@ if preset.linearity:
             made_of("linearity"),
         output:
             csv=report(
-                "results/linearity.csv",
+                at("linearity.csv"),
                 caption="../workflow/report/linearity.rst",
                 category="Tables",
                 labels={"experiment": "linearity"},
             ),
-            views=[f"results/linearity{end}" for end in (".md", ".tex", ".json")],
+            views=[at(f"linearity{end}") for end in (".md", ".tex", ".json")],
         log:
-            "results/logs/linearity.log",
+            at("logs/linearity.log"),
         localrule: True
         conda:
             ENVIRONMENT
@@ -54,14 +54,14 @@ if preset.linearity:
             made_of("figures/{linear}"),
         output:
             png=report(
-                "results/figures/{linear}.png",
+                at("figures/{linear}.png"),
                 caption="../workflow/report/linearity.rst",
                 category="Figures",
                 labels={"figure": "{linear}"},
             ),
-            pdf="results/figures/{linear}.pdf",
+            pdf=at("figures/{linear}.pdf"),
         log:
-            "results/logs/{linear}.log",
+            at("logs/{linear}.log"),
         localrule: True
         conda:
             ENVIRONMENT

@@ -7,23 +7,23 @@ rule simulation:
         made_of("simulation"),
     output:
         csv=report(
-            "results/simulation.csv",
+            at("simulation.csv"),
             caption="../workflow/report/simulation.rst",
             category="Tables",
             labels={"experiment": "simulation"},
         ),
-        markdown="results/simulation.md",
-        tex="results/simulation.tex",
-        blocks="results/simulation.json",
+        markdown=at("simulation.md"),
+        tex=at("simulation.tex"),
+        blocks=at("simulation.json"),
         png=report(
-            "results/figures/simulation.png",
+            at("figures/simulation.png"),
             caption="../workflow/report/simulation.rst",
             category="Figures",
             labels={"figure": "simulation"},
         ),
-        pdf="results/figures/simulation.pdf",
+        pdf=at("figures/simulation.pdf"),
     log:
-        "results/logs/simulation.log",
+        at("logs/simulation.log"),
     conda:
         ENVIRONMENT
     threads: 1
@@ -42,16 +42,16 @@ rule predictions:
         made_of("predictions"),
     output:
         csv=report(
-            "results/predictions.csv",
+            at("predictions.csv"),
             caption="../workflow/report/simulation.rst",
             category="Tables",
             labels={"experiment": "predictions"},
         ),
-        markdown="results/predictions.md",
-        tex="results/predictions.tex",
-        blocks="results/predictions.json",
+        markdown=at("predictions.md"),
+        tex=at("predictions.tex"),
+        blocks=at("predictions.json"),
     log:
-        "results/logs/predictions.log",
+        at("logs/predictions.log"),
     conda:
         ENVIRONMENT
     threads: 1

@@ -94,21 +94,21 @@ rule signal_table:
         made_of("signal"),
     output:
         csv=report(
-            "results/signal.csv",
+            at("signal.csv"),
             caption="../workflow/report/signal.rst",
             category="Tables",
             labels={"experiment": "signal"},
         ),
         markdown=report(
-            "results/signal.md",
+            at("signal.md"),
             caption="../workflow/report/signal.rst",
             category="Tables",
             labels={"experiment": "signal, in words"},
         ),
-        tex="results/signal.tex",
-        blocks="results/signal.json",
+        tex=at("signal.tex"),
+        blocks=at("signal.json"),
     log:
-        "results/logs/signal.log",
+        at("logs/signal.log"),
     localrule: True
     conda:
         ENVIRONMENT
@@ -124,14 +124,14 @@ rule study_figure:
         made_of("figures/{study}"),
     output:
         png=report(
-            "results/figures/{study}.png",
+            at("figures/{study}.png"),
             caption="../workflow/report/study.rst",
             category="Figures",
             labels={"figure": "{study}"},
         ),
-        pdf="results/figures/{study}.pdf",
+        pdf=at("figures/{study}.pdf"),
     log:
-        "results/logs/{study}.log",
+        at("logs/{study}.log"),
     localrule: True
     conda:
         ENVIRONMENT

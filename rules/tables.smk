@@ -6,16 +6,16 @@ rule table:
         made_of("{experiment}"),
     output:
         csv=report(
-            "results/{experiment}.csv",
+            at("{experiment}.csv"),
             caption="../workflow/report/table.rst",
             category="Tables",
             labels={"experiment": "{experiment}"},
         ),
-        markdown="results/{experiment}.md",
-        tex="results/{experiment}.tex",
-        blocks="results/{experiment}.json",
+        markdown=at("{experiment}.md"),
+        tex=at("{experiment}.tex"),
+        blocks=at("{experiment}.json"),
     log:
-        "results/logs/{experiment}.log",
+        at("logs/{experiment}.log"),
     conda:
         ENVIRONMENT
     params:
@@ -32,15 +32,15 @@ rule cost_table:
         made_of("{experiment}_cost"),
     output:
         csv=report(
-            "results/{experiment}_cost.csv",
+            at("{experiment}_cost.csv"),
             category="Tables",
             labels={"experiment": "{experiment}, cost"},
         ),
-        markdown="results/{experiment}_cost.md",
-        tex="results/{experiment}_cost.tex",
-        blocks="results/{experiment}_cost.json",
+        markdown=at("{experiment}_cost.md"),
+        tex=at("{experiment}_cost.tex"),
+        blocks=at("{experiment}_cost.json"),
     log:
-        "results/logs/{experiment}_cost.log",
+        at("logs/{experiment}_cost.log"),
     localrule: True
     conda:
         ENVIRONMENT

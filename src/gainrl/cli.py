@@ -57,7 +57,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 # --- what a command says in other words than the function that it calls --------------------------
 
 
-def _check(preset: str, root: Path) -> None:
+def _check(preset: str, root: Path | None) -> None:
     from gainrl import plan
 
     for key in plan.runs(plan.load(preset)):
@@ -125,7 +125,7 @@ def _claims(context: Context, out: Path, scope: str) -> None:
     make_claims(context, scope == "all", out)
 
 
-def _plan(preset: str, root: Path, out: Path, profile: Path) -> None:
+def _plan(preset: str, root: Path | None, out: Path, profile: Path) -> None:
     from gainrl.cost.make import make_plan
 
     make_plan(context_of(preset, root), preset, out, profile)
@@ -281,6 +281,13 @@ COMMANDS = (
         option(
             "--scope", choices=["first", "all"], default="first", help="experiments; default: first"
         ),
+    ),
+    command(
+        "rehearsal",
+        "the table and the page of a rehearsal's jobs (`snakemake rehearse` calls it)",
+        "rehearsal.make:make_rehearsal",
+        option("--jobs", required=True, type=Path, help="what the workflow wrote of its jobs"),
+        "out",
     ),
     command(
         "plan",

@@ -90,19 +90,27 @@ def imported(path: str) -> Any:
     return getattr(importlib.import_module(f"gainrl.{module}"), name)
 
 
-def context_of(source: str, root: Path, **named: Any) -> Context:
-    """The checked preset and its files; what the options name is in it (ConfigError)."""
+def context_of(source: str, root: Path | None, **named: Any) -> Context:
+    """The checked preset and its files; what the options name is in it (ConfigError).
+
+    Args:
+        root: of the results; None is results, or where `source` lies if it is a resolved preset.
+    """
     from gainrl import plan
 
     preset = plan.load(source)
     plan.check_names(preset, named)
     from gainrl.stages.common import Context  # after the preset, whose errors come at once
 
+    if root is None:
+        path = Path(source)
+        resolved = plan.Layout(preset.preset, path.parent.parent).resolved == path
+        root = path.parent.parent if resolved else Path("results")
     return Context(preset, root)
 
 
 _TYPES = {"seed": int, "out": Path, "curriculum": Path}
 PRESET = (
     option("--preset", required=True, help="config.yaml or experiments/*.yaml"),
-    option("--root", type=Path, default=Path("results"), help="default: results"),
+    option("--root", type=Path, help="default: results, or where a resolved preset lies"),
 )

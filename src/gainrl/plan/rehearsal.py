@@ -1,4 +1,4 @@
-"""A preset's rehearsal: every rule and every shape of job, with only the amounts replaced. No torch.
+"""A preset's rehearsal: every rule and shape of job, with only the amounts replaced. No torch.
 
 `snakemake rehearse` runs what `snakemake all` would run, on the same models, data, engines and
 cluster, a thousandth as long. The rehearsed preset is derived here from the real one and never
