@@ -148,7 +148,6 @@ def _training(preset: Preset, given: dict[str, Any], gpus: int) -> None:
         if section.get("extra"):
             section["extra"]["rl"] = 1
 
-    # What tests have left to `training.max_response` they keep.
     _keep_lengths(preset, given)
     small(given["training"])
     for changes in given["overrides"].values():
@@ -162,8 +161,10 @@ def _training(preset: Preset, given: dict[str, Any], gpus: int) -> None:
 
 
 def _keep_lengths(preset: Preset, given: dict[str, Any]) -> None:
-    evaluation = given["evaluation"]
-    evaluation["max_response"] = evaluation["max_response"] or preset.training.max_response
+    """Say of tests how long they are where they had it from training."""
+    if preset.evaluation.max_response is not None:
+        return
+    given["evaluation"]["max_response"] = preset.training.max_response
     for changes in given["overrides"].values():
         length = (changes.get("training") or {}).get("max_response")
         if length is not None:
