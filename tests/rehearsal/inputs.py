@@ -162,8 +162,15 @@ def _data(folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)
     made = {
         "deepscaler": _deepscaler(folder),
-        "deepcoder": [programs.deepcoder(programs.PRIME_STREAMS, f"Double it ({i}).") for i in range(40)],
-        "codeforces": [programs.deepcoder(programs.STREAMS_LIST, f"Double it ({i}).") for i in range(12)],
+        "deepcoder": [
+            programs.deepcoder(
+                programs.PRIME_STREAMS, f"Double it ({i}).", solutions=[programs.DOUBLE]
+            )
+            for i in range(40)
+        ],
+        "codeforces": [
+            programs.deepcoder(programs.STREAMS_LIST, f"Double it ({i}).") for i in range(12)
+        ],
         "livecodebench": [programs.contest(f"2024-09-{day:02d}") for day in range(1, 13)],
         "humanevalplus": [programs.HUMANEVAL | {"task_id": f"HumanEval/{i}"} for i in range(12)],
     }
