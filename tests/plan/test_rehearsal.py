@@ -34,7 +34,7 @@ def algorithms(preset: Preset) -> set[tuple[str, str, str]]:
     }
 
 
-def tested(preset: Preset) -> set[tuple[str, str, str, str]]:
+def sampled(preset: Preset) -> set[tuple[str, str, str, str]]:
     """Model, benchmark, protocol and engine of tests under a protocol."""
     found = benchmark_plan.final_tests(preset, list(preset.experiments))
     found = [*found, *(benchmark_plan.start_tests(preset) if preset.benchmarks else ())]
@@ -47,7 +47,7 @@ def test_nothing_is_left_out_but_amounts(real) -> None:
     assert small.models.keys() == real.models.keys()
     assert places(small) == places(real)
     assert algorithms(small) == algorithms(real)
-    assert tested(small) == tested(real)
+    assert sampled(small) == sampled(real)
     assert small.verl == real.verl
     assert [each.name for each in backends.used(small)] == [
         each.name for each in backends.used(real)

@@ -1,6 +1,8 @@
-"""What the rehearsal on a CPU starts from: python tests/rehearsal/inputs.py FOLDER
+"""What the rehearsal on a CPU starts from: python tests/rehearsal/inputs.py [FOLDER]
 
 For an interpreter that has tiktoken, as the one of .environments/verl-cpu.
+
+FOLDER is results/rehearsal-inputs, where experiments/rehearsal-cpu.yaml looks, unless given.
 
 FOLDER/models: random weights of the paper preset's architectures, two layers of width 64, with the
 real vocabularies (PyPI: `dashscope` carries Qwen's BPE, `llama-models` Llama 3's) and chat templates
@@ -86,7 +88,6 @@ def main(folder: Path) -> None:
     variables = {key: value for key, value in verl["variables"].items() if key not in names}
     preset = {
         "extends": "experiments/rehearsal-cpu.yaml",
-        "models": {name: {"path": str(folder / "models" / name)} for name in MODELS},
         "verl": {
             "python": verl["python"],
             "variables": variables | {"VERL_USE_EXTERNAL_MODULES": "cpu_platform"},
@@ -211,4 +212,4 @@ def _problems(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute())
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "results/rehearsal-inputs").absolute())
