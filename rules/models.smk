@@ -37,12 +37,12 @@ rule build_model:
         tables=model_inputs,
     output:
         str(layout.model_note("{model}")),
-    wildcard_constraints:
-        model=WARMED,
     log:
         str(layout.home / "logs/model/{model}.log"),
     benchmark:
         str(layout.home / "benchmarks/model/{model}.tsv")
+    wildcard_constraints:
+        model=WARMED,
     priority: BEFORE_RUNS
     conda:
         ENVIRONMENT

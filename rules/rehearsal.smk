@@ -23,16 +23,16 @@ if rehearsal.requested(sys.argv[1:]):
                 "state": (
                     "failed"
                     if job in failed
-                    else "passed"
-                    if dag.finished(job) or not dag.needrun(job)
-                    else "skipped"
+                    else "passed" if dag.finished(job) or not dag.needrun(job) else "skipped"
                 ),
             }
             for job in dag.jobs
             if job.output or job.log
         ]
         records.write_json(ROOT / "jobs.json", jobs)
-        shell("gainrl rehearsal --preset {PRESET} --jobs {ROOT}/jobs.json --out results/rehearsal.csv")
+        shell(
+            "gainrl rehearsal --preset {PRESET} --jobs {ROOT}/jobs.json --out results/rehearsal.csv"
+        )
 
     onsuccess:
         rehearsal_page()

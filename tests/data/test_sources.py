@@ -150,6 +150,7 @@ def test_a_source_smaller_than_a_few_rows_is_taken_whole(tmp_path) -> None:
     cut = from_file(tmp_path / "rows.json", ROWS, few=few)
     pd.testing.assert_frame_equal(cut["train"], from_file(tmp_path / "rows.json")["train"])
 
+
 def test_a_warm_up_leaves_the_train_rows_in_place(tmp_path) -> None:
     path = tmp_path / "rows.json"
     without = from_file(path, ROWS, train=10, fields=WITH_SOLUTION)["train"]

@@ -9,13 +9,15 @@ import pytest
 
 from gainrl import plan
 from gainrl.config.preset import Preset
-from gainrl.plan import backends
+from gainrl.plan import backends, rehearsal
 from gainrl.plan import benchmarks as benchmark_plan
-from gainrl.plan import rehearsal
 from gainrl.report import plan as report_plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PRESETS = ["config.yaml", *sorted(f"experiments/{p.name}" for p in REPOSITORY.glob("experiments/*"))]
+PRESETS = [
+    "config.yaml",
+    *sorted(f"experiments/{p.name}" for p in REPOSITORY.glob("experiments/*")),
+]
 
 
 @pytest.fixture(params=PRESETS)
@@ -52,8 +54,8 @@ def test_nothing_is_left_out_but_amounts(real) -> None:
     assert [each.name for each in backends.used(small)] == [
         each.name for each in backends.used(real)
     ]
-    results = [report_plan.results(each, plan.Layout(each.preset)) for each in (small, real)]
-    assert [set(each) for each in results][0] == [set(each) for each in results][1]
+    made = [set(report_plan.results(each, plan.Layout(each.preset))) for each in (small, real)]
+    assert made[0] == made[1]
 
 
 def test_a_rehearsal_trains_every_curriculum_order_and_option_somewhere(real) -> None:

@@ -5,8 +5,8 @@ For an interpreter that has tiktoken, as the one of .environments/verl-cpu.
 FOLDER is results/rehearsal-inputs, where experiments/rehearsal-cpu.yaml looks, unless given.
 
 FOLDER/models: random weights of the paper preset's architectures, two layers of width 64, with the
-real vocabularies (PyPI: `dashscope` carries Qwen's BPE, `llama-models` Llama 3's) and chat templates
-of the same form. FOLDER/data: the copies in GAINRL_DATA_DIR, and for what is not there files in the
+real vocabularies (PyPI: `dashscope` carries Qwen's BPE, `llama-models` Llama 3's) and chat
+templates of the same form. FOLDER/data: the copies in GAINRL_DATA_DIR, and for what is not there files in the
 hub's columns; DeepScaleR's are 40,315 rows made of the others, one with a question of 3,300 tokens.
 FOLDER/preset.yaml: experiments/rehearsal-cpu.yaml with the paths of this machine.
 """
@@ -46,13 +46,15 @@ SPLIT = (
 """How both families split text before BPE; Llama 3 takes up to three digits together."""
 CHATML = (
     "{%% if messages[0].role != 'system' %%}<|im_start|>system\n%s<|im_end|>\n{%% endif %%}"
-    "{%% for turn in messages %%}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{%% endfor %%}"
+    "{%% for turn in messages %%}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n"
+    "{%% endfor %%}"
     "{%% if add_generation_prompt %%}<|im_start|>assistant\n{%% endif %%}"
 )
 """The form of Qwen2.5's template, with the system turn that a model has by default."""
 HEADERS = (
     "{{ bos_token }}{% if messages[0].role != 'system' %}<|start_header_id|>system<|end_header_id|>"
-    "\n\nCutting Knowledge Date: December 2023\nToday Date: {{ date_string }}\n\n<|eot_id|>{% endif %}"
+    "\n\nCutting Knowledge Date: December 2023\nToday Date: {{ date_string }}\n\n<|eot_id|>"
+    "{% endif %}"
     "{% for turn in messages %}<|start_header_id|>{{ turn.role }}<|end_header_id|>"
     "\n\n{{ turn.content | trim }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"

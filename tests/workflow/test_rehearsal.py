@@ -73,7 +73,7 @@ def test_a_rehearsal_that_is_mended_goes_on(project) -> None:
 
 def test_a_preset_that_only_extends_another_stands_alone(project) -> None:
     """It has no name of its own, and must not be read on top of config.yaml."""
-    (project.folder / "own.yaml").write_text("extends: experiments/tiny.yaml\nseeds: [5]\n")
+    (project.folder / "own.yaml").write_text("extends: experiments/tiny.yaml\nseeds: [0]\n")
     done = project.snakemake("all", "--dry-run", "--quiet", "rules", preset="own.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs_in(done.stdout + done.stderr)["train"] == 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -84,16 +85,16 @@ def _training(context: Context) -> Iterator[Measured]:
         seconds = pd.DataFrame(read_rows(folder / files.TIMING, TimingRecord))
         later = slice(1, None) if len(steps) > 1 else slice(None)
         steps, seconds = steps[later], seconds[later]
-        of = f"{key.dataset}/{key.method}"
-
-        def median(quantity: str, values: pd.Series, unit: str, of: str = of) -> Measured:
-            return Measured(quantity, key.model, of, float(np.median(values)), unit, len(values))
-
+        median = partial(_median, key.model, f"{key.dataset}/{key.method}")
         yield median("decoding", steps["rollout_tokens"] / seconds["seconds_rollout"], "tokens/s")
         yield median("training", _flops(context, key, steps) / seconds["seconds_train"], "FLOP/s")
         for name, quantity in PARTS.items():
             if name in seconds and seconds[name].notna().any():
                 yield median(quantity, seconds[name].dropna(), "s")
+
+
+def _median(model: str, of: str, quantity: str, values: pd.Series, unit: str) -> Measured:
+    return Measured(quantity, model, of, float(np.median(values)), unit, len(values))
 
 
 def _flops(context: Context, key: RunKey, steps: pd.DataFrame) -> pd.Series:
