@@ -6,9 +6,10 @@ FOLDER is results/rehearsal-inputs, where experiments/rehearsal-cpu.yaml looks, 
 
 FOLDER/models: random weights of the paper preset's architectures, two layers of width 64, with the
 real vocabularies (PyPI: `dashscope` carries Qwen's BPE, `llama-models` Llama 3's) and chat
-templates of the same form. FOLDER/data: the copies in GAINRL_DATA_DIR, and for what is not there files in the
-hub's columns; DeepScaleR's are 40,315 rows made of the others, one with a question of 3,300 tokens.
-FOLDER/preset.yaml: experiments/rehearsal-cpu.yaml with the paths of this machine.
+templates of the same form. FOLDER/data: the copies in GAINRL_DATA_DIR, and files in the hub's
+columns for what is not there; DeepScaleR's are 40,315 rows made of the others, one of them with a
+question of 3,300 tokens. FOLDER/preset.yaml: experiments/rehearsal-cpu.yaml with this machine's
+paths.
 """
 
 from __future__ import annotations
