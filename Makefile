@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-slow test-slurm lint ui bench bench-graders bench-curricula bench-architectures reference clean
+.PHONY: run all setup test test-verl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-architectures reference clean
 
 run: setup
 	snakemake --configfile $(PRESET) --quiet rules
@@ -48,6 +48,10 @@ test-slow: $(VERL)
 # Installs and starts a one-node SLURM with pretend GPUs (Debian, root), and stops it again.
 test-slurm: $(VERL)
 	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
+
+# The paper's preset with small amounts, on random weights and that SLURM: hours.
+rehearsal: $(VERL)
+	tests/rehearsal/run.sh
 
 lint: setup
 	$(BIN)/ruff format --check .

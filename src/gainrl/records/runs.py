@@ -100,6 +100,22 @@ class TimingRecord(Record):
     seconds_step: Annotated[float, Field(gt=0)]
 
 
+class OverheadRecord(Record):
+    """A row of overheads.jsonl: what came after a step, and in the first row before it.
+
+    seconds_start: from the launch to the first step; seconds_sync: new weights to the rollout
+    engine; seconds_save: a checkpoint; seconds_tests: all benchmarks; gpu_mib: the most memory that
+    training has reserved on a GPU so far.
+    """
+
+    step: int
+    seconds_start: float | None = None
+    seconds_sync: float | None = None
+    seconds_save: float | None = None
+    seconds_tests: float | None = None
+    gpu_mib: float | None = None
+
+
 class TestRecord(Record):
     """A row of eval.jsonl: a test at a step; accuracy is pass@1, the mean over all samples.
 

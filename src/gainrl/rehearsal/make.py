@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from gainrl.records import write_text
+from gainrl.records.measured import Measured, write_measured
 from gainrl.rehearsal import jobs as rehearsed
 from gainrl.rehearsal import measured
 from gainrl.stages.common import Context
@@ -24,8 +25,8 @@ def make_rehearsal(context: Context, jobs: Path, out: Path) -> None:
     """
     found = rehearsed.read_jobs(jobs)
     table, numbers = rehearsed.table(found), measured.measure(context, found)
-    for path, frame in ((context.root / MEASURED, measured.table(numbers)), (out, table)):
-        write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_measured(context.root / MEASURED, numbers)
+    write_text(out, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_text(out.with_suffix(".html"), _page(context, found, table, numbers))
     print(f"{out}: {rehearsed.summary(found)}")
     for row in table[table["state"] == "failed"].itertuples():
@@ -36,7 +37,7 @@ def _page(
     context: Context,
     jobs: list[rehearsed.Job],
     table: pd.DataFrame,
-    numbers: list[measured.Measured],
+    numbers: list[Measured],
 ) -> str:
     source = files("gainrl.rehearsal").joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -6,51 +6,35 @@ A rehearsal is short, so a first step (compilation, caches) is left out wherever
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
+from statistics import median
 
-import numpy as np
 import pandas as pd
 
 from gainrl import plan
 from gainrl.models.shapes import architecture
 from gainrl.plan import RunKey
-from gainrl.records import SCORES, read_json, read_metadata, read_table
+from gainrl.records import SCORES, read_json, read_lines, read_metadata, read_table
+from gainrl.records.measured import UNITS, Measured
 from gainrl.records.runs import StepRecord, TimingRecord, read_rows
 from gainrl.rehearsal.jobs import Job
 from gainrl.results.flops import FORWARD, step_flops
 from gainrl.stages.common import Context
 from gainrl.training import files
 
-PARTS = {
-    "seconds_update_weights": "weight sync",
-    "seconds_save_checkpoint": "save",
-    "seconds_testing": "tests of a step",
-    "seconds_gen": "rollout",
+OVERHEADS = {
+    "seconds_start": "start",
+    "seconds_sync": "weight sync",
+    "seconds_save": "save",
+    "seconds_tests": "tests of a step",
+    "gpu_mib": "GPU memory",
 }
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number: the median of `count` of them, of a model and what it was measured on."""
-
-    quantity: str
-    model: str
-    of: str
-    value: float
-    unit: str
-    count: int
 
 
 def measure(context: Context, jobs: Iterable[Job]) -> list[Measured]:
     """Everything that the finished jobs allow to say."""
     found = [*_prefill(context), *_lengths(context), *_training(context), *_memory(jobs)]
     return sorted(found, key=lambda each: (each.quantity, each.model, each.of))
-
-
-def table(found: Iterable[Measured]) -> pd.DataFrame:
-    """A row a number."""
-    return pd.DataFrame([vars(each) for each in found], columns=list(Measured.__annotations__))
 
 
 def _prefill(context: Context) -> Iterator[Measured]:
@@ -62,7 +46,7 @@ def _prefill(context: Context) -> Iterator[Measured]:
                 continue
             tokens = int(read_table(path, SCORES)["n_question"].sum())
             seconds = float(read_metadata(path)["seconds"])
-            yield Measured("prefill", model, dataset, tokens / seconds, "question tokens/s", 1)
+            yield _number("prefill", model, dataset, [tokens / seconds])
 
 
 def _lengths(context: Context) -> Iterator[Measured]:
@@ -72,7 +56,7 @@ def _lengths(context: Context) -> Iterator[Measured]:
             path = context.layout.start(model, benchmark)
             length = read_json(path).get("response_length") if path.exists() else None
             if length is not None:
-                yield Measured("mean response", model, benchmark, length, "tokens", 1)
+                yield _number("mean response", model, benchmark, [length])
 
 
 def _training(context: Context) -> Iterator[Measured]:
@@ -85,16 +69,20 @@ def _training(context: Context) -> Iterator[Measured]:
         seconds = pd.DataFrame(read_rows(folder / files.TIMING, TimingRecord))
         later = slice(1, None) if len(steps) > 1 else slice(None)
         steps, seconds = steps[later], seconds[later]
-        median = partial(_median, key.model, f"{key.dataset}/{key.method}")
-        yield median("decoding", steps["rollout_tokens"] / seconds["seconds_rollout"], "tokens/s")
-        yield median("training", _flops(context, key, steps) / seconds["seconds_train"], "FLOP/s")
-        for name, quantity in PARTS.items():
-            if name in seconds and seconds[name].notna().any():
-                yield median(quantity, seconds[name].dropna(), "s")
+        number = partial(_number, model=key.model, of=f"{key.dataset}/{key.method}")
+        rolled = steps["rollout_tokens"] / seconds["seconds_rollout"]
+        yield number("decoding", values=rolled)
+        yield number("rollout", values=seconds["seconds_rollout"])
+        yield number("training", values=_flops(context, key, steps) / seconds["seconds_train"])
+        overheads = pd.DataFrame(read_lines(folder / files.OVERHEADS))
+        for name, quantity in OVERHEADS.items():
+            if name in overheads and (values := overheads[name].dropna()).any():
+                yield number(quantity, values=values)
 
 
-def _median(model: str, of: str, quantity: str, values: pd.Series, unit: str) -> Measured:
-    return Measured(quantity, model, of, float(np.median(values)), unit, len(values))
+def _number(quantity: str, model: str, of: str, values: Iterable[float]) -> Measured:
+    found = list(values)
+    return Measured(quantity, model, of, median(found), UNITS[quantity], len(found))
 
 
 def _flops(context: Context, key: RunKey, steps: pd.DataFrame) -> pd.Series:
@@ -115,4 +103,4 @@ def _memory(jobs: Iterable[Job]) -> Iterator[Measured]:
         if memory is not None:
             most.setdefault((job.rule, job.of.get("model", "")), []).append(memory)
     for (rule, model), values in most.items():
-        yield Measured("host memory", model, rule, max(values), "MiB", len(values))
+        yield _number("host memory", model, rule, [max(values)])
