@@ -58,14 +58,28 @@ def test_of(wildcards):
     return benchmark_plan.parse(preset, wildcards.subject, *names)
 
 
+def environment_of(engine):
+    """Where vLLM answers, its environment."""
+    return ancient(backends.find("verl").environment(preset) if engine == "vllm" else [])
+
+
+def start_inputs(wildcards):
+    """What the test of a model before RL needs."""
+    engine = plan.engine_of(preset, wildcards.benchmark, wildcards.model)
+    return {
+        "model": layout.model_note(wildcards.model),
+        "held_out": layout.split(wildcards.benchmark, "eval"),
+        "environment": environment_of(engine),
+    }
+
+
 def test_inputs(wildcards):
     """What a test needs: a model, its problems, and where vLLM answers, its environment."""
     test = test_of(wildcards)
-    environment = backends.find("verl").environment(preset) if test.engine == "vllm" else []
     return {
         "weights": test.ready(layout),
         "held_out": layout.split(test.benchmark, "eval"),
-        "environment": ancient(environment),
+        "environment": environment_of(test.engine),
     }
 
 

@@ -1,10 +1,9 @@
-# Accuracy before RL; checkpoints are tested by the training run itself, with the same code.
+# Accuracy before RL, by the engine that tests the checkpoints in the training run itself.
 
 
 rule evaluate:
     input:
-        model=str(layout.model_note("{model}")),
-        held_out=str(layout.split("{benchmark}", "eval")),
+        unpack(start_inputs),
     output:
         str(layout.start("{model}", "{benchmark}")),
     log:

@@ -14,6 +14,8 @@ from gainrl.curricula.contract import example, run
 from gainrl.curricula.parts import generator
 from gainrl.errors import CheckpointError, ConfigError
 
+PLAIN = "plain_backend:PlainBackend"
+
 
 def course(spec, seed=3):
     """Rows, rollouts and kept groups of some steps, and the metrics after each."""
@@ -181,11 +183,11 @@ def test_a_mistake_in_a_composition_is_named(curriculum, said):
     assert said in error_of(changed("methods", "own", to={"curriculum": curriculum}))
 
 
-def test_verl_draws_once_a_step():
+def test_a_backend_may_draw_once_a_step():
     data = changed("methods", "grpo", to={"curriculum": COMPOSED})
-    data["overrides"] = {"other": {"training": {"backend": "verl"}}}
+    data["overrides"] = {"other": {"training": {"backend": PLAIN}}}
     assert error_of(data) == (
-        "methods.grpo: training.backend 'verl' cannot train it (other on chain): curriculum "
+        "methods.grpo: training.backend 'plain' cannot train it (other on chain): curriculum "
         "'mopps + mixed + adaptive' draws several times in a step"
     )
     data["methods"]["grpo"] = {"curriculum": {"sampler": "mopps", "filter": "unsolved"}}
@@ -248,9 +250,9 @@ def test_a_policy_of_ones_own_by_import_path(module):
     assert plan.policy_of(plan.load(data).methods["own"]).name == "Late"
     few = {"sampler": "uniform", "filter": f"{module}:Few"}
     data = changed("methods", "grpo", to={"curriculum": few})
-    data["overrides"] = {"other": {"training": {"backend": "verl"}}}
+    data["overrides"] = {"other": {"training": {"backend": PLAIN}}}
     assert error_of(data) == (
-        "methods.grpo: training.backend 'verl' cannot train it (other on chain): curriculum "
+        "methods.grpo: training.backend 'plain' cannot train it (other on chain): curriculum "
         "'uniform + Few' chooses groups or numbers of rollouts"
     )
 

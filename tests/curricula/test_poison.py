@@ -12,8 +12,7 @@ from outcomes import build, outcome, play, setting
 from gainrl.curricula import REGISTRY, Setting, base, compose
 from gainrl.errors import CheckpointError, ConfigError, DataError, GradingError
 from gainrl.training.algorithms import named
-from gainrl.training.local.rollouts import gather
-from gainrl.training.verl.outcomes import outcome_of
+from gainrl.training.rollouts import gather
 
 POLICIES = sorted(REGISTRY)
 SEVERAL = sorted(name for name in POLICIES if compose(name).several_draws)
@@ -151,21 +150,6 @@ def test_a_step_without_responses_teaches_nothing(name) -> None:
     assert json.dumps(policy.state_dict()) == state
 
 
-def test_verl_responses_by_prompt() -> None:
-    rows = np.array([7, 3, 7, 3])
-    numbers = (np.array([1.0, 0, 0, 0]), np.array([0.5, 1, 0.5, 3]), np.array([2.0, 0, 1, 0]))
-    found = outcome_of(np.array([3, 9, 7]), rows, *numbers, np.array([10, 20, 30, 40]))
-    assert found.rows.tolist() == [3, 7]  # as drawn; 9 has no response
-    assert found.accuracy.tolist() == [0, 0.5]
-    assert found.signal.tolist() == [2, 0.5]
-    assert found.advantage.tolist() == [0, 1.5]
-    assert found.tokens.tolist() == [60, 40]
-    assert found.rollouts.tolist() == [2, 2]
-    assert found.mixed.tolist() == [False, True]
-    with pytest.raises(RuntimeError, match="none of the step's prompts has a response"):
-        outcome_of(np.array([5]), rows, *numbers, rows)
-
-
 # --- draws of nothing ----------------------------------------------------------------------------
 
 
@@ -208,3 +192,12 @@ def test_a_lost_response_or_grade_is_not_another_prompts(lost) -> None:
 
     with pytest.raises(GradingError, match=r"4 responses were asked for: [34] came, [34] of them"):
         gather(Draws([5, 6], 2, [0]), respond, named("grpo"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_reward_that_is_no_number_ends_the_step_before_its_update(value) -> None:
+    def respond(asked, size):
+        return [[1]] * (len(asked) * size), [0.0, 1.0, value, 1.0]
+
+    with pytest.raises(GradingError, match=f"response to row 6 of the training table: .* {value}"):
+        gather(Draws([5, 6], 2, [0, 1]), respond, named("grpo"))

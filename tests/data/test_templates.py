@@ -24,7 +24,7 @@ from gainrl.grading.maths import marks_once
 from gainrl.plan.backends import REGISTRY
 from gainrl.signals import prefill
 from gainrl.stages.common import Context, render_templates
-from gainrl.training.local.templates import Templates
+from gainrl.training.templates import Templates
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEMPLATES = (
@@ -246,10 +246,11 @@ def test_a_template_holds_the_question_once():
 
 
 @pytest.mark.parametrize(("key", "value"), [("templates", ["{question}"]), ("format_weight", 0.5)])
-def test_verl_has_no_templates_and_no_reward_for_format(key, value):
-    data = changed("overrides", to={"nano": {"training": {"backend": "verl", key: value}}})
-    message = error_of(data)
-    assert "training.backend 'verl' cannot train it (nano on chain)" in message
+def test_not_every_backend_has_templates_and_a_reward_for_format(key, value):
+    plan.load(changed("overrides", to={"nano": {"training": {"backend": "verl", key: value}}}))
+    plain = {"backend": "plain_backend:PlainBackend", key: value}
+    message = error_of(changed("overrides", to={"nano": {"training": plain}}))
+    assert "training.backend 'plain' cannot train it (nano on chain)" in message
     assert f"training.{key} is an option of backend 'local'" in message
 
 

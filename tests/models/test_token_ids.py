@@ -63,7 +63,7 @@ def test_a_model_that_can_be_run_is_tested_and_trained(tmp_path, tokenizer, rows
     network, loaded = load_model(folder), load_tokenizer(folder)
     assert pad_of(network, loaded) == pad
     prepare_data(context, "sums")
-    benchmark = load_benchmark(context, "mine", "sums", network, loaded)
+    benchmark = load_benchmark(context, "mine", "sums", network.config, loaded)
     asked = [benchmark.prompts.tokens[0][:9], benchmark.prompts.tokens[1]]
     options = {"ends": end_tokens(network, loaded), "pad": pad}
     assert len(generate(network, asked, 1, Sampling(0.0, 1.0, 3), None, **options)) == 2

@@ -9,6 +9,7 @@ import pytest
 from presets import BASE, changed, error_of
 
 from gainrl import plan
+from gainrl.config.base import Absent
 from gainrl.errors import ConfigError
 from gainrl.plan.backends import REGISTRY
 
@@ -54,14 +55,28 @@ def test_benchmarks_are_all_that_a_runs_experiments_ask_for():
     assert plan.experiments_of(preset, "nano", "chain", "grpo") == ["table1", "table2"]
 
 
-def test_a_policy_that_draws_several_times_needs_the_local_backend():
+def test_a_policy_that_draws_several_times_needs_a_backend_that_does():
     data = changed("methods", "grpo", to={"curriculum": {"name": "dapo", "limit": 3}})
-    plan.load(data)
     data["overrides"] = {"other": {"training": {"backend": "verl"}}}
+    plan.load(data)
+    data["overrides"] = {"other": {"training": {"backend": "plain_backend:PlainBackend"}}}
     assert error_of(data) == (
-        "methods.grpo: training.backend 'verl' cannot train it (other on chain): "
+        "methods.grpo: training.backend 'plain' cannot train it (other on chain): "
         "curriculum 'dapo' draws several times in a step"
     )
+
+
+def test_the_start_is_tested_by_the_engine_that_tests_the_checkpoints():
+    data = changed("overrides", to={"other": {"training": {"backend": "verl"}}})
+    data["testing"] = {"engine": "transformers", "vllm": {"enforce_eager": True}}
+    preset = plan.load(data)
+    assert plan.engine_of(preset, "chain", "nano") == "transformers"
+    assert plan.engine_of(preset, "word", "other") == "vllm"  # whatever a protocol is followed by
+    slices = [plan.evaluation_slice(preset, model, "word") for model in ("nano", "other")]
+    assert "engine" not in slices[0]
+    assert (slices[1]["engine"], slices[1]["vllm"]) == ("vllm", {"enforce_eager": True})
+    local = plan.load({**data, "overrides": {}})
+    assert "engine" not in plan.evaluation_slice(local, "other", "word")
 
 
 def test_runs_on_verl_are_a_job_each():
@@ -157,7 +172,10 @@ def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_other(path, val
 def test_every_training_key_but_none_of_the_paths_reaches_a_runs_slice():
     preset = plan.load(BASE)
     found = set(plan.run_slice(preset, *GAIN)["training"])
-    assert found == set(type(preset.training).model_fields) - REGISTRY["local"].options  # are off
+    fields = type(preset.training).model_fields
+    off = {key for key in fields if any(isinstance(m, Absent) for m in fields[key].metadata)}
+    assert found == set(fields) - off
+    assert off >= REGISTRY["local"].options
 
 
 # --- names on the command line -------------------------------------------------------------------

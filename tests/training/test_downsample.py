@@ -1,6 +1,7 @@
 """D3S: which rollouts and tokens are kept, by hand; the update on them against a masked loss."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from gainrl.results.flops import per_token
 from gainrl.results.runs import collect
 from gainrl.results.speed import run_flops
 from gainrl.signals import prefill
-from gainrl.training.local.downsample import counted, extreme, highest
+from gainrl.training.downsample import counted, extreme, highest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 HALF = {"rollouts": [0.5, 0.5], "tokens": [0.4, 0.4]}
@@ -275,6 +276,24 @@ def test_only_what_is_run_costs_flop(tmp_path):
     assert run_flops(run, 1).tolist() == [240 + 140 + 270] * 4
 
 
+def test_where_a_prompt_is_run_for_each_rollout_it_costs_as_often(tmp_path):
+    training = {**TRAINING, "backend": "verl", "downsample": HALF}
+    (run,) = collect([write_run(tmp_path, "d3s", 0, [0.1, 0.5], tokens=100, training=training)])
+    parts = {"trained_prompt_tokens": 15, "trained_rollout_tokens": 30}
+    parts |= {"measured_prompt_tokens": 20, "measured_rollout_tokens": 50}
+    for key, value in parts.items():
+        run.steps[key] = value
+    n = TRAINING["rollouts"]
+    expected = 2 * (n * 20 + 100) + 2 * (n * 20 + 50) + 6 * (n * 15 + 30)
+    assert run_flops(run, 1).tolist() == [expected] * len(run.steps)
+    # without D3S: what was not admitted was rolled out alone, the rest has the old pass besides
+    run.config["training"]["downsample"] = None
+    plain = run.steps.drop(columns=["measured_prompt_tokens", "measured_rollout_tokens"])
+    expected = 2 * (n * 20 + 100) + 8 * (n * 15 + 30)
+    plain = dataclasses.replace(run, steps=plain)
+    assert run_flops(plain, 1).tolist() == [expected] * len(run.steps)
+
+
 def test_the_old_log_probabilities_of_several_updates_are_in_the_pass_that_measures():
     several = {**TRAINING, "mini_batch": 1}
     assert per_token({**several, "downsample": HALF}, "grpo") == 2 + 6
@@ -316,9 +335,11 @@ def test_ppo_cannot_down_sample():
     )
 
 
-def test_verl_cannot_down_sample():
+def test_not_every_backend_can_down_sample():
     data = changed("training", "downsample", to=HALF)
     data["training"]["backend"] = "verl"
+    plan.load(data)
+    data["training"]["backend"] = "plain_backend:PlainBackend"
     message = error_of(data)
-    assert "training.backend 'verl' cannot train it (nano on chain)" in message
+    assert "training.backend 'plain' cannot train it (nano on chain)" in message
     assert message.endswith("training.downsample is an option of backend 'local'")

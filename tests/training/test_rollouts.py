@@ -12,7 +12,7 @@ from gainrl.curricula import Setting
 from gainrl.curricula.base import Request
 from gainrl.curricula.dapo import Mixed
 from gainrl.training import algorithms
-from gainrl.training.local.rollouts import Rollouts, advantages_by_group, by_group, gather
+from gainrl.training.rollouts import Rollouts, advantages_by_group, by_group, gather
 
 GRPO = algorithms.named("grpo")
 

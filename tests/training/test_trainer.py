@@ -322,7 +322,7 @@ def test_an_answer_that_ends_at_the_limit_is_not_truncated(make):
     trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), max_response=3)
     rollouts = trainer._roll_out()
     rollouts.responses = [[5, 6, END], [5, 6, 7], [5, END], [5, 6, 8]] * 4
-    record = trainer._record(rollouts, rollouts, np.zeros(4), {})
+    record = trainer._record(rollouts, rollouts, np.zeros(4))
     assert record["truncated"] == 0.5
 
 

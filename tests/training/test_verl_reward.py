@@ -19,7 +19,7 @@ def rows(path, golds, name):
     """A data set as verl gets it."""
     grader = {"name": name, "sandbox": Sandbox().model_dump(mode="json")}
     ids = [f"d/{number}" for number in range(len(golds))]
-    write_prompts(path, "d", ids, ["?"] * len(golds), golds, "{question}", None, grader)
+    write_prompts(path, "d", ids, ["?"] * len(golds), golds, ["{question}"], None, grader)
     return pd.read_parquet(path).to_dict("records")
 
 

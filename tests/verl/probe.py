@@ -1,6 +1,6 @@
 """Loaded in verl's processes by VERL_USE_EXTERNAL_MODULES: notes what the tests ask about.
 
-Below the folder GAINRL_PROBE: curriculum.jsonl, a line a batch and one an outcome; batch.pt, the
+Below the folder GAINRL_PROBE: curriculum.jsonl, a line a draw and one an outcome; batch.pt, the
 rollouts of the first step as verl has them; jump-<n>.pt, the weights at RL-Extra's nth jump.
 """
 
@@ -22,44 +22,72 @@ def note(**values):
 
 
 class Noted:
-    """A curriculum whose batches and outcomes are written down."""
+    """A curriculum whose batches and outcomes are written down.
 
-    def __init__(self, curriculum):
-        self._curriculum = curriculum
+    With several specifications in GAINRL_RELAY, every step is another curriculum's, in turn.
+    """
+
+    def __init__(self, curricula):
+        self._all, self._now = curricula, 0
+        self.setting = curricula[0].setting
 
     def __getattr__(self, name):
-        return getattr(self._curriculum, name)
+        return getattr(self._all[self._now], name)
 
     def draw(self, seen, estimates):
-        before = self._curriculum.state_dict()
-        request = self._curriculum.draw(seen, estimates)
-        note(event="drawn", before=before, rows=request.rows.tolist())
+        before = self.state_dict()
+        request = self._all[self._now].draw(seen, estimates)
+        known = {key: plain(value) for key, value in (("seen", seen), ("estimates", estimates))}
+        note(event="drawn", before=before, **known, **(plain(request) or {"rows": None}))
         return request
 
     def observe(self, outcome):
-        values = {key: value.tolist() for key, value in dataclasses.asdict(outcome).items()}
-        self._curriculum.observe(outcome)
-        note(event="observed", **values, after=self._curriculum.state_dict())
+        self._all[self._now].observe(outcome)
+        note(event="observed", **plain(outcome), after=self.state_dict())
+        self._now = (self._now + 1) % len(self._all)
 
 
-def keep_first_batch(trainer):
-    """Write the first step's rollouts, advantages and log-probabilities to batch.pt."""
+def plain(values):
+    """A dataclass of arrays as JSON has it."""
+    if values is None:
+        return None
+    found = dataclasses.asdict(values)
+    return {key: getattr(value, "tolist", lambda v=value: v)() for key, value in found.items()}
+
+
+def keep_batches(trainer):
+    """Write a step's rollouts, advantages, log-probabilities and masks to batch[-STEP].pt.
+
+    Of the first step alone; of all of them where GAINRL_KEEP is set.
+    """
     import transfer_queue as tq
 
     outcome = trainer._outcome
 
-    def noted(self, batch):
-        if not (FOLDER / "batch.pt").exists():
+    def noted(self):
+        path = FOLDER / "batch.pt"
+        if "GAINRL_KEEP" in os.environ:
+            path = FOLDER / f"batch-{self.global_steps}.pt"
+        if not path.exists():
             fields = ["prompts", "responses", "rm_scores", "advantages", "old_log_probs"]
-            fields.append("rollout_log_probs")
+            fields += ["rollout_log_probs", "response_mask", "loss_mask"]
             fields += ["values", "returns"] if self.use_critic else []
-            data = tq.kv_batch_get(
-                keys=batch.keys, partition_id=batch.partition_id, select_fields=fields
-            )
+            data = tq.kv_batch_get(keys=self.keys, partition_id="train", select_fields=fields)
             kept = {name: [row.clone() for row in data[name].unbind()] for name in fields}
-            kept["rows"] = [self.row_of[key.split("_")[0]] for key in batch.keys]
-            torch.save(kept, FOLDER / "batch.pt")
-        return outcome(self, batch)
+            rollouts, trained = self.rollouts, self.trained
+            kept["rows"] = trained.rows.repeat(trained.sizes).tolist()
+            kept["all"] = {
+                "rows": rollouts.rows.tolist(),
+                "sizes": rollouts.sizes.tolist(),
+                "kept": rollouts.kept.tolist(),
+                "responses": [tokens.tolist() for tokens in rollouts.responses],
+                "rewards": rollouts.rewards,
+                "correct": rollouts.rewards if rollouts.correct is None else rollouts.correct,
+                "tokens": [rollouts.estimated, rollouts.free],
+            }
+            FOLDER.mkdir(exist_ok=True)
+            torch.save(kept, path)
+        return outcome(self)
 
     trainer._outcome = noted
 
@@ -90,9 +118,10 @@ def watch():
 
     build = curricula.build
 
-    def building(*arguments):
-        keep_first_batch(sys.modules["gainrl.training.verl.trainer"].CurriculumTrainer)
-        return Noted(build(*arguments))
+    def building(spec, setting):
+        keep_batches(sys.modules["gainrl.training.verl.trainer"].CurriculumTrainer)
+        relay = json.loads(os.environ.get("GAINRL_RELAY", "[]"))
+        return Noted([build(each, setting) for each in relay or [spec]])
 
     curricula.build = building
 

@@ -40,7 +40,7 @@ class Resumed:
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What the probe wrote down."""
         found = read_lines(self.place.folder / "probe" / "curriculum.jsonl")
-        return [event for event in found if event["event"] == kind]
+        return [event for event in found if event["event"] == kind and event["rows"] is not None]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_the_tracked_run_is_complete(resumed):
 
 
 def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resumed):
-    record, first = replayed(resumed.place), read_lines(resumed.folder / "steps.jsonl")[0]
+    (record, _), first = replayed(resumed.place), read_lines(resumed.folder / "steps.jsonl")[0]
     for key in ("loss", "entropy", "grad_norm", "signal", "response_length", "accuracy"):
         assert record[key] == pytest.approx(first[key], abs=1e-5, rel=1e-4), key
     assert record["prompt_tokens"] == first["prompt_tokens"]

@@ -77,7 +77,7 @@ def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
     one.gainrl("tracking", "init")
     one.gainrl(*one.train("grpo"), seconds=900)
     steps = read_lines(one.run("grpo") / "steps.jsonl")
-    record = replayed(one, algorithm)
+    record, _ = replayed(one, name=algorithm)
     for key in ("loss", "entropy", "grad_norm", "signal", "accuracy"):
         assert record[key] == pytest.approx(steps[0][key], abs=1e-5, rel=1e-4), key
 

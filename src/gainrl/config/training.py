@@ -1,4 +1,4 @@
-"""The preset's `training`: the RL loop, and the options that the local trainer has besides."""
+"""The preset's `training`: the RL loop and its options."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ class Training(Section):
     keep_model: bool = True
     """Whether the final model is kept as a Hugging Face folder."""
     extra: Annotated[Extra | None, Absent()] = None
-    """RL-Extra; None is without. Not of every backend."""
+    """RL-Extra; None is without."""
     downsample: Annotated[Downsample | None, Absent()] = None
-    """Train on a part of the rollouts and tokens; not of every backend, and with no critic."""
+    """Train on a part of the rollouts and tokens; with no critic."""
     templates: Annotated[tuple[Template, ...], Absent()] = ()
     """Every step draws one of them for each prompt, in place of the data set's `prompt` (prompt
-    augmentation, arXiv 2602.03190); tests and scores have the data set's. Not of every backend."""
+    augmentation, arXiv 2602.03190); tests and scores have the data set's."""
     format_weight: Annotated[Share, Absent()] = 0.0
     """Added to the reward of a completion that marks exactly one answer
-    (gainrl.grading.maths.marks_once). Not of every backend."""
+    (gainrl.grading.maths.marks_once)."""
 
     @model_validator(mode="after")
     def _divides(self) -> Training:

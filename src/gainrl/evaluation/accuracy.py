@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from gainrl.config.evaluation import Evaluation
 from gainrl.errors import GradingError
+from gainrl.evaluation.engines import AnswerRequest
 from gainrl.evaluation.samples import OVERLONG, Answer, Benchmark, graded
 from gainrl.models.loading import end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
@@ -62,6 +64,36 @@ def answer(
             row, sample = divmod(i, settings.samples)
             answers.append(Answer(int(rows[row]), sample, ids, ids[-1] in ends))
     return graded(benchmark, answers, tokenizer, settings.samples)
+
+
+def requests(benchmark: Benchmark, samples: int) -> list[AnswerRequest]:
+    """What an engine is asked in a test, of the problems that fit."""
+    ids, tokens = benchmark.prompts.ids, benchmark.prompts.tokens
+    return [
+        AnswerRequest(row, ids[row], tokens[row], sample)
+        for row in benchmark.asked
+        for sample in range(samples)
+    ]
+
+
+def answered(
+    benchmark: Benchmark,
+    wanted: Sequence[AnswerRequest],
+    answers: Iterable[Sequence[Answer]],
+    tokenizer: Any,
+    samples: int,
+) -> pd.DataFrame:
+    """Grade what an engine answers; a sample table, as `answer` gives one.
+
+    Raises:
+        GradingError: an answer or a grade is missing.
+    """
+    found = [each for part in answers for each in part]
+    if len({(each.row, each.sample) for each in found}) != len(wanted):
+        raise GradingError(
+            f"{benchmark.name}: {len(wanted)} answers were asked for, {len(found)} came"
+        )
+    return graded(benchmark, found, tokenizer, samples)
 
 
 def summary(samples: pd.DataFrame, benchmark: str, step: int) -> dict[str, Any]:

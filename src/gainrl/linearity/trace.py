@@ -221,7 +221,7 @@ class Trace:
         key, network = self.key, self.model(0)
         names = plan.benchmarks_of(self.context.preset, key.model, key.dataset, key.method)
         return {
-            name: load_benchmark(self.context, key.model, name, network, self.tokenizer)
+            name: load_benchmark(self.context, key.model, name, network.config, self.tokenizer)
             for name in names
         }
 

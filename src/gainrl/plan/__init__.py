@@ -3,7 +3,7 @@
 Imported while the DAG is built: no torch.
 """
 
-from gainrl.plan.backends import backend_of
+from gainrl.plan.backends import backend_of, engine_of
 from gainrl.plan.checks import check_names, load
 from gainrl.plan.datasets import DATA_DIR, data_dir, datasets_of, difficulty_ranges, known_rows
 from gainrl.plan.fingerprints import (
@@ -69,6 +69,7 @@ __all__ = [
     "difficulty_slice",
     "digest",
     "downloaded",
+    "engine_of",
     "evaluation_slice",
     "experiments_of",
     "features_slice",

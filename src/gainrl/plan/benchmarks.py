@@ -12,7 +12,7 @@ from gainrl.config.evaluation import PROTOCOLS, EngineName
 from gainrl.config.preset import Preset
 from gainrl.data import registry
 from gainrl.errors import ConfigError, nearest
-from gainrl.plan.backends import Backend, backend_of
+from gainrl.plan.backends import engine_of
 from gainrl.plan.checks import check_names
 from gainrl.plan.datasets import rendering_slice
 from gainrl.plan.layout import Layout, RunKey
@@ -93,15 +93,8 @@ def parse(preset: Preset, subject: str, benchmark: str, protocol: str, engine: s
 
 def engine_for(preset: Preset, benchmark: str, model: str) -> EngineName:
     """Which engine answers: the preset's, or that of the backend which trains for the benchmark."""
-    if preset.testing.engine != "auto":
-        return preset.testing.engine
-    engines = (
-        backend_of(preset, dataset, model).engine
-        for name, experiment in preset.experiments.items()
-        for trained, dataset in experiment.places
-        if trained == model and benchmark in preset.tested_on(name, dataset)
-    )
-    return next((engine for engine in engines if engine != Backend.engine), Backend.engine)
+    auto = preset.testing.engine == "auto"
+    return engine_of(preset, benchmark, model) if auto else preset.testing.engine
 
 
 def final_tests(preset: Preset, experiments: Iterable[str]) -> list[Test]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
-from gainrl.plan.backends import backend_of
+from gainrl.plan.backends import Backend, backend_of, engine_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
 from gainrl.plan.runs import benchmarks_of, need_studies, prompt_limits, snapshots
 from gainrl.training import algorithms
@@ -124,8 +124,10 @@ def _study(preset: Preset, part: str) -> dict[str, Any]:
 
 def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, Any]:
     """What the start model's accuracy depends on beside its input files."""
-    training = preset.training_for(benchmark, model)
+    training, engine = preset.training_for(benchmark, model), engine_of(preset, benchmark, model)
+    other = {"engine": engine, "vllm": preset.testing.vllm} if engine != Backend.engine else {}
     return {
+        **other,
         "evaluation": preset.evaluation_for(benchmark, model).fingerprint(),
         "max_response": training.max_response,
         "max_prompt": training.max_prompt,

@@ -74,6 +74,7 @@ class StepRecord(Record):
     groups: int | None = None
     trained_groups: int | None = None
     groups_without_responses: int | None = None
+    lost_responses: int | None = None
     estimate_tokens: int | None = None
     free_tokens: int | None = None
     trained_prompt_tokens: int | None = None

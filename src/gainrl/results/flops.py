@@ -37,15 +37,19 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     passes = FORWARD + FORWARD + BACKWARD
     mini = training["mini_batch"]
     several = mini is not None and mini < training["prompts"]
-    if backends.find(training["backend"]).recomputes or (
-        several and not training.get("downsample")
-    ):
+    recomputes = backends.find(training["backend"]).recomputes
+    if (several or recomputes) and not training.get("downsample"):
         passes += FORWARD
     if training["kl"] > 0:
         passes += FORWARD
     if algorithms.named(algorithm).critic:
         passes += FORWARD + FORWARD + BACKWARD
     return passes
+
+
+def prompt_copies(training: Mapping[str, Any]) -> int:
+    """How often a step runs a prompt: once where the backend shares it, else for each rollout."""
+    return 1 if backends.find(training["backend"]).shares_prompts else int(training["rollouts"])
 
 
 def step_flops(
@@ -69,9 +73,10 @@ def step_flops(
         algorithm: its name.
         idle_tokens: (steps,) of them, tokens that were rolled out and not trained on (a policy that
             draws several times in a step, `downsample`): they have the rollout's pass only.
-        measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses.
+        measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses. A
+            prompt counts as often as it is run, here and in idle_tokens.
     """
-    copies = 1 if backends.find(training["backend"]).shares_prompts else training["rollouts"]
+    copies = prompt_copies(training)
     prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
     passes, idle = per_token(training, algorithm), np.asarray(idle_tokens, float)
     everything = passes * (copies * prompts + responses)

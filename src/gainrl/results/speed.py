@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gainrl.config.preset import Statistics
-from gainrl.results.flops import step_flops
+from gainrl.results.flops import prompt_copies, step_flops
 from gainrl.results.runs import Group, Run
 from gainrl.results.statistics import (
     FloatArray,
@@ -37,8 +37,9 @@ def run_flops(run: Run, parameters: int) -> FloatArray:
     """(steps,) FLOP of a run's RL steps; `parameters` are the policy's."""
     algorithm = run.config["slice"]["method"]["algorithm"]
     prompts, responses = run.steps["prompt_tokens"], run.steps["rollout_tokens"]
-    trained, measured = _tokens(run, "trained"), _tokens(run, "measured")
-    idle = 0.0 if trained is None else prompts + responses - trained
+    copies = prompt_copies(run.config["training"])
+    trained, measured = _tokens(run, "trained", copies), _tokens(run, "measured", copies)
+    idle = 0.0 if trained is None else copies * prompts + responses - trained
     return step_flops(
         parameters,
         prompts,
@@ -50,10 +51,12 @@ def run_flops(run: Run, parameters: int) -> FloatArray:
     )
 
 
-def _tokens(run: Run, kind: str) -> pd.Series | None:
-    """(steps,) prompt and response tokens of a kind, if the run records them apart."""
-    keys = [f"{kind}_prompt_tokens", f"{kind}_rollout_tokens"]
-    return run.steps[keys].sum(axis=1) if keys[1] in run.steps else None
+def _tokens(run: Run, kind: str, copies: int) -> pd.Series | None:
+    """(steps,) prompt and response tokens of a kind as they were run, if recorded apart."""
+    prompts, responses = f"{kind}_prompt_tokens", f"{kind}_rollout_tokens"
+    if responses not in run.steps:
+        return None
+    return copies * run.steps[prompts] + run.steps[responses]
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from gainrl import plan
 from gainrl.data import registry
 from gainrl.data.templates import template_hash
 from gainrl.errors import DataError
-from gainrl.evaluation.engines import AnswerRequest, Engine, TransformersEngine
+from gainrl.evaluation.engines import AnswerRequest
 from gainrl.evaluation.estimators import by_problem
 from gainrl.evaluation.samples import OVERLONG, Answer, Benchmark, graded
-from gainrl.evaluation.vllm_engine import VllmEngine
-from gainrl.models.loading import folder_ends, load_model, load_tokenizer
+from gainrl.models.loading import load_tokenizer
 from gainrl.models.sampling import Sampling
 from gainrl.plan.benchmarks import Test, test_slice
 from gainrl.plan.layout import TRACKED
@@ -46,9 +45,9 @@ from gainrl.stages.common import (
     grader_for,
     problem_limit,
     render_tests,
-    verl_python,
     versions,
 )
+from gainrl.stages.engines import engine_named
 from gainrl.stages.prepare import weights_digest
 
 SAID_SECONDS = 10.0
@@ -143,7 +142,16 @@ def generate(context: Context, test: Test, shard: int = 0) -> None:
     ]
     if not wanted:
         return
-    engine = _engine(context, work, path, wanted)
+    engine = engine_named(
+        context,
+        test.engine,
+        test.model,
+        work.folder,
+        work.tokenizer,
+        wanted,
+        work.sampling,
+        path.with_suffix(".log"),
+    )
     began = last = told = time.perf_counter()
     for answers in engine.answers(wanted, work.sampling, context.preset.testing.seed):
         now = time.perf_counter()
@@ -158,27 +166,6 @@ def generate(context: Context, test: Test, shard: int = 0) -> None:
 def _part(context: Context, test: Test, shard: int) -> Path:
     shards = context.preset.testing.shards
     return test.folder(context.layout) / "parts" / f"{shard}-of-{shards}.jsonl"
-
-
-def _engine(
-    context: Context, work: TestWork, part: Path, wanted: Sequence[AnswerRequest]
-) -> Engine:
-    settings, dtype = context.preset.testing, context.preset.models[work.test.model].dtype
-    if work.test.engine == "transformers":
-        return TransformersEngine(
-            load_model(work.folder, dtype=dtype), work.tokenizer, settings.batch
-        )
-    longest = max(len(each.tokens) + each.limit(work.sampling) for each in wanted)
-    arguments = {"dtype": dtype, "max_model_len": longest, **settings.vllm}
-    return VllmEngine(
-        verl_python(context.preset),
-        work.folder,
-        folder_ends(work.folder, work.tokenizer),
-        arguments,
-        {"OMP_NUM_THREADS": str(context.preset.threads), **context.preset.verl.variables},
-        part.with_suffix(".log"),
-        settings.patience,
-    )
 
 
 def _answers(path: Path, head: dict[str, Any], repair: bool = False) -> list[Answer]:

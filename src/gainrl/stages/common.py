@@ -137,18 +137,14 @@ def render_prompts(
     *,
     segments: bool = True,
     room: int = 0,
-    template: str | None = None,
 ) -> Prompts:
     """Render a table's questions as the preset says.
 
     Args:
         network: its context is a limit, less `room` tokens for the response.
-        template: in place of the data set's `prompt`.
     """
     preset = context.preset
     renderer = renderer_for(preset, tokenizer, model, dataset, network.config, room=room)
-    if template is not None:
-        renderer = replace(renderer, template=template)
     return renderer.encode(list(frame["id"]), list(frame["question"]), segments)
 
 
@@ -244,16 +240,21 @@ def render_templates(
         DataError: a template that the tokenizer has no words for, or with which a prompt is too
             long.
     """
+    renderer = renderer_for(context.preset, tokenizer, model, dataset, network.config, room=room)
+    return render_each(renderer, templates, list(frame["id"]), list(frame["question"]))
+
+
+def render_each(
+    renderer: Renderer, templates: Sequence[str], ids: list[str], questions: list[str]
+) -> list[Prompts]:
+    """Render questions once with each template (DataError as `render_templates`)."""
     found = []
     for template in templates:
         try:
-            check_words(tokenizer, template, list(frame["question"]))
-            rendered = render_prompts(
-                context, tokenizer, model, dataset, frame, network, room=room, template=template
-            )
+            check_words(renderer.tokenizer, template, questions)
+            found.append(replace(renderer, template=template).encode(ids, questions))
         except DataError as error:
             raise DataError(f"training.templates: '{template}': {error}") from error
-        found.append(rendered)
     return found
 
 

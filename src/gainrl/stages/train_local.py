@@ -58,7 +58,7 @@ class LocalRun(TrainingRun):
         prompts = render_prompts(*asked, room=room)
         rendered = render_templates(*asked, self.settings.templates, room)
         self.benchmarks = [
-            load_benchmark(self.context, key.model, name, self.network, self.tokenizer)
+            load_benchmark(self.context, key.model, name, self.network.config, self.tokenizer)
             for name in self.slice["benchmarks"]
         ]
         algorithm, critic = algorithms.named(self.method.algorithm), None

@@ -28,10 +28,12 @@ from gainrl.records import (
 from gainrl.stages.common import (
     grader_for,
     problem_limit,
+    render_each,
     render_tests,
     renderer_for,
     verl_python,
 )
+from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training import algorithms, files
 from gainrl.training.verl import launch, settings
@@ -111,11 +113,11 @@ class VerlRun(TrainingRun):
         config = AutoConfig.from_pretrained(folder)
         benchmarks = list(self.slice["benchmarks"])
         place = settings.place_of(self.folder, folder, benchmarks)
-        prompts = self._write_train(place.train, tokenizer, config)
+        renderings = self._write_train(place.train, tokenizer, config)
         scoring = preset.scoring_for(key.method)
         launch.write_segments(
             self._input("segments.npz"),
-            prompts,
+            renderings,
             scoring.tap,
             scoring.inter_weight,
             scoring.variant == "offdiagonal",
@@ -162,7 +164,11 @@ class VerlRun(TrainingRun):
                 for name, test in tests.items()
             },
             "ends": sorted(folder_ends(folder, tokenizer)),
-            "prompt_lengths": prompts.lengths.tolist(),
+            "prompt_lengths": [prompts.lengths.tolist() for prompts in renderings],
+            "templates": bool(self.settings.templates),
+            "format_weight": self.settings.format_weight,
+            "mini_batch": self.settings.mini_batch,
+            "downsample": self.settings.downsample and self.settings.downsample.model_dump(),
             "curriculum": {
                 "parts": parts,
                 "order": _listed(setting.order),
@@ -174,25 +180,23 @@ class VerlRun(TrainingRun):
             },
         }
 
-    def _write_train(self, target: Path, tokenizer: Any, config: Any) -> Prompts:
-        key, spec = self.key, self.context.preset.datasets[self.key.dataset]
-        table = self.data.table
+    def _write_train(self, target: Path, tokenizer: Any, config: Any) -> list[Prompts]:
+        """The training table for verl; returns its renderings, one for each template."""
+        key, preset, room = self.key, self.context.preset, self.settings.max_response
+        table, spec = self.data.table, preset.datasets[key.dataset]
         ids, questions = list(table["id"]), list(table["question"])
-        renderer = renderer_for(
-            self.context.preset,
-            tokenizer,
-            key.model,
-            key.dataset,
-            config,
-            room=self.settings.max_response,
-        )
-        prompts = renderer.encode(ids, questions)
+        renderer = renderer_for(preset, tokenizer, key.model, key.dataset, config, room=room)
+        templates = self.settings.templates or (spec.prompt,)
+        if self.settings.templates:
+            renderings = render_each(renderer, templates, ids, questions)
+        else:
+            renderings = [renderer.encode(ids, questions)]
         golds = list(table["answer"])
         grader = self._grader(key.dataset)
         launch.write_prompts(
-            target, key.dataset, ids, questions, golds, spec.prompt, spec.system, grader
+            target, key.dataset, ids, questions, golds, templates, spec.system, grader
         )
-        return prompts
+        return renderings
 
     def _grader(self, dataset: str) -> dict[str, Any]:
         preset = self.context.preset
@@ -209,12 +213,14 @@ class VerlRun(TrainingRun):
             raise DataError(f"{path}: no held-out prompts to test on")
         prompts = render_tests(preset, tokenizer, model, name, table, config)
         self.prompts.update(zip(prompts.ids, map(prompt_hash, prompts.tokens), strict=True))
-        limit = problem_limit(preset, model, name, config, self.settings.max_response)
-        answers, grader = list(table["answer"]), grader_for(preset, name)
-        test = Benchmark(name, prompts, answers, grader, limit)
-        asked, spec = table.iloc[test.asked], preset.datasets[name]
+        room, spec = max_response(preset, model, name), preset.datasets[name]
+        limit = problem_limit(preset, model, name, config, room)
+        test = Benchmark(name, prompts, list(table["answer"]), grader_for(preset, name), limit)
+        asked = table.iloc[test.asked]
         columns = (list(asked[each]) for each in ("id", "question", "answer"))
-        launch.write_prompts(target, name, *columns, spec.prompt, spec.system, self._grader(name))
+        grader, own = self._grader(name), preset.evaluation_for(name, model)
+        sampled = launch.TestSettings(own.samples, own.temperature, own.top_p, room)
+        launch.write_prompts(target, name, *columns, [spec.prompt], spec.system, grader, sampled)
         return test
 
     def _complete(self) -> bool:

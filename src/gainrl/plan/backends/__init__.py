@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 
+from gainrl.config.evaluation import EngineName
 from gainrl.config.imported import imported
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError, nearest
@@ -16,7 +17,16 @@ from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import policy_of
 from gainrl.plan.runs import runs
 
-__all__ = ["REGISTRY", "Backend", "Resources", "backend_of", "check_backends", "find", "used"]
+__all__ = [
+    "REGISTRY",
+    "Backend",
+    "Resources",
+    "backend_of",
+    "check_backends",
+    "engine_of",
+    "find",
+    "used",
+]
 
 REGISTRY: dict[str, Backend] = {each.name: each for each in (LocalBackend(), VerlBackend())}
 GROUP = "gainrl.backends"
@@ -48,6 +58,21 @@ def find(name: str) -> Backend:
 def backend_of(preset: Preset, dataset: str, model: str) -> Backend:
     """The backend of a model's runs on a data set (ConfigError as `find`)."""
     return find(preset.training_for(dataset, model).backend)
+
+
+def engine_of(preset: Preset, benchmark: str, model: str) -> EngineName:
+    """Which engine tests a model on a benchmark while it is trained: that of its runs' backend.
+
+    Where some runs are local and some are not, it is that of the others: one test is of the start
+    model, whatever is trained from it.
+    """
+    engines = (
+        backend_of(preset, dataset, model).engine
+        for name, experiment in preset.experiments.items()
+        for trained, dataset in experiment.places
+        if trained == model and benchmark in preset.tested_on(name, dataset)
+    )
+    return next((engine for engine in engines if engine != Backend.engine), Backend.engine)
 
 
 def used(preset: Preset) -> list[Backend]:

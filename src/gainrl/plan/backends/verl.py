@@ -20,8 +20,6 @@ HEADER = """\
 # ('gainrl'), the one that draws batches from a curriculum; verl alone does not know it. If the chat
 # template shows today's date, one more override holds it fixed.
 """
-UNUSED = {"every", "batch", "seed"}
-"""Keys of `evaluation` that verl's tests do not know; `every` is the run's for all benchmarks."""
 
 
 class VerlBackend(Backend):
@@ -29,7 +27,8 @@ class VerlBackend(Backend):
 
     name = "verl"
     trainer = "gainrl.stages.train_verl:VerlRun"
-    options = frozenset({"extra"})
+    options = frozenset({"downsample", "extra", "format_weight", "templates"})
+    several_draws = True
     engine = "vllm"
     distributed = True
 
@@ -49,20 +48,6 @@ class VerlBackend(Backend):
                 f"studies.dynamics.every asks for a snapshot at step {between[0]}, a checkpoint, "
                 f"and these have to be at multiples of training.extra.rl ({extra.rl})"
             )
-        yield from self._tested_otherwise(preset, run)
-
-    def _tested_otherwise(self, preset: Preset, run: RunKey) -> Iterator[str]:
-        """Benchmarks whose settings are not those of the run's own data set."""
-        asked = preset.training_for(run.dataset, run.model, run.method).max_response
-        ours = preset.evaluation_for(run.dataset, run.model).model_dump(exclude=UNUSED)
-        for name in benchmarks_of(preset, run.model, run.dataset, run.method):
-            evaluation = preset.evaluation_for(name, run.model)
-            length = evaluation.max_response or preset.training_for(name, run.model).max_response
-            if evaluation.model_dump(exclude=UNUSED) != ours or length != asked:
-                yield (
-                    f"overrides.{name}: all benchmarks of a run are tested with the settings of "
-                    f"its training data ('{run.dataset}'), and with training.max_response"
-                )
 
     def environment(self, preset: Preset) -> list[str]:
         """verl's, unless the preset names its own."""

@@ -59,7 +59,9 @@ class Algorithm:
         raise NotImplementedError(f"{self.name} has no group-relative advantages")
 
     def advantages(self, rewards: Tensor) -> Tensor:
-        """(P, G) advantages of (P, G) rewards; exactly 0 in a group of equal rewards."""
+        """(P, G) advantages of (P, G) rewards; exactly 0 in a group of equal rewards, or of one."""
+        if rewards.shape[1] == 1:  # it has no deviation
+            return rewards - rewards
         centred = rewards - rewards.mean(1, keepdim=True)
         advantages = centred / self.scale(rewards.std(1, keepdim=True), rewards.shape[1])
         equal = (rewards == rewards[:, :1]).all(1, keepdim=True)  # their mean is off by rounding

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gainrl.config.preset import Scoring, Training
-from gainrl.curricula import Curriculum, Outcome
+from gainrl.curricula import Curriculum
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.grading.maths import marks_once
@@ -25,12 +25,10 @@ from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
 from gainrl.training import algorithms
 from gainrl.training.algorithms import Algorithm
+from gainrl.training.downsample import down_sample
 from gainrl.training.extra import Jumps
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.critic import Critic, adamw
-from gainrl.training.local.downsample import down_sample
-from gainrl.training.local.rollouts import OldPolicy, Rollouts, gather
-from gainrl.training.local.templates import Templates
 from gainrl.training.packing import (
     ALONE,
     Packed,
@@ -41,6 +39,9 @@ from gainrl.training.packing import (
     pack,
     split_rows,
 )
+from gainrl.training.rollouts import OldPolicy, Rollouts, gather
+from gainrl.training.steps import outcome_of, record_of
+from gainrl.training.templates import Templates
 
 DEFAULT_SCORING, GRPO = Scoring(), algorithms.named("grpo")
 
@@ -104,11 +105,12 @@ class LocalTrainer:
         trained, learned = self._credit(rollouts.trained)
         signal, losses = self._update(trained)
         self.step_number += 1
-        record = self._record(rollouts, trained, signal, {**losses, **learned})
+        record = {"step": self.step_number, **self._record(rollouts, trained, signal)}
+        record |= {**losses, **learned}
         if self.jumps:
             record["jumped"] = int(self.jumps.after(self.step_number))
         updated = time.perf_counter()
-        self.curriculum.observe(self._outcome(rollouts, trained, signal))
+        self.curriculum.observe(outcome_of(rollouts, trained, signal))
         row = StepRecord.of(record, self.curriculum.metrics())
         ended = time.perf_counter()
         return row, {
@@ -298,70 +300,11 @@ class LocalTrainer:
             for batch in micro_batches(part, self.settings.micro_batch_tokens):
                 yield pack(batch, self.pad)
 
-    def _outcome(self, rollouts: Rollouts, trained: Rollouts, signal: np.ndarray) -> Outcome:
-        """What the curriculum learns from: every group, also those that were not trained on."""
-        kept = slice(None) if rollouts.kept is None else rollouts.kept
-        measured, advantage = np.full((2, len(rollouts.rows)), np.nan)
-        measured[kept] = signal
-        advantage[kept] = trained.mean_abs_advantage.double().numpy()
-        updated = np.zeros(len(rollouts.rows), dtype=bool)
-        updated[kept] = trained.updated
-        seen = rollouts.groups()
-        return Outcome(
-            rows=seen.rows,
-            accuracy=seen.accuracy,
-            signal=measured,
-            advantage=advantage,
-            tokens=seen.tokens,
-            rollouts=seen.rollouts,
-            mixed=seen.mixed,
-            trained=updated,
-        )
-
-    def _record(
-        self,
-        rollouts: Rollouts,
-        trained: Rollouts,
-        signal: np.ndarray,
-        losses: dict[str, float],
-    ) -> dict[str, Any]:
-        """The step record: everything in it is determined by the configuration."""
-        lengths, accuracy = rollouts.lengths, float(rollouts.accuracy.double().mean())
+    def _record(self, rollouts: Rollouts, trained: Rollouts, signal: np.ndarray) -> dict[str, Any]:
+        """What the step record says of the rollouts."""
         truncated = [response[-1] not in self.ends for response in rollouts.responses]
-        return {
-            "step": self.step_number,
-            "accuracy": accuracy,
-            "reward": float(rollouts.reward.double().mean()),
-            "signal": float(signal.mean()),
-            "zero_variance": float(rollouts.zero_variance.double().mean()),
-            "rollout_tokens": int(lengths.sum()) + rollouts.estimated,
-            "prompt_tokens": int(self.prompts.lengths[rollouts.rows].sum()),
-            "response_length": float(lengths.mean()),
-            "truncated": float(np.mean(truncated)),
-            **self._parts(rollouts, trained),
-            **losses,
-        }
-
-    def _parts(self, rollouts: Rollouts, trained: Rollouts) -> dict[str, Any]:
-        """What the record says where not all is trained on, or a reward has a bonus."""
-        size, run = self.prompts.lengths, trained.updated
-        found: dict[str, Any] = {}
-        if not self.curriculum.whole_batches:
-            found = {
-                "groups": len(rollouts.rows),
-                "trained_groups": int(run.sum()),
-                "estimate_tokens": rollouts.estimated,
-                "free_tokens": rollouts.free,
-            }
-        if found or trained.mask is not None:
-            used = trained.lengths[trained.tokens_in_loss > 0]
-            found["trained_prompt_tokens"] = int(size[trained.rows[run]].sum())
-            found["trained_rollout_tokens"] = int(used.sum())
-        if trained.mask is not None:
-            found["measured_prompt_tokens"] = int(size[trained.rows].sum())
-        if rollouts.correct is not None:
-            found["format"] = float((rollouts.rewards > rollouts.correct).double().mean())
-        return found
+        whole, lengths = self.curriculum.whole_batches, self.prompts.lengths
+        return record_of(rollouts, trained, signal, lengths, truncated, whole)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

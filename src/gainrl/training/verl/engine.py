@@ -33,19 +33,20 @@ VENDOR = "gainrl"
 
 
 class SegmentLookup:
-    """How long each prompt's question is: (prefix length, {prompt tokens: question length})."""
+    """Prefix and question length of each prompt, in tokens."""
 
     def __init__(self, path: str) -> None:
         with np.load(path) as stored:
-            self.n_prefix, self.weight = int(stored["n_prefix"]), float(stored["weight"])
+            self.weight = float(stored["weight"])
             self.offdiagonal, self.tap = bool(stored["offdiagonal"]), str(stored["tap"])
             flat, lengths = stored["tokens"], stored["lengths"]
             ends = np.cumsum(lengths)
-            rows = zip(ends - lengths, ends, stored["n_question"], strict=True)
-            self.sizes = {flat[start:end].tobytes(): int(size) for start, end, size in rows}
+            sizes = zip(stored["n_prefix"].tolist(), stored["n_question"].tolist(), strict=True)
+            rows = zip(ends - lengths, ends, sizes, strict=True)
+            self.sizes = {flat[start:end].tobytes(): found for start, end, found in rows}
 
-    def question(self, tokens: torch.Tensor) -> int:
-        """Question tokens of a prompt.
+    def of(self, tokens: torch.Tensor) -> tuple[int, int]:
+        """Prefix and question tokens of a prompt.
 
         Raises:
             ValueError: verl rendered a prompt otherwise than gainrl did.
@@ -118,8 +119,7 @@ class SignalEngine(FSDPEngineWithLMHead):
         packed = (states.shape[0] == 1 and len(prompts) > 1) or states.shape[0] != len(prompts)
         values = []
         for i, prompt in enumerate(prompts):
-            size = segments.question(prompt)
-            n = segments.n_prefix
+            n, size = segments.of(prompt)
             rows = states[0, starts[i] : starts[i] + n + size] if packed else states[i, : n + size]
             units = unit(rows)
             found = angles(

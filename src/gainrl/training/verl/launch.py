@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,31 @@ from gainrl.records import atomic_write, write_json
 from gainrl.training.files import CHECKPOINTS, JOB, STEPS, TESTS
 from gainrl.training.verl import cluster
 
+AGENT = "gainrl_test"
+"""In agents.yaml: who answers the problems of a test."""
 NEWEST = "latest_checkpointed_iteration.txt"
 """verl's note of its newest complete checkpoint, in the folder of checkpoints."""
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """How a benchmark is tested: `evaluation` with its overrides; max_response: in tokens."""
+
+    __test__ = False  # it is no test class
+
+    samples: int
+    temperature: float
+    top_p: float
+    max_response: int
+
+    def sampling(self) -> dict[str, Any]:
+        """As vLLM is asked, by problem."""
+        nucleus = self.top_p if self.temperature else 1.0
+        return {
+            "temperature": self.temperature,
+            "top_p": nucleus,
+            "max_tokens": self.max_response,
+        }
 
 
 def write_prompts(
@@ -43,41 +67,58 @@ def write_prompts(
     ids: Sequence[str],
     questions: Sequence[str],
     answers: Sequence[str],
-    template: str,
+    templates: Sequence[str],
     system: str | None,
     grader: Mapping[str, Any],
+    test: TestSettings | None = None,
 ) -> None:
     """A data set as verl reads it: messages, gold answer, which row it is, and its grader.
 
+    templates: the whole table stands there once for each, in their order.
     grader: what `reward` builds it from: name and sandbox (the preset's section).
+    test: how a benchmark is sampled.
     """
     how = json.dumps(dict(grader), sort_keys=True)
+    more: dict[str, Any] = {"sampling": test.sampling()} if test else {}
+    keys, golds = list(ids) * len(templates), list(answers) * len(templates)
     frame = pd.DataFrame(
         {
             "data_source": name,
-            "prompt": [conversation(question, template, system) for question in questions],
-            "reward_model": [{"style": "rule", "ground_truth": gold} for gold in answers],
-            "extra_info": [{"index": row, "id": key, "grader": how} for row, key in enumerate(ids)],
+            "prompt": [
+                conversation(question, template, system)
+                for template in templates
+                for question in questions
+            ],
+            "reward_model": [{"style": "rule", "ground_truth": gold} for gold in golds],
+            "extra_info": [
+                {"index": row, "id": key, "grader": how, **more} for row, key in enumerate(keys)
+            ],
         }
     )
+    if test:
+        frame = frame.assign(agent_name=AGENT, __rollout_n__=test.samples)
     with atomic_write(path) as file:
         frame.to_parquet(file)
 
 
 def write_segments(
-    path: Path, prompts: Prompts, tap: str, weight: float, offdiagonal: bool
+    path: Path, renderings: Sequence[Prompts], tap: str, weight: float, offdiagonal: bool
 ) -> None:
-    """What the engine plugin needs to know of each prompt, found by its tokens."""
+    """What the engine plugin needs to know of each prompt, found by its tokens.
+
+    renderings: of the training table, one for each template.
+    """
+    rows = [row for prompts in renderings for row in prompts.tokens]
     with atomic_write(path) as file:
         np.savez(
             file,
-            n_prefix=prompts.n_prefix,
             tap=tap,
             weight=weight,
             offdiagonal=offdiagonal,
-            tokens=np.array([token for row in prompts.tokens for token in row], dtype=np.int64),
-            lengths=prompts.lengths,
-            n_question=prompts.n_question,
+            tokens=np.array([token for row in rows for token in row], dtype=np.int64),
+            lengths=np.concatenate([prompts.lengths for prompts in renderings]),
+            n_prefix=np.concatenate([prompts.prefixes for prompts in renderings]),
+            n_question=np.concatenate([prompts.n_question for prompts in renderings]),
         )
 
 

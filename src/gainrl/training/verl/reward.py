@@ -8,20 +8,30 @@ from typing import Any
 
 from gainrl.config.evaluation import Sandbox
 from gainrl.grading.graders import Grader, find
+from gainrl.grading.maths import marks_once
 
 
 def compute_score(
-    data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None, **_: Any
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: Any = None,
+    format_weight: float = 0.0,
+    **_: Any,
 ) -> dict[str, Any]:
-    """1 for a right answer, else 0 (`reward.custom_reward_function`).
+    """1 for a right answer, else 0, and the bonus for its format (`reward.custom_reward_function`).
 
     The prompt's id, what was taken for its answer and why it is right or wrong come back with a
-    test's results.
+    test's results; `acc` is without the bonus.
+
+    Args:
+        format_weight: `training.format_weight`, by verl's `reward_kwargs`.
     """
     (found,) = _grader(extra_info["grader"])([solution_str], [ground_truth])
     right = float(found.correct)
     shown = {"extracted": found.extracted or "", "reason": found.reason, "rule": found.rule or ""}
-    return {"score": right, "acc": right, "prompt": str(extra_info["id"]), **shown}
+    score = right + format_weight * marks_once(solution_str)
+    return {"score": score, "acc": right, "prompt": str(extra_info["id"]), **shown}
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,9 @@ from gainrl.training import files
 from gainrl.training.algorithms import Algorithm
 
 PLUGIN = "gainrl.training.verl.engine"
+SAMPLER = "gainrl.training.verl.sampling"
 REWARD = Path(__file__).with_name("reward.py")
+AGENTS = Path(__file__).with_name("agents.yaml")
 CONTENTS = ["model", "optimizer", "extra"]
 EXPORT = ["hf_model"]
 """The weights as a Hugging Face folder, in the dtype they are trained in."""
@@ -108,6 +110,7 @@ def overrides(
         "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz": True,
         "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu": tokens,
         "actor_rollout_ref.rollout.calculate_log_probs": True,
+        "actor_rollout_ref.rollout.agent.agent_loop_config_path": str(AGENTS),
         "actor_rollout_ref.rollout.val_kwargs.n": evaluation.samples,
         "actor_rollout_ref.rollout.val_kwargs.do_sample": not greedy,
         "actor_rollout_ref.rollout.val_kwargs.temperature": evaluation.temperature,
@@ -115,6 +118,8 @@ def overrides(
         "reward.custom_reward_function.path": str(REWARD),
         "reward.custom_reward_function.name": "compute_score",
         "trainer.v1.trainer_mode": "gainrl",
+        "trainer.v1.sampler.custom_sampler.path": f"pkg://{SAMPLER}",
+        "trainer.v1.sampler.custom_sampler.name": "CurriculumSampler",
         "trainer.logger": ["console"],
         "trainer.project_name": "gainrl",
         "trainer.experiment_name": place.folder.name,
@@ -141,6 +146,9 @@ def overrides(
             "critic.optim.betas": list(training.betas),
             "critic.optim.clip_grad": training.max_grad_norm,
         }
+    if training.format_weight:
+        name = "+reward.custom_reward_function.reward_kwargs.format_weight"
+        values[name] = training.format_weight
     values |= algorithm.verl_keys(training, ppo)
     for name, value in (arguments or {}).items():
         values[f"+data.apply_chat_template_kwargs.{name}"] = value

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,28 @@ import pandas as pd
 import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
-from verl.utils.dataset.rl_dataset import collate_fn
+from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 
 from gainrl import curricula
-from gainrl.curricula import Curriculum, Groups, Outcome, Setting
+from gainrl.config.training import Downsample
+from gainrl.curricula import Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.evaluation.samples import unasked
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.records.runs import StepRecord, TimingRecord
 from gainrl.training import files
 from gainrl.training.algorithms.ppo import explained_variance
+from gainrl.training.downsample import down_sample
+from gainrl.training.rollouts import OldPolicy, by_group, collect
+from gainrl.training.steps import outcome_of, record_of
+from gainrl.training.templates import Drawn
+from gainrl.training.verl.answers import Lost, Sampled, filled, mini_batch
 from gainrl.training.verl.engine import FIELD, SECONDS
-from gainrl.training.verl.outcomes import outcome_of
+from gainrl.training.verl.sampling import PARTITION, CurriculumLoader
 
 MODE = "gainrl"
 LOSSES = {
@@ -42,38 +50,6 @@ LOSSES = {
     "grad_norm": "actor/grad_norm",
 }
 """Our step record's keys, and verl's."""
-
-
-class CurriculumLoader:
-    """In place of verl's data loader: one batch a step, drawn when it is asked for."""
-
-    def __init__(self, dataset: Any, curriculum: Curriculum) -> None:
-        self.dataset, self.curriculum = dataset, curriculum
-        self.rows = np.empty(0, dtype=np.int64)
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        began = time.perf_counter()
-        request = self.curriculum.draw(Groups.none(), None)
-        if request is None:
-            raise RuntimeError("gainrl: the curriculum drew no prompts")
-        self.rows = request.rows  # their rollouts are the preset's, as verl has them
-        self.seconds = time.perf_counter() - began
-        return collate_fn([self.dataset[int(row)] for row in self.rows])
-
-    def __len__(self) -> int:
-        return max(len(self.dataset), 1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The curriculum's state, for verl's data.pt."""
-        return {"curriculum": json.dumps(self.curriculum.state_dict())}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        self.curriculum.load_state_dict(json.loads(state["curriculum"]))
 
 
 @register_trainer(MODE)
@@ -100,7 +76,7 @@ class CurriculumTrainer(PPOTrainerSync):
         }
         features = spec["features"]
         setting = Setting(
-            len(self.train_dataset),
+            len(self.job["prompt_lengths"][0]),
             self.config.data.train_batch_size,
             self.job["seed"],
             rollouts=spec["rollouts"],
@@ -108,7 +84,11 @@ class CurriculumTrainer(PPOTrainerSync):
             **optional,
         )
         self.curriculum = curricula.build(spec["parts"], setting)
-        self.train_dataloader = CurriculumLoader(self.train_dataset, self.curriculum)
+        count = len(self.job["prompt_lengths"])
+        templates = Drawn(count, setting.size, self.job["seed"]) if self.job["templates"] else None
+        self.train_dataloader = CurriculumLoader(self.train_dataset, self.curriculum, templates)
+        self.replay_buffer.loader = self.train_dataloader
+        self.replay_buffer.gather = self._gather
         self.total_training_steps = self.job["steps"]
         self.steps_per_epoch = self.job["steps"] + 1
 
@@ -144,20 +124,141 @@ class CurriculumTrainer(PPOTrainerSync):
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
 
-    def _fetch_one_gen_batch(self) -> Any:
-        batch = super()._fetch_one_gen_batch()
-        self.row_of = dict(zip(batch["uid"], self.train_dataloader.rows.tolist(), strict=True))
+    # --- rolling out ---------------------------------------------------------------------------
+
+    def prepare_step(self) -> dict[str, Any]:
+        """Nothing: prompts are rolled out when the sampler is asked for a batch."""
+        return {}
+
+    def _next_train_batch(self, num_prompts: int | None = None) -> Any:
+        """What the curriculum asks for: one batch of the loader, however many prompts it has."""
+        batch = self._fetch_one_gen_batch()
+        self.train_dataloader.uids = list(batch["uid"])
+        tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
         return batch
+
+    def _gather(self) -> list[str]:
+        """Ask the curriculum until the step has enough; the keys of what it admits."""
+        began, rolled = time.perf_counter(), self.replay_buffer.seconds
+        if self.train_dataloader.templates is not None:
+            self.train_dataloader.templates.next()
+        self.lost, made = Lost(), []
+
+        def fresh() -> Sampled:
+            bonus = self.job["format_weight"] > 0
+            made.append(Sampled(self.replay_buffer.roll_out, bonus, self.lost))
+            return made[-1]
+
+        self.rollouts = collect(self.curriculum, fresh)
+        self.trained, self.sampled = self.rollouts.trained, {}
+        self.keys = made[0].keys_of(self.trained)
+        self._name_groups()
+        self._divide(len(self.keys))
+        rolled = self.replay_buffer.seconds - rolled
+        self.choosing = time.perf_counter() - began - rolled
+        return self.keys
+
+    def _name_groups(self) -> None:
+        """One uid a group, by which verl compares rewards: each request had one of its own."""
+        uids = np.array([key.split("_")[0] for key in self.keys], dtype=object)
+        first = np.repeat(uids[self.trained.starts], self.trained.sizes)
+        other = np.flatnonzero(uids != first)
+        if len(other):
+            fields = tu.get_tensordict({"uid": first[other].tolist()})
+            keys = [self.keys[k] for k in other]
+            tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields)
+
+    def _divide(self, sequences: int) -> None:
+        """Size mini-batches for groups of any sizes: as many updates as the preset says.
+
+        verl multiplies prompts by rollouts to get sequences; this configuration is the trainer's
+        own, the workers have theirs.
+        """
+        prompts = self.job["mini_batch"] or len(self.trained.rows)
+        updates = -(-len(self.trained.rows) // prompts)
+        size = mini_batch(sequences, updates, self._data_parallel())
+        self.config.actor_rollout_ref.rollout.n = 1
+        self.config.actor_rollout_ref.actor.ppo_mini_batch_size = size
+        self.config.critic.ppo_mini_batch_size = size
+
+    # --- the update ----------------------------------------------------------------------------
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        """As verl's, but 0 for a response that is alone in its group: nothing compares with it."""
+        batch = super()._compute_advantage(batch, metrics)
+        alone = np.repeat(self.trained.sizes == 1, self.trained.sizes)
+        if alone.any() and not self.use_critic:
+            keys = [self.keys[k] for k in np.flatnonzero(alone)]
+            data = tq.kv_batch_get(keys=keys, partition_id=PARTITION, select_fields=["advantages"])
+            zero = [torch.zeros_like(row) for row in data["advantages"].unbind()]
+            self._put(keys, advantages=zero)
+        return batch
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        """As verl's, of the rollouts and tokens that `downsample` leaves."""
+        if self.job["downsample"] is None:
+            return super()._update_actor(batch, metrics)
+        section = Downsample.model_validate(self.job["downsample"])
+        progress = (self.global_steps - 1) / max(self.job["steps"] - 1, 1)
+        fields = ["advantages", "entropy"]
+        data = tq.kv_batch_get(keys=self.keys, partition_id=PARTITION, select_fields=fields)
+        advantages = torch.stack([row[0] for row in data["advantages"].unbind()])
+        entropy = torch.nested.to_padded_tensor(data["entropy"], 0.0)
+        old = OldPolicy(np.zeros(len(self.trained.rows)), entropy, entropy)
+        self.trained, self.sampled = down_sample(
+            replace(self.trained, advantages=advantages), section, progress, lambda _: old
+        )
+        # verl's pass of the old log-probabilities, from which it is chosen, is over all of them.
+        self.sampled["measured_rollout_tokens"] = int(self.trained.lengths.sum())
+        part = self._part(batch)
+        super()._update_actor(self._balance_batch(part, metrics), metrics)
+        return batch
+
+    def _part(self, batch: Any) -> Any:
+        """The rollouts that are kept, with the mask of their tokens, in whole mini-batches.
+
+        The others that fill up a mini-batch have no token in the loss. If nothing is kept, all
+        advantages are 0; one rollout then keeps its tokens, for a loss over none is not a number.
+        """
+        kept = self.trained.tokens_in_loss > 0
+        self._divide(max(int(kept.sum()), 1))
+        mask = {
+            key: row[:size].long()
+            for key, row, size in zip(
+                self.keys, self.trained.mask, self.trained.lengths, strict=True
+            )
+        }
+        if not kept.any():
+            mask[self.keys[0]] = torch.ones_like(mask[self.keys[0]])
+        self._put(self.keys, response_mask=list(mask.values()), loss_mask=list(mask.values()))
+        wanted = {key for key, row in mask.items() if row.any()}
+        size = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
+        places = filled(np.array([key in wanted for key in batch.keys]), size)
+        return KVBatchMeta(
+            partition_id=PARTITION,
+            keys=[batch.keys[k] for k in places],
+            tags=[batch.tags[k] for k in places],
+            extra_info=dict(batch.extra_info),
+        )
+
+    def _put(self, keys: list[str], **fields: list[torch.Tensor]) -> None:
+        """Write a tensor a response to TransferQueue."""
+        nested = {
+            name: torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+            for name, rows in fields.items()
+        }
+        content = TensorDict(nested, batch_size=len(keys))
+        tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=content)
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
         """One RL step; afterwards the curriculum observes it and it is recorded."""
         began = time.perf_counter()
         batch = super().step(metrics, timing_raw)
         with marked_timer("gainrl", timing_raw):
-            outcome, record = self._outcome(batch)
+            outcome, record = self._outcome()
             observed = time.perf_counter()
             self.curriculum.observe(outcome)
-            choosing = self.train_dataloader.seconds + time.perf_counter() - observed
+            choosing = self.choosing + time.perf_counter() - observed
             for key, theirs in LOSSES.items():
                 record[key] = float(np.mean(metrics.get(theirs, 0.0)))
             if self.job["extra"]:
@@ -178,60 +279,40 @@ class CurriculumTrainer(PPOTrainerSync):
         metrics.update({f"gainrl/{key}": value for key, value in row.items() if key != "step"})
         return batch
 
-    def _outcome(self, batch: Any) -> tuple[Outcome, dict[str, float]]:
-        """(B,) outcomes by prompt, in the order in which they were drawn, and the step's record.
-
-        Prompts without a response are left out of the outcomes and counted in the record.
-        """
-        real = [
-            key
-            for key, tag in zip(batch.keys, batch.tags, strict=True)
-            if not tag.get("is_padding", False)
-        ]
-        fields = ["rm_scores", "responses", "response_mask", "advantages", "entropy", FIELD]
+    def _outcome(self) -> tuple[Outcome, dict[str, Any]]:
+        """What the curriculum learns of the step, and the step's record."""
+        fields = ["advantages", "entropy", FIELD]
         fields += ["values", "returns"] if self.use_critic else []
         fields += [SECONDS] if "GAINRL_TIME_SIGNAL" in os.environ else []
-        data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=fields)
-        reward = np.array([row.sum().item() for row in data["rm_scores"].unbind()])
-        masks = data["response_mask"].unbind()
-        tokens = np.array([int(mask.sum()) for mask in masks])
-        mean_abs_advantage = np.array(
-            [
-                float((advantage * mask).abs().sum() / mask.sum())
-                for advantage, mask in zip(data["advantages"].unbind(), masks, strict=True)
-            ]
-        )
-        # Over tokens, as the local trainer's: verl's own metric is averaged as the loss is.
-        entropies = zip(data["entropy"].unbind(), masks, strict=True)
-        entropy = sum(float((each * mask).sum()) for each, mask in entropies) / int(tokens.sum())
-        last = np.array([int(row[-1]) for row in data["responses"].unbind()])
-        signal = np.array([row.item() for row in data[FIELD].unbind()])
+        data = tq.kv_batch_get(keys=self.keys, partition_id=PARTITION, select_fields=fields)
+        advantages = torch.stack([row.abs().mean() for row in data["advantages"].unbind()])
+        trained = replace(self.trained, advantages=advantages)
+        values = torch.stack([row.squeeze() for row in data[FIELD].unbind()])
+        signal = by_group(values, trained.sizes, lambda group: group.mean(1)).double().numpy()
         timed = data[SECONDS].unbind() if SECONDS in fields else []
         self.signal_seconds = sum(row.item() for row in timed) / self._data_parallel()
-        rows = np.array([self.row_of[key.split("_")[0]] for key in real])
-        drawn = self.train_dataloader.rows
-        outcome = outcome_of(drawn, rows, reward, signal, mean_abs_advantage, tokens)
-        lost = len(drawn) - len(outcome.rows)
-        if lost:
-            print(
-                f"gainrl: {lost} of {len(drawn)} prompts have no response in this step", flush=True
-            )
-        more: dict[str, float] = {"groups_without_responses": lost} if lost else {}
+        cut = [int(tokens[-1]) not in self.job["ends"] for tokens in self.rollouts.responses]
+        lengths = np.array(self.job["prompt_lengths"])
+        templates = self.train_dataloader.templates
+        drawn = 0 if templates is None else templates.drawn
+        record = record_of(
+            self.rollouts,
+            trained,
+            signal,
+            lengths[drawn, np.arange(lengths.shape[1])],
+            cut,
+            self.curriculum.whole_batches,
+        )
+        # Over tokens, as the local trainer's: verl's own metric is averaged as the loss is.
+        run = np.flatnonzero(trained.tokens_in_loss)
+        entropies = data["entropy"].unbind()
+        total = sum(float(entropies[k].sum()) for k in run)
+        record["entropy"] = total / max(int(trained.lengths[run].sum()), 1)
         if self.use_critic:
             values, returns = (torch.cat(data[name].unbind()) for name in ("values", "returns"))
-            more["explained_variance"] = explained_variance(values, returns)
-        return outcome, {
-            "accuracy": float(reward.mean()),
-            "reward": float(reward.mean()),
-            "signal": float(outcome.signal.mean()),
-            "zero_variance": float((~outcome.mixed).mean()),
-            "rollout_tokens": int(tokens.sum()),
-            "prompt_tokens": sum(self.job["prompt_lengths"][row] for row in drawn),
-            "response_length": float(tokens.mean()),
-            "entropy": entropy,
-            "truncated": float(np.mean(~np.isin(last, self.job["ends"]))),
-            **more,
-        }
+            record["explained_variance"] = explained_variance(values, returns)
+        record |= {**self.lost.record(), **self.sampled}
+        return outcome_of(self.rollouts, trained, signal), record
 
     def _data_parallel(self) -> int:
         return int(self.config.trainer.nnodes * self.config.trainer.n_gpus_per_node)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,17 +33,17 @@ class OldPolicy:
 class Rollouts:
     """P groups, R responses in all; those of a group stand together.
 
-    rows: (P,) rows of the training table; sizes: (P,) responses of each; responses: R token lists;
-    rewards: (R,). advantages: (R,), or a critic's (R, N), one a token, 0 after a response's last.
-    kept: positions of the groups that are trained on, None for all; estimated, free: tokens of
-    responses that only gave an accuracy, counted or not. correct: (R,) what the grader says, None
-    if that is the reward. mask: (R, N) bool, tokens that the loss is of, None for all; old: what
-    was measured to choose them.
+    rows: (P,) rows of the training table; sizes: (P,) responses of each; responses: R sequences of
+    tokens; rewards: (R,). advantages: (R,), or a critic's (R, N), one a token, 0 after a response's
+    last. kept: positions of the groups that are trained on, None for all; estimated, free: tokens
+    of responses that only gave an accuracy, counted or not. correct: (R,) what the grader says,
+    None if that is the reward. mask: (R, N) bool, tokens that the loss is of, None for all; old:
+    what was measured to choose them.
     """
 
     rows: IntArray
     sizes: IntArray
-    responses: list[list[int]]
+    responses: list[Sequence[int]]
     rewards: torch.Tensor
     advantages: torch.Tensor
     kept: IntArray | None = None
@@ -192,79 +193,41 @@ Bonus = Callable[[list[list[int]]], list[float]]
 """Responses -> what is added to their rewards."""
 
 
-def gather(
-    curriculum: Curriculum, respond: Respond, algorithm: Algorithm, bonus: Bonus | None = None
-) -> Rollouts:
-    """Ask a curriculum what to roll out until it has enough.
+class Answers:
+    """Responses, whether they are correct, and rewards by row, in the order of first requests.
 
-    A critic's advantages are still to come: until then they are 0.
-
-    Args:
-        bonus: of rewards; without, a reward is 1 for a correct response, else 0.
-
-    Raises:
-        ConfigError: the curriculum draws or keeps nothing.
+    bonus: whether rewards are more than 1 for a correct response, else 0.
     """
-    seen, estimates = _Answers(bonus), None
-    tokens = {"group": 0, "estimate": 0, "free": 0}
-    while request := curriculum.draw(seen.groups(), estimates):
-        apart = request.purpose != "group"
-        into = _Answers(bonus) if apart else seen
-        tokens[request.purpose] += into.add(request, respond)
-        estimates = into.groups() if apart else None
-    if not seen.by_row:
-        raise ConfigError("the curriculum drew no prompts")
-    found = seen.together()
-    kept = curriculum.keep(found.groups())
-    if not len(kept):
-        raise ConfigError("the curriculum kept no prompts to train on")
-    advantages = found.advantages
-    if not algorithm.critic:
-        advantages = advantages_by_group(algorithm, found.rewards, found.sizes)
-    return replace(
-        found,
-        advantages=advantages,
-        kept=kept,
-        estimated=tokens["estimate"],
-        free=tokens["free"],
-    )
 
-
-class _Answers:
-    """Responses, whether they are correct, and rewards by row, in the order of first requests."""
-
-    def __init__(self, bonus: Bonus | None) -> None:
+    def __init__(self, bonus: bool) -> None:
         self.bonus = bonus
-        self.by_row: dict[int, tuple[list[list[int]], list[float], list[float]]] = {}
+        self.by_row: dict[int, tuple[list[Sequence[int]], list[float], list[float]]] = {}
 
-    def add(self, request: Request, respond: Respond) -> int:
-        """Roll out what is asked for, prompts with equally many rollouts together; its tokens.
+    def add(self, request: Request) -> int:
+        """Roll out what is asked for; its tokens."""
+        raise NotImplementedError
+
+    def join(
+        self,
+        row: int,
+        responses: Sequence[Sequence[int]],
+        correct: Sequence[float],
+        rewards: Sequence[float],
+    ) -> None:
+        """Add to a row's answers.
 
         Raises:
-            GradingError: a response or a grade is missing, so whose the others are is not known.
+            GradingError: a reward is no number: the update would leave no weight one.
         """
-        tokens = 0
-        for row in request.rows.tolist():
-            self.by_row.setdefault(row, ([], [], []))
-        for size in np.unique(request.rollouts).tolist():
-            rows = request.rows[request.rollouts == size]
-            responses, correct = respond(rows, size)
-            if not len(responses) == len(correct) == len(rows) * size:
+        for value in rewards:
+            if not math.isfinite(value):
                 raise GradingError(
-                    f"{len(rows) * size} responses were asked for: {len(responses)} came, "
-                    f"{len(correct)} of them graded"
+                    f"a response to row {row} of the training table: its reward is {value}"
                 )
-            rewards = correct
-            if self.bonus is not None:
-                rewards = [a + b for a, b in zip(correct, self.bonus(responses), strict=True)]
-            tokens += sum(map(len, responses))
-            for i, row in enumerate(rows.tolist()):
-                mine = slice(i * size, (i + 1) * size)
-                texts, graded, values = self.by_row[row]
-                texts += responses[mine]
-                graded += correct[mine]
-                values += rewards[mine]
-        return tokens
+        texts, graded, values = self.by_row.setdefault(row, ([], [], []))
+        texts += responses
+        graded += correct
+        values += rewards
 
     def together(self) -> Rollouts:
         """All groups, with advantages of 0."""
@@ -273,14 +236,88 @@ class _Answers:
         sizes = np.array([len(texts) for texts, _, _ in found], dtype=np.int64)
         rewards = _floats(values for _, _, values in found)
         responses = [text for texts, _, _ in found for text in texts]
-        correct = None
-        if self.bonus is not None:
-            correct = _floats(graded for _, graded, _ in found)
+        correct = _floats(graded for _, graded, _ in found) if self.bonus else None
         return Rollouts(rows, sizes, responses, rewards, torch.zeros_like(rewards), correct=correct)
 
     def groups(self) -> Groups:
         """The same, for the curriculum."""
         return self.together().groups() if self.by_row else Groups.none()
+
+
+class _Generated(Answers):
+    """Answers of a function that rolls out prompts of one group size at a time."""
+
+    def __init__(self, respond: Respond, bonus: Bonus | None) -> None:
+        super().__init__(bonus is not None)
+        self.respond, self.more = respond, bonus
+
+    def add(self, request: Request) -> int:
+        """Roll out what is asked for, prompts with equally many rollouts together; its tokens.
+
+        Raises:
+            GradingError: a response or a grade is missing, so whose the others are is not known.
+        """
+        tokens = 0
+        for row in request.rows.tolist():  # groups stand in the order that they were asked for
+            self.join(row, [], [], [])
+        for size in np.unique(request.rollouts).tolist():
+            rows = request.rows[request.rollouts == size]
+            responses, correct = self.respond(rows, size)
+            if not len(responses) == len(correct) == len(rows) * size:
+                raise GradingError(
+                    f"{len(rows) * size} responses were asked for: {len(responses)} came, "
+                    f"{len(correct)} of them graded"
+                )
+            rewards = correct
+            if self.more is not None:
+                rewards = [a + b for a, b in zip(correct, self.more(responses), strict=True)]
+            tokens += sum(map(len, responses))
+            for i, row in enumerate(rows.tolist()):
+                mine = slice(i * size, (i + 1) * size)
+                self.join(row, responses[mine], correct[mine], rewards[mine])
+        return tokens
+
+
+def gather(
+    curriculum: Curriculum, respond: Respond, algorithm: Algorithm, bonus: Bonus | None = None
+) -> Rollouts:
+    """As `collect`, with the group-relative advantages; a critic's are still to come.
+
+    Args:
+        bonus: of rewards; without, a reward is 1 for a correct response, else 0.
+    """
+    found = collect(curriculum, lambda: _Generated(respond, bonus))
+    if algorithm.critic:
+        return found
+    return replace(found, advantages=advantages_by_group(algorithm, found.rewards, found.sizes))
+
+
+def collect(curriculum: Curriculum, fresh: Callable[[], Answers]) -> Rollouts:
+    """Ask a curriculum what to roll out until it has enough: one step of any trainer.
+
+    Args:
+        fresh: no answers yet; called first for the step's groups, then for each request apart.
+
+    Returns:
+        The groups, with advantages of 0.
+
+    Raises:
+        ConfigError: the curriculum draws or keeps nothing.
+    """
+    seen, estimates = fresh(), None
+    tokens = {"group": 0, "estimate": 0, "free": 0}
+    while request := curriculum.draw(seen.groups(), estimates):
+        apart = request.purpose != "group"
+        into = fresh() if apart else seen
+        tokens[request.purpose] += into.add(request)
+        estimates = into.groups() if apart else None
+    if not seen.by_row:
+        raise ConfigError("the curriculum drew no prompts")
+    found = seen.together()
+    kept = curriculum.keep(found.groups())
+    if not len(kept):
+        raise ConfigError("the curriculum kept no prompts to train on")
+    return replace(found, kept=kept, estimated=tokens["estimate"], free=tokens["free"])
 
 
 def _floats(lists: Iterable[list[float]]) -> torch.Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from gainrl.config.training import Downsample
 from gainrl.curricula.base import BoolArray, FloatArray, IntArray
-from gainrl.training.local.rollouts import OldPolicy, Rollouts
+from gainrl.training.rollouts import OldPolicy, Rollouts
 
 
 def down_sample(

@@ -1,0 +1,217 @@
+"""Several draws, any group sizes, D3S, templates and a format reward on verl, as the local trainer.
+
+One run whose steps are of one curriculum each (probe.py), and one with the options of `training`.
+What verl's responses were is given to the local trainer, which has to ask for the same rows and to
+admit, mask and learn the same.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import place as places
+import pytest
+import torch
+from replay import curriculum_steps, replayed, replays
+
+from gainrl.config.evaluation import Evaluation, Sandbox
+from gainrl.data.prompts import encode
+from gainrl.evaluation.accuracy import answer
+from gainrl.evaluation.samples import Benchmark
+from gainrl.grading.graders import find
+from gainrl.models.loading import load_model, load_tokenizer
+from gainrl.records import read_json, read_lines
+from gainrl.training.steps import outcome_of
+
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1200)]
+RELAY: list[Any] = [
+    "dapo",
+    {"name": "adcl", "chunks": 8, "rollouts": 2},
+    "adaptive_uniform",
+    {"name": "oracle", "pool": 2, "samples": 3},
+    "predicted",
+    {"sampler": "uniform", "filter": {"name": "mixed", "limit": 3}, "rollouts": "uneven:Uneven"},
+    "uniform",
+]
+OPTIONS = {
+    "downsample": {"rollouts": [0.6, 0.4], "tokens": [0.7, 0.5]},
+    "templates": ["{question}", "Work step by step . {question}", "{question} ? ?"],
+    "format_weight": 0.25,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    if not places.PYTHON.exists():
+        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+    folder = tmp_path_factory.mktemp("draws")
+    content = places.preset(folder, steps=len(RELAY), save_every=20)
+    content["seeds"] = [0]
+    content["methods"] = {
+        "relay": {"curriculum": "predicted", "difficulty": "measured"},
+        "options": {"curriculum": {"name": "dapo", "limit": 2}, "training": OPTIONS},
+    }
+    content["evaluation"]["every"] = 20
+    content["overrides"] = {
+        "chain": {"evaluation": {"samples": 2, "temperature": 0.0, "max_response": 9}}
+    }
+    content["experiments"]["table1"] |= {
+        "methods": list(content["methods"]), "baseline": "relay",
+        "benchmarks": ["sevens", "chain"],
+    }  # fmt: skip
+    content["verl"]["variables"] |= {"GAINRL_KEEP": "1"}
+    content["verl"]["patience"] = 600  # the machine may have other work
+    place = places.Place(folder, content)
+    place.prepare()
+    place.gainrl("features", "--model", "nano", "--dataset", "sevens")
+    place.gainrl("evaluate", "--model", "nano", "--benchmark", "chain")
+    return place
+
+
+@pytest.fixture(scope="module")
+def relayed(place):
+    """The run of all curricula, a step each."""
+    return trained(place, "relay", {"GAINRL_RELAY": json.dumps(RELAY)})
+
+
+@pytest.fixture(scope="module")
+def optional(place):
+    """The run with D3S, templates and a format reward."""
+    return trained(place, "options", {})
+
+
+def trained(place, method, variables):
+    content = json.loads(json.dumps(place.content))
+    content["verl"]["variables"] |= {**variables, "GAINRL_PROBE": str(place.folder / method)}
+    one = places.Place(place.folder, content)
+    one.gainrl(*one.train(method), seconds=700)
+    return one
+
+
+def same_step(step, recorded):
+    """What verl did in a step is what the local `gather` does with the same answers."""
+    found, requests = step
+    assert requests == recorded.requests
+    assert found.rows.tolist() == recorded.batch["all"]["rows"]
+    assert found.sizes.tolist() == recorded.batch["all"]["sizes"]
+    assert found.kept.tolist() == recorded.batch["all"]["kept"]
+    assert [found.estimated, found.free] == recorded.batch["all"]["tokens"]
+    trained = found.trained
+    ours = trained.rows.repeat(trained.sizes).tolist()
+    assert ours == recorded.batch["rows"]
+    theirs = torch.stack([row[0] for row in recorded.batch["advantages"]])
+    torch.testing.assert_close(trained.advantages, theirs, atol=1e-5, rtol=0)
+    signal = np.zeros(len(trained.rows))
+    outcome = outcome_of(found, trained, signal)
+    for name in ("rows", "rollouts", "tokens", "mixed"):
+        assert getattr(outcome, name).tolist() == recorded.observed[name], name
+    np.testing.assert_allclose(outcome.accuracy, recorded.observed["accuracy"], atol=1e-6)
+    np.testing.assert_allclose(outcome.advantage, recorded.observed["advantage"], atol=1e-5)
+
+
+@pytest.mark.parametrize("number", range(len(RELAY)))
+def test_a_curriculum_gets_the_rows_and_groups_of_the_local_trainer(relayed, number):
+    recorded = replays(relayed, "relay")[number]
+    (step,) = curriculum_steps(relayed, RELAY[number], [recorded])
+    same_step(step, recorded)
+    observed = recorded.observed
+    assert (
+        observed["trained"]
+        == np.isin(np.arange(len(observed["rows"])), recorded.batch["all"]["kept"]).tolist()
+    )
+    row = read_lines(relayed.run("relay") / "steps.jsonl")[number]
+    everything = sum(map(len, recorded.batch["all"]["responses"]))
+    assert row["rollout_tokens"] == everything + recorded.batch["all"]["tokens"][0]
+
+
+def test_the_relay_had_every_kind_of_request(relayed):
+    recorded = replays(relayed, "relay")
+    purposes = {purpose for one in recorded for _, _, purpose in one.requests}
+    assert purposes == {"group", "estimate", "free"}
+    assert max(len(one.requests) for one in recorded) > 1
+    sizes = recorded[5].batch["all"]["sizes"]
+    assert 1 in sizes
+    assert 5 in sizes
+    several = [
+        one for one in recorded if len(one.batch["all"]["rows"]) > len(one.batch["all"]["kept"])
+    ]
+    assert several  # groups that were drawn and not admitted
+
+
+def test_all_steps_of_a_run_with_options_are_those_of_the_local_trainer(optional):
+    recorded = replays(optional, "options")
+    spec = optional.content["methods"]["options"]["curriculum"]
+    steps = curriculum_steps(optional, spec, recorded, bonus=OPTIONS["format_weight"])
+    for step, one in zip(steps, recorded, strict=True):
+        same_step(step, one)
+
+
+def test_masks_losses_and_records_are_the_local_trainers(optional):
+    recorded = replays(optional, "options")[0]
+    record, trainer = replayed(optional, "options", recorded=recorded)
+    first = read_lines(optional.run("options") / "steps.jsonl")[0]
+    for key in ("loss", "entropy", "grad_norm", "signal", "response_length", "accuracy", "reward"):
+        assert record[key] == pytest.approx(first[key], abs=1e-5, rel=1e-4), key
+    for key in ("kept_rollouts", "kept_tokens", "trained_rollout_tokens", "rollout_tokens"):
+        assert record[key] == first[key], key
+    for key in ("prompt_tokens", "trained_prompt_tokens", "trained_groups", "groups", "format"):
+        assert record[key] == first[key], key
+    prompts = trainer.prompts.tokens
+    for row, tokens in zip(recorded.batch["rows"], recorded.batch["prompts"], strict=True):
+        assert prompts[row] == tokens.tolist()
+    mask = trainer.masked.mask
+    for k, (response, loss) in enumerate(
+        zip(recorded.batch["response_mask"], recorded.batch["loss_mask"], strict=True)
+    ):
+        assert response.bool().tolist() == mask[k, : len(response)].tolist()
+        assert torch.equal(response, loss)
+    assert 0 < first["kept_tokens"] < 0.6
+
+
+def test_every_template_is_used_and_the_bonus_is_no_accuracy(optional):
+    recorded = replays(optional, "options")
+    rewards = torch.cat([one.batch["all"]["rewards"] for one in recorded])
+    correct = torch.cat([one.batch["all"]["correct"] for one in recorded])
+    bonus = rewards - correct
+    assert set(bonus.tolist()) == {0.0, 0.25}
+    lengths = {len(tokens) for one in recorded for tokens in one.batch["prompts"]}
+    assert len(lengths) > 2
+    row = read_lines(optional.run("options") / "steps.jsonl")[0]
+    assert row["format"] == pytest.approx(float((bonus[: 8 * 8] > 0).float().mean()), abs=0.5)
+
+
+def test_the_start_is_tested_by_vllm_whose_greedy_answers_are_the_models(place):
+    folder = place.home / "evals" / "nano"
+    assert (folder / "chain.vllm.log").exists()
+    assert read_json(folder / "sevens.json")["samples"] == 4
+    found = pd.read_parquet(folder / "chain.parquet").sort_values(["id", "sample"])
+    table = pd.read_parquet(place.home / "data/chain/eval.parquet")
+    model, tokenizer = (
+        load_model(place.home / "models/nano"),
+        load_tokenizer(folder.parents[1] / "models/nano"),
+    )
+    prompts = encode(tokenizer, list(table["id"]), list(table["question"]), segments=False)
+    grader = find("maths", Sandbox())
+    benchmark = Benchmark("chain", prompts, list(table["answer"]), grader)
+    greedy = Evaluation(samples=2, temperature=0.0)
+    ours = answer(model, tokenizer, benchmark, greedy, 9).sort_values(["id", "sample"])
+    same = found["response"].to_numpy() == ours["response"].to_numpy()
+    assert same.mean() > 0.9
+
+
+@pytest.mark.parametrize("method", ["relay", "options"])
+def test_a_benchmark_has_settings_of_its_own(relayed, optional, method):
+    folder = optional.run(method)
+    tests = [row for row in read_lines(folder / "eval.jsonl") if row["step"]]
+    assert {row["benchmark"]: row["samples"] for row in tests} == {"sevens": 4, "chain": 2}
+    done = read_json(folder / "done.json")
+    for name, longest in (("sevens", 24), ("chain", 9)):
+        answers = pd.read_parquet(folder / "samples" / f"{name}.parquet")
+        assert answers["tokens"].max() <= longest
+        assert answers["correct"].mean() == pytest.approx(done["final"][name])
+    one, other = answers[answers["sample"] == 0], answers[answers["sample"] == 1]
+    assert one["response"].tolist() == other["response"].tolist()  # greedy
+    assert answers["tokens"].max() == 9
