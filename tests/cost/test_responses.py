@@ -95,6 +95,14 @@ def test_the_start_models_own_length_wins_and_rl_may_change_it(responses):
     assert ends(elsewhere) == (pytest.approx(low), pytest.approx(900 / CHANGE[0]), "measured")
 
 
+def test_tests_under_protocols_count_too(responses):
+    start(responses, LLAMA, "gsm8k", 200.0)
+    home = responses.layout.home / "evals" / LLAMA / "benchmarks" / "aime24" / "standard-vllm"
+    write_json(home / "score.json", {"response_length": 900.0})
+    assert responses.of(LLAMA, "aime24", 3000).low == pytest.approx(900 * CHANGE[0])
+    assert responses.of(LLAMA, "gsm8k", 3000).low == pytest.approx(200 * CHANGE[0])
+
+
 def test_a_rehearsal_counts_until_the_preset_itself_has_measured(responses):
     rehearse(responses, ("mean response", LLAMA, "gsm8k", 500.0, "tokens", 4))
     assert responses.of(LLAMA, "gsm8k", 3000).low == pytest.approx(500 * CHANGE[0])

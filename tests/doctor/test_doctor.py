@@ -104,12 +104,14 @@ def _examine(source, root, **more):
 def test_a_job_looks_at_its_machine_alone(tmp_path, programs, monkeypatch):
     programs("nvidia-smi", A100)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # a server of the login node
     monkeypatch.chdir(REPOSITORY)
     found = by_name(_examine(PAPER, tmp_path))
     assert "1 x NVIDIA A100-SXM4-80GB" in found["GPUs"].saw
     assert found["GPUs"].status == "ok"  # it was given one of the node's eight
-    assert "sandbox" in found
-    assert not {"disk", "hub", "tracking"} & set(found)
+    assert {"sandbox", "network"} <= set(found)
+    assert found["tracking"].status == "failed"  # nodes have to reach it
+    assert not {"disk", "hub"} & set(found)
 
 
 # --- GPUs ----------------------------------------------------------------------------------------
@@ -256,10 +258,28 @@ def test_versions_of_a_built_environment(tmp_path, monkeypatch, paper, vllm, sta
     assert vllm in check.saw
 
 
-def test_an_environment_that_is_not_built_is_a_warning(tmp_path, monkeypatch, paper):
+@pytest.mark.parametrize(
+    ("environment", "flash", "status", "words"),
+    [
+        ("auto", "none", "failed", "verl.environment: cuda or cu129"),
+        ("cuda", None, "failed", "set FLASH_ATTN"),
+        ("cuda", "none", "warning", "Snakemake builds it"),
+        ("cpu", None, "warning", "Snakemake builds it"),
+    ],
+)
+def test_an_environment_that_is_not_built(tmp_path, monkeypatch, environment, flash, status, words):
+    data = {"extends": str(PAPER), "verl": {"environment": environment}}
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "preset.yaml").write_text(yaml.safe_dump(data))
+    found = needs.needs_of(plan.load(tmp_path / "preset.yaml"))
     monkeypatch.chdir(tmp_path)
-    (check,) = places.check_environment(paper)
-    assert (check.status, check.name) == ("warning", "verl")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("FLASH_ATTN", raising=False)
+    if flash:
+        monkeypatch.setenv("FLASH_ATTN", flash)
+    (check,) = places.check_environment(found)
+    assert (check.status, check.name) == (status, "verl")
+    assert words in check.do
 
 
 @pytest.mark.parametrize(("kind", "nodes"), [("nfs4", False), ("lustre", True), ("ext4", True)])
@@ -489,3 +509,23 @@ def test_a_node_is_looked_at_by_this_program_in_a_job(programs, profile, tmp_pat
     (check,) = cluster.check_node(profile(), None, tmp_path)
     assert check.status == "failed"
     assert "busy" in check.saw
+
+
+def test_a_node_is_looked_at_in_the_container_of_the_jobs(programs, profile, tmp_path):
+    choices = {"software-deployment-method": "apptainer", "apptainer-args": "--nv --bind /a"}
+    folder = profile(settings=choices)
+    container = cluster.container_of(folder)
+    (check,) = cluster.check_container(container)
+    assert check.status == "failed"
+    assert "gainrl.sif" in check.saw
+    (folder / "gainrl.sif").touch()
+    programs("apptainer", "")
+    (check,) = cluster.check_container(container)
+    assert check.status == "ok"
+    (tmp_path / "programs" / "srun").write_text('#!/bin/sh\necho "$@" >&2\nexit 3\n')
+    (tmp_path / "programs" / "srun").chmod(0o755)
+    (check,) = cluster.check_node(folder, "p.yaml", tmp_path)
+    image = f"--nv --bind /a {folder}/gainrl.sif gainrl doctor --json"
+    assert image in check.saw
+    assert "--preset=p.yaml" in check.saw
+    assert list(cluster.check_container(cluster.container_of(profile()))) == []

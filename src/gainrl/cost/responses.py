@@ -25,6 +25,7 @@ from gainrl.cost.published import (
 )
 from gainrl.data.registry import grader_of
 from gainrl.plan import Layout
+from gainrl.plan.benchmarks import SCORE
 from gainrl.records import read_json
 from gainrl.records.measured import Measured, read_measured
 from gainrl.records.runs import StepRecord, read_rows
@@ -104,6 +105,9 @@ class Responses:
             length = read_json(path).get("response_length") if path.exists() else None
             if length:
                 yield dataset, float(length)
+        tests = self.layout.home / "evals" / model / "benchmarks"
+        for path in sorted(tests.glob(f"*/*/{SCORE}")):
+            yield path.parent.parent.name, float(read_json(path)["response_length"])
 
     def _elsewhere(self, model: str, dataset: str, limit: int) -> Mean:
         """What is published of the model, else of models of its kind."""

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -185,26 +187,64 @@ def _accounting(path: Path) -> Check:
 # --- a node itself -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Container:
+    """The image that Snakemake puts jobs into, and Apptainer's arguments (docs/cluster.md)."""
+
+    image: Path
+    arguments: tuple[str, ...]
+
+
+def container_of(profile: Path) -> Container | None:
+    """The container of a profile's jobs, if they have one."""
+    settings = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8"))
+    method = settings.get("software-deployment-method") or settings.get("sdm") or ()
+    if "apptainer" not in ([method] if isinstance(method, str) else method):
+        return None
+    given = shlex.split(settings.get("apptainer-args") or "")
+    return Container(profile / "gainrl.sif", tuple(given))
+
+
+def check_container(container: Container | None) -> Iterator[Check]:
+    """Whether the image is there, and the program that starts it."""
+    if container is None:
+        return
+    name, image = "container", container.image
+    if not image.is_file():
+        do = "build it, or make it a link (docs/cluster.md)"
+        yield failed(name, f"there is no {image}", do)
+    elif not (shutil.which("apptainer") or shutil.which("singularity")):
+        do = "load its module here, too: Snakemake asks for its version"
+        yield failed(name, "apptainer is not on PATH", do)
+    else:
+        yield ok(name, str(image))
+
+
 def check_node(profile: Path, preset: str | None, root: Path) -> Iterator[Check]:
     """What a job on a GPU node sees: this program, started there by srun with one GPU.
 
     Raises:
         ConfigError: the profile cannot be used.
     """
-    site = read_site(profile)
+    site, container = read_site(profile), container_of(profile)
     gpu = f"{site.gpu_model}:1" if site.gpu_model else "1"
     command = ["srun", "--quiet", "--job-name=gainrl-doctor", "--nodes=1", "--ntasks=1"]
     command += [f"--gpus-per-node={gpu}", "--cpus-per-task=1", "--mem=4G"]
     command += [f"--time={NODE_MINUTES}", f"--immediate={NODE_WAIT}"]
     command += [f"--partition={site.gpu_partition}"] if site.gpu_partition else []
     command += [f"--account={site.account}"] if site.account else []
-    command += [sys.executable, "-m", "gainrl.cli", "doctor", "--json", f"--root={root}"]
+    if container:
+        command += ["apptainer", "exec", "--home", os.getcwd(), *container.arguments]
+        command += [str(container.image), "gainrl"]
+    else:
+        command += [sys.executable, "-m", "gainrl.cli"]
+    command += ["doctor", "--json", f"--root={root}"]
     command += [f"--preset={preset}"] if preset else []
     try:
         text = output_of("sh", "-c", '"$@" || test $? = 1', "sh", *command, seconds=NODE_WAIT + 300)
         found = [Check(**each) for each in json.loads(text)]
-    except (OSError, json.JSONDecodeError) as error:
-        do = f"free a node, or look at {' '.join(command[:9])}"
+    except (OSError, ValueError, TypeError) as error:
+        do = f"try it by hand: {shlex.join(command)}"
         yield failed("node", str(error), do)
         return
     yield from (Check(f"node, {each.name}", each.status, each.saw, each.do) for each in found)

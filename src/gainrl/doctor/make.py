@@ -14,6 +14,7 @@ from gainrl.doctor import cluster, machine, places, sources
 from gainrl.doctor.check import Check, summary, warning
 from gainrl.doctor.needs import Needs, needs_of
 from gainrl.plan import Layout
+from gainrl.training.slurm import read_site
 
 
 def doctor(preset: str | None, root: Path, profile: Path | None, node: bool, as_json: bool) -> int:
@@ -45,13 +46,21 @@ def examine(
 ) -> Iterator[Check]:
     """Every check that applies, each as soon as it is known (arguments and errors: `doctor`)."""
     preset = plan.load(source) if source else None
+    if profile:
+        read_site(profile)  # before all that takes time
     needs = needs_of(preset) if preset else None
     if cluster.inside_a_job() or profile is None:
         yield from _of_machine(needs, preset)
     if cluster.inside_a_job():  # the rest is the business of the controller
+        yield from places.check_environment(needs)
+        yield from places.check_tracking(preset, root, nodes=False)
+        yield sources.check_network()
         return
     yield from machine.check_disk(root, needs)
-    yield from places.check_environment(needs)
+    container = cluster.container_of(profile) if profile else None
+    if container is None:  # else the environment is in the image
+        yield from places.check_environment(needs)
+    yield from cluster.check_container(container)
     yield from places.check_tracking(preset, root, nodes=profile is not None)
     if preset:
         yield from sources.check_sources(preset, Layout(preset.preset, root))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
@@ -37,8 +38,7 @@ def check_environment(needs: Needs | None) -> Iterator[Check]:
         return
     ready = environment_file(needs.preset)
     if not ready.exists():
-        do = "Snakemake builds it before the first run, minutes with network"
-        yield warning(name, f"{ready.parent} is not built", do)
+        yield _unbuilt(name, needs, ready.parent)
         return
     if not needs.list.is_file():
         yield warning(name, f"there is no {needs.list}", "start this in the root of the repository")
@@ -58,6 +58,18 @@ def check_environment(needs: Needs | None) -> Iterator[Check]:
     else:
         versions = ", ".join(f"{each} {pinned[each]}" for each in WATCHED if each in pinned)
         yield ok(name, f"{ready.parent}: {versions}")
+
+
+def _unbuilt(name: str, needs: Needs, folder: Path) -> Check:
+    """What building it will ask for (envs/build-verl.sh)."""
+    saw = f"{folder} is not built"
+    if needs.preset.verl.environment == "auto" and not shutil.which("nvidia-smi"):
+        do = "say verl.environment: cuda or cu129, by the driver of the nodes (docs/cluster.md)"
+        return failed(name, f"{saw}, and without nvidia-smi here 'auto' cannot choose one", do)
+    if needs.cuda and not os.environ.get("FLASH_ATTN"):
+        do = "set FLASH_ATTN to a wheel, source or none (docs/cluster.md)"
+        return failed(name, f"{saw}, and it is not said where flash-attn comes from", do)
+    return warning(name, saw, "Snakemake builds it before the first run, minutes with network")
 
 
 def check_tracking(preset: Preset | None, root: Path, nodes: bool) -> Iterator[Check]:

@@ -210,6 +210,13 @@ def check_hub(problem: str | None) -> Check:
     return ok("hub", f"{constants.ENDPOINT} answers; {token}")
 
 
+def check_network() -> Check:
+    """Whether a compute node reaches the hub; good to know, and needed by nothing."""
+    if problem := unreachable():
+        return ok("network", f"{problem}; jobs need none")
+    return ok("network", "the hub answers")
+
+
 def _asked(wanted: Wanted, problem: str | None) -> Check:
     """Ask the hub for one repository: is it there, and may it be read?"""
     from httpx import HTTPError
