@@ -218,6 +218,14 @@ def test_each_kind_of_job_gets_what_the_profile_says_and_a_retry_more(
     assert of("training", "TresPerJob", "Requeue") == [("gres:gpu:a100:8", "1")] * 2
     assert of("training", "Visible") == [("0,1,2,3,4,5,6,7",)] * 2
 
+    doctor = [sys.executable, "-m", "gainrl.cli", "doctor", "--profile=slurm", "--node", "--json"]
+    done = _run([*doctor, f"--root={tmp_path}"], 120, cwd=tmp_path, env=cluster)
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    assert (done.returncode, found["job states"]["status"]) == (1, "failed")  # no accounting
+    assert "slurm-status-command: squeue" in found["job states"]["do"]
+    assert found["GPU partition"]["saw"] == "gpu, 1 nodes"
+    assert {"node, GPUs", "node, host memory", "node, open files"} <= set(found)
+
 
 def test_gpus_whose_model_has_a_hyphen(tmp_path: Path) -> None:
     _edit(tmp_path, gpu_model="a100-sxm4-80gb")
@@ -227,14 +235,6 @@ def test_gpus_whose_model_has_a_hyphen(tmp_path: Path) -> None:
         first, second = got[kind]
         assert first["TresPerNode"] == second["TresPerNode"] == f"gres:gpu:a100-sxm4-80gb:{gpus}"
         assert second["Visible"] == ",".join(map(str, range(gpus)))
-
-    doctor = [sys.executable, "-m", "gainrl.cli", "doctor", "--profile=slurm", "--node", "--json"]
-    done = _run([*doctor, f"--root={tmp_path}"], 120, cwd=tmp_path, env=cluster)
-    found = {each["name"]: each for each in json.loads(done.stdout)}
-    assert (done.returncode, found["job states"]["status"]) == (1, "failed")  # no accounting
-    assert "slurm-status-command: squeue" in found["job states"]["do"]
-    assert found["GPU partition"]["saw"] == "gpu, 1 nodes"
-    assert {"node, GPUs", "node, host memory", "node, open files"} <= set(found)
 
 
 def test_a_failed_job_is_submitted_again(cluster: dict[str, str], tmp_path: Path) -> None:
