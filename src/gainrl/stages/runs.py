@@ -29,7 +29,18 @@ from gainrl.records.runs import DoneRecord, LeftOut, RunRecord, StepRecord, Test
 from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.record import TrackedRun
-from gainrl.training.files import CHECKPOINTS, CONFIG, DONE, SAMPLES, STEPS, TESTS, TIMING, TRACKING
+from gainrl.training.files import (
+    CHECKPOINTS,
+    CONFIG,
+    DONE,
+    OVERHEADS,
+    SAMPLES,
+    STEPS,
+    TESTS,
+    TIMING,
+    TRACKING,
+)
+from gainrl.training.owner import owned
 
 
 def train(context: Context, keys: Sequence[RunKey]) -> None:
@@ -127,14 +138,16 @@ class TrainingRun:
         """Train, test, record; go on from the newest checkpoint if there is one.
 
         Raises:
-            UserError: as `prepare` and `train`.
+            UserError: as `prepare` and `train`, or another process trains this run.
             TrackingError: something was not recorded; all files but done.json are there, and the
                 next call only records the rest.
         """
-        resumed = self.prepare()
-        self._open(resumed)
-        self.train(resumed)
-        self._finish()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with owned(self.folder):
+            resumed = self.prepare()
+            self._open(resumed)
+            self.train(resumed)
+            self._finish()
 
     def record_step(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
         """Append a step to steps.jsonl and timing.jsonl (docs/files.md), and print it."""
@@ -158,17 +171,16 @@ class TrainingRun:
 
     def _open(self, resumed: int) -> None:
         """Make the folder, open the MLflow run, say what the run is; drop what is done again."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / DONE).unlink(missing_ok=True)
         self.tracked = self._track(resumed > 0)
         self._write_run()
         if resumed:
             print(f"going on from step {resumed}", flush=True)
-            for path in (self.steps, self.timing, self.tests):
+            for path in (self.steps, self.timing, self.tests, self.folder / OVERHEADS):
                 truncate_lines(path, resumed)
             self._track_records()
             return
-        for path in (self.steps, self.timing, self.tests):
+        for path in (self.steps, self.timing, self.tests, self.folder / OVERHEADS):
             path.unlink(missing_ok=True)
         for name in (SAMPLES, "snapshots", CHECKPOINTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
