@@ -44,7 +44,7 @@ def owner_in(folder: Path) -> Owner:
 
 @pytest.fixture
 def controller(tmp_path) -> tuple[str, ...]:
-    """Something that is called snakemake and starts a command as that does, with a shell between."""
+    """A program named snakemake that starts a command as that does, with a shell between."""
     program = tmp_path / "bin" / "snakemake"
     program.parent.mkdir()
     program.write_text(
@@ -68,9 +68,9 @@ def test_a_folder_is_owned_while_it_is_trained_in(tmp_path) -> None:
 def test_a_second_process_is_refused_while_the_first_lives(tmp_path) -> None:
     process = started(tmp_path)
     try:
-        with pytest.raises(BackendError, match=f"process {process.pid} trains this run"):
-            with owned(tmp_path):
-                pass
+        taken = pytest.raises(BackendError, match=f"process {process.pid} trains this run")
+        with taken, owned(tmp_path):
+            pass
         assert process.poll() is None
         assert owner_in(tmp_path).process == process.pid
     finally:

@@ -84,6 +84,15 @@ def whole(worker):
     return worker("whole", 1, 4)
 
 
+def test_a_tied_head_is_not_pushed_beside_the_embedding(whole):
+    """In another bucket of the transfer vLLM would refuse it; any real vocabulary fills one."""
+    states, _ = whole
+    pushed = states[1]["pushed"]
+    assert "model.embed_tokens.weight" in pushed
+    assert "lm_head.weight" not in pushed
+    assert len(pushed) == len(set(pushed)) == len(states[1]["weights"])
+
+
 def test_the_worker_jumps_after_the_last_update_of_every_mth_step(worker, whole):
     states, jumps = whole
     assert len(jumps) == 2

@@ -87,7 +87,9 @@ def main(model, folder, first, last, checkpoint=None):
         worker.save_checkpoint(str(target), global_step=step)
         held = [weight.full_tensor().detach() for weight in worker.engine.module.parameters()]
         state = [float(entry["step"]) for entry in worker.engine.optimizer.state.values()]
-        torch.save({"weights": held, "counts": state}, target / "weights.pt")
+        pushed = [name for name, _ in worker.engine.get_per_tensor_param()[0]]
+        note = {"weights": held, "counts": state, "pushed": pushed}
+        torch.save(note, target / "weights.pt")
 
 
 if __name__ == "__main__":

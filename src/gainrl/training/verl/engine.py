@@ -82,6 +82,17 @@ class SignalEngine(FSDPEngineWithLMHead):
             self._jumps.after(self._made)
         return rate
 
+    def get_per_tensor_param(self, *arguments: Any, **named: Any) -> Any:
+        """As verl's: the weights for the rollout engine, but each once.
+
+        A head that is tied to the embedding comes without it where the two are in different buckets
+        of the transfer, which vLLM 0.30 refuses; verl then waits for ever.
+        """
+        weights, adapter = super().get_per_tensor_param(*arguments, **named)
+        if self.module.config.tie_word_embeddings:
+            weights = (each for each in weights if each[0] != "lm_head.weight")
+        return weights, adapter
+
     def load_checkpoint(self, *arguments: Any, **named: Any) -> None:
         """As verl's; only weights that a jump left are gone on from, so these are theta_s."""
         super().load_checkpoint(*arguments, **named)
