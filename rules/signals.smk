@@ -1,6 +1,24 @@
 # What is measured before training: angle scores, difficulties, features, and orders, all of the
 # prompts that fit the model.
 
+DIFFICULTY_SHARDS = preset.scoring.difficulty_shards
+
+
+def rollouts_done(shard):
+    """What says that a shard's rollouts are there."""
+    folder = layout.signals("{model}", "{dataset}")
+    return str(folder / f"difficulty-{shard}-of-{DIFFICULTY_SHARDS}.done")
+
+
+def rollout_inputs(wildcards):
+    """What rollouts of a start model need: the prompts, and where vLLM answers, its environment."""
+    engine = plan.answering_engine(preset, wildcards.dataset, wildcards.model)
+    return {
+        "model": layout.model_note(wildcards.model),
+        "prompts": layout.prompts(wildcards.model, wildcards.dataset),
+        "environment": environment_of(engine),
+    }
+
 
 rule prompts:
     input:
@@ -97,28 +115,75 @@ else:
             " --dataset {wildcards.dataset} > {log} 2>&1"
 
 
-rule difficulty:
-    input:
-        model=layout.model_note("{model}"),
-        prompts=layout.prompts("{model}", "{dataset}"),
-    output:
-        layout.signal("{model}", "{dataset}", "difficulty"),
-    log:
-        str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
-    benchmark:
-        str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
-    priority: BEFORE_RUNS
-    conda:
-        ENVIRONMENT
-    threads: preset.threads
-    resources:
-        **needs("gpu"),
-    params:
-        preset=PRESET,
-        slice=of_place(plan.difficulty_slice),
-    shell:
-        "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
-        " --dataset {wildcards.dataset} > {log} 2>&1"
+# One job, or with scoring.difficulty_shards one a shard. Rollouts are no output: Snakemake deletes
+# outputs of failed jobs, and a job has to find what it has already generated.
+if DIFFICULTY_SHARDS == 1:
+
+    rule difficulty:
+        input:
+            unpack(rollout_inputs),
+        output:
+            layout.signal("{model}", "{dataset}", "difficulty"),
+        log:
+            str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
+        benchmark:
+            str(layout.home / "benchmarks/difficulty/{model}-{dataset}.tsv")
+        priority: BEFORE_RUNS
+        conda:
+            ENVIRONMENT
+        threads: preset.threads
+        resources:
+            **needs("gpu"),
+        params:
+            preset=PRESET,
+            slice=of_place(plan.difficulty_slice),
+        shell:
+            "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} > {log} 2>&1"
+
+else:
+
+    rule difficulty_shard:
+        input:
+            unpack(rollout_inputs),
+        output:
+            temp(touch(rollouts_done("{shard}"))),
+        log:
+            str(layout.home / "logs/difficulty/{model}-{dataset}-{shard}.log"),
+        benchmark:
+            str(layout.home / "benchmarks/difficulty/{model}-{dataset}-{shard}.tsv")
+        priority: BEFORE_RUNS
+        conda:
+            ENVIRONMENT
+        threads: preset.threads
+        resources:
+            **needs("gpu"),
+        params:
+            preset=PRESET,
+            slice=of_place(plan.difficulty_slice),
+        shell:
+            "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --shard {wildcards.shard} > {log} 2>&1"
+
+    rule gather_difficulty:
+        input:
+            unpack(rollout_inputs),
+            shards=list(map(rollouts_done, range(DIFFICULTY_SHARDS))),
+        output:
+            layout.signal("{model}", "{dataset}", "difficulty"),
+        log:
+            str(layout.home / "logs/difficulty/{model}-{dataset}.log"),
+        priority: BEFORE_RUNS
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("cpu"),
+        params:
+            preset=PRESET,
+            slice=of_place(plan.difficulty_slice),
+        shell:
+            "gainrl difficulty --preset {params.preset} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --collect > {log} 2>&1"
 
 
 rule features:

@@ -73,6 +73,19 @@ def _score(context: Context, model: str, dataset: str, shard: int | None) -> Non
         score.score_shard(context, model, dataset, shard)
 
 
+def _difficulty(
+    context: Context, model: str, dataset: str, shard: int | None, collect: bool
+) -> None:
+    from gainrl.stages import difficulty
+
+    if collect:
+        difficulty.gather_difficulty(context, model, dataset)
+    elif shard is None:
+        difficulty.measure_difficulty(context, model, dataset)
+    else:
+        difficulty.generate_rollouts(context, model, dataset, shard)
+
+
 def _train(context: Context, model: str, dataset: str, method: str, seed: list[int]) -> None:
     from gainrl.plan import RunKey
     from gainrl.stages.runs import train
@@ -186,8 +199,10 @@ COMMANDS = (
     command(
         "difficulty",
         "measure difficulties with rollouts",
-        "stages.difficulty:measure_difficulty",
+        _difficulty,
         *PLACE,
+        option("--shard", type=int, help="only generate: one of scoring.difficulty_shards, from 0"),
+        option("--collect", action="store_true", help="only grade what the shards wrote"),
     ),
     command(
         "features",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import place as places
 import pytest
 
+from gainrl import plan
 from gainrl.config.models import Nano
 from gainrl.errors import BackendError
 from gainrl.evaluation.engines import AnswerRequest, TransformersEngine
@@ -14,6 +15,12 @@ from gainrl.evaluation.vllm_engine import VllmEngine
 from gainrl.models.loading import folder_ends, load_model, load_tokenizer
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.sampling import Sampling
+from gainrl.records import read_lines, write_text
+from gainrl.stages import difficulty, prepare
+from gainrl.stages.common import Context
+from gainrl.stages.data import prepare_data
+from gainrl.stages.prompts import choose_prompts
+from gainrl.tables.make import initialise_tracking
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(600)]
 GREEDY, WARM = Sampling(0.0, 1.0, 20), Sampling(1.0, 0.9, 20)
@@ -92,3 +99,62 @@ def test_silence_ends_it_and_nothing_stays_behind(engine, requests, tmp_path):
         answers(hasty, requests, GREEDY)
     assert places.processes_of(tmp_path / "vllm.log") == []
     assert [path.name for path in tmp_path.iterdir()] == ["vllm.log"]
+
+
+def rollouts(tmp_path, engine):
+    """Rollouts that are nearly greedy, of a model of random weights."""
+    nano = {"source": "nano", "hidden": 64, "layers": 2, "heads": 2, "feed_forward": 64}
+    chain = {"source": "generate", "task": "chain", "train": 12, "eval": 4, "levels": [1]}
+    preset = {
+        "preset": "difficulty",
+        "seeds": [0],
+        "models": {"nano": nano},
+        "datasets": {"chain": chain},
+        "scoring": {"difficulty_samples": 2},
+        "training": {"temperature": 1e-6, "max_response": 12},
+        "testing": {"engine": engine, "vllm": {"enforce_eager": True}},
+        "verl": {"python": str(places.PYTHON), "variables": {"VLLM_CPU_KVCACHE_SPACE": "1"}},
+        "methods": {"adarft": {"curriculum": "adarft", "difficulty": "measured"}},
+        "experiments": {
+            "t": {
+                "models": ["nano"], "datasets": ["chain"], "methods": ["adarft"],
+                "baseline": "adarft",
+            },
+        },
+    }  # fmt: skip
+    context = Context(plan.load(preset), tmp_path / engine)
+    initialise_tracking(context)
+    prepare_data(context, "chain")
+    prepare.build_model(context, "nano")
+    choose_prompts(context, "nano", "chain")
+    difficulty.generate_rollouts(context, "nano", "chain", 0)
+    part = context.layout.difficulty_parts("nano", "chain") / "0-of-1.jsonl"
+    return context, part, rows(part)
+
+
+def rows(part):
+    kept = [row for row in read_lines(part) if "row" in row]
+    return sorted(kept, key=lambda row: (row["row"], row["sample"]))
+
+
+@pytest.mark.usefixtures("folder")
+def test_difficulties_are_measured_by_vllm_and_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    _, _, expected = rollouts(tmp_path, "transformers")
+    context, part, found = rollouts(tmp_path, "vllm")
+    places_of = [(row["row"], row["sample"]) for row in expected]
+    assert [(row["row"], row["sample"]) for row in found] == places_of
+    assert len(found) == 24
+    # Logits of random weights can be as near as the two engines' rounding.
+    assert sum(ours == theirs for ours, theirs in zip(found, expected, strict=True)) >= 20
+    lines = part.read_text().splitlines(keepends=True)
+    write_text(part, "".join([line for line in lines if '"row"' not in line or '"row": 1' in line]))
+    kept = rows(part)
+    assert 0 < len(kept) < 24
+    difficulty.generate_rollouts(context, "nano", "chain", 0)
+    assert [(row["row"], row["sample"]) for row in rows(part)] == places_of
+    assert [row for row in rows(part) if row in kept] == kept
+    assert len(part.read_text().splitlines()) >= 1 + 24
+    difficulty.gather_difficulty(context, "nano", "chain")
+    assert context.layout.signal("nano", "chain", "difficulty").exists()
+    assert not part.parent.exists()

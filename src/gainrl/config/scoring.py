@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gainrl.config.base import Positive, Section
+from gainrl.config.base import Absent, Positive, Section
 
 Tap = Literal["post_norm", "pre_norm", "up_proj_input"]
 
@@ -32,6 +32,8 @@ class Scoring(Section):
     """Jobs (or GPUs) that share the prompts."""
     difficulty_samples: Positive = 8
     """Rollouts of the start model to each prompt, for `difficulty: measured`."""
+    difficulty_shards: Annotated[Positive, Absent()] = 1
+    """Jobs (or GPUs) that share the prompts of these rollouts."""
 
     @property
     def taps(self) -> tuple[Tap, ...]:

@@ -75,7 +75,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
 def trace_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
     """What the trace of a run depends on beside the run."""
     chosen = need(preset).fingerprint(exclude={"models", "datasets", "methods", "seeds"})
-    sampled = plan.difficulty_slice(preset, model, dataset)
+    sampled = plan.rollouts_slice(preset, model, dataset)
     benchmarks = plan.benchmarks_of(preset, model, dataset, method)
     return {
         "linearity": chosen,

@@ -3,7 +3,7 @@
 Imported while the DAG is built: no torch.
 """
 
-from gainrl.plan.backends import backend_of, engine_of
+from gainrl.plan.backends import answering_engine, backend_of, engine_of
 from gainrl.plan.checks import check_names, load
 from gainrl.plan.datasets import DATA_DIR, data_dir, datasets_of, difficulty_ranges, known_rows
 from gainrl.plan.fingerprints import (
@@ -19,6 +19,7 @@ from gainrl.plan.fingerprints import (
     model_slice,
     probe_slice,
     prompts_slice,
+    rollouts_slice,
     run_slice,
     score_slice,
     table_slice,
@@ -58,6 +59,7 @@ __all__ = [
     "Layout",
     "PromptLimits",
     "RunKey",
+    "answering_engine",
     "answers_slice",
     "backend_of",
     "benchmarks_of",
@@ -91,6 +93,7 @@ __all__ = [
     "probed",
     "prompt_limits",
     "prompts_slice",
+    "rollouts_slice",
     "run_slice",
     "runs",
     "score_slice",

@@ -10,7 +10,7 @@ from typing import Any
 
 from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
-from gainrl.plan.backends import Backend, backend_of, engine_of
+from gainrl.plan.backends import Backend, answering_engine, backend_of, engine_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
 from gainrl.plan.runs import benchmarks_of, need_studies, prompt_limits, snapshots
 from gainrl.training import algorithms
@@ -51,12 +51,21 @@ def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
 
 def score_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What scores depend on beside their input files; they are the same for every shard count."""
-    scoring = preset.scoring.fingerprint(exclude={"shards", "difficulty_samples"})
+    others = {"shards", "difficulty_samples", "difficulty_shards"}
+    scoring = preset.scoring.fingerprint(exclude=others)
     return {"scoring": scoring, **_prompt_slice(preset, model, dataset)}
 
 
 def difficulty_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
-    """What measured difficulties depend on beside their input files."""
+    """What measured difficulties depend on beside their input files, for any number of shards."""
+    found = rollouts_slice(preset, model, dataset)
+    if answering_engine(preset, dataset, model) == "vllm":
+        found |= {"engine": "vllm", "vllm": preset.testing.vllm}
+    return found
+
+
+def rollouts_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
+    """What rollouts of a start model by transformers depend on beside their input files."""
     training = preset.training_for(dataset, model)
     evaluation = preset.evaluation_for(dataset, model)
     return {
@@ -92,7 +101,7 @@ def layers_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
 
 def answers_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What the answers behind Figure 2 depend on beside their input files."""
-    sampled = difficulty_slice(preset, model, dataset)
+    sampled = rollouts_slice(preset, model, dataset)
     return {**_study(preset, "answers"), **{k: v for k, v in sampled.items() if k != "samples"}}
 
 
@@ -109,7 +118,7 @@ def gradients_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
 
 def probe_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     """What the probe of a run's snapshots depends on beside the run."""
-    sampled = difficulty_slice(preset, model, dataset)
+    sampled = rollouts_slice(preset, model, dataset)
     return {
         **_study(preset, "dynamics"),
         **score_slice(preset, model, dataset),

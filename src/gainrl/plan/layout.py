@@ -104,6 +104,10 @@ class Layout:
         """One scoring job's part of the scores."""
         return self.signals(model, dataset) / "shards" / f"{shard}-of-{shards}.npz"
 
+    def difficulty_parts(self, model: str, dataset: str) -> Path:
+        """The rollouts behind measured difficulties, a file a shard, until they are graded."""
+        return self.signals(model, dataset) / "difficulty-parts"
+
     def study(self, model: str, dataset: str, name: Study) -> Path:
         """What a study measured: a table, or the arrays of `maps`."""
         suffix = "npz" if name == "maps" else "parquet"

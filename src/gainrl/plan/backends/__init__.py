@@ -21,6 +21,7 @@ __all__ = [
     "REGISTRY",
     "Backend",
     "Resources",
+    "answering_engine",
     "backend_of",
     "check_backends",
     "engine_of",
@@ -73,6 +74,14 @@ def engine_of(preset: Preset, benchmark: str, model: str) -> EngineName:
         if trained == model and benchmark in preset.tested_on(name, dataset)
     )
     return next((engine for engine in engines if engine != Backend.engine), Backend.engine)
+
+
+def answering_engine(preset: Preset, dataset: str, model: str) -> EngineName:
+    """Which engine answers a model's training prompts (ConfigError as `find`): the preset's, or
+    that of the backend which trains on them."""
+    if preset.testing.engine != "auto":
+        return preset.testing.engine
+    return backend_of(preset, dataset, model).engine
 
 
 def used(preset: Preset) -> list[Backend]:
