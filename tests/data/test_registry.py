@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 from source_tables import load, write
 
-from gainrl.config.data import Files, Generated, Gym, Registered
+from gainrl.config.data import Fields, Files, Generated, Gym, Registered
 from gainrl.data import answers, sources
+from gainrl.data.entry import Columns, Entry, Split
 from gainrl.data.registry import REGISTRY, Entries, find, grader_of
+from gainrl.data.sources import _registered
 from gainrl.errors import ConfigError, DataError
 
 DATA = Path(
@@ -41,16 +43,13 @@ def test_a_missing_local_copy_is_read_from_the_hub_and_said(monkeypatch, tmp_pat
 
 
 def test_a_data_set_that_is_on_no_hub_is_asked_for(tmp_path) -> None:
-    spec = Registered(source="registry", name="amc")
-    with pytest.raises(DataError, match=r"amc_train\.parquet: no local copy of data set 'amc'"):
-        load(spec, data_dir=tmp_path)
-
-
-def test_a_data_set_that_is_not_on_the_hub_needs_a_folder() -> None:
-    with pytest.raises(
-        DataError, match=r"name a folder with amc_train\.parquet in GAINRL_DATA_DIR"
-    ):
-        load(Registered(source="registry", name="amc"))
+    columns = Columns(fields=Fields())
+    split = Split(rows=3, local="mine.parquet", columns=columns)
+    entry = Entry(name="mine", licence="MIT", answers="number", grader="maths", train=split)
+    with pytest.raises(DataError, match=r"mine\.parquet: no local copy of data set 'mine', which"):
+        _registered(entry, split, tmp_path)
+    with pytest.raises(DataError, match=r"name a folder with mine\.parquet in GAINRL_DATA_DIR"):
+        _registered(entry, split, None)
 
 
 def test_known_answers_that_are_missing_are_left_out(monkeypatch, tmp_path, caplog) -> None:

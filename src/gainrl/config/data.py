@@ -168,6 +168,9 @@ class Registered(DatasetBase):
     """Marks this kind of data set."""
     name: str
     """Its name in the registry (src/gainrl/data/entries)."""
+    difficulty: Annotated[Literal["own", "published"], Absent()] = "own"
+    """'own' is the data set's column, if it has one; 'published' is what others have measured of
+    its training prompts, where the registry knows a table of it."""
     train: Count | None = None
     """Prompts to train on, drawn at random; None is all that the source has."""
     eval: Count | None = None

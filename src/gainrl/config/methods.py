@@ -117,9 +117,10 @@ class Method(Section):
     inter_weight: float | None = Field(default=None, ge=0)
     """c in C = C_intra + c * C_inter (Table 4) for this method's order and curriculum, in place of
     `scoring.inter_weight`."""
-    difficulty: Literal["measured", "column"] | None = None
-    """Where the curriculum's difficulties are from: measured pass rates of the start model, or the
-    data set's own column."""
+    difficulty: Literal["measured", "column", "published"] | None = None
+    """Where the curriculum's difficulties are from: measured pass rates of the start model, the
+    data set's column, or what others have published (`datasets.*.difficulty: published`), which is
+    measured for data sets without."""
     selection: Selection | None = None
     """Train on a part of the data set."""
     training: Changes = Changes()

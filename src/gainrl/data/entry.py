@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from gainrl.config.base import Count, GraderName, Positive, Section
+from gainrl.config.base import Count, GraderName, Positive, Section, Share
 from gainrl.config.data import DifficultyColumn, Fields
 
 WHOLE = "*"
@@ -144,6 +144,19 @@ class Between(Section):
         return self.first <= str(record[self.column]) < self.end
 
 
+class PublishedDifficulties(Section):
+    """Difficulties of a split's problems that others have measured, in a table of their own."""
+
+    hub: HubTable
+    """Its place on the Hugging Face hub, or below GAINRL_DATA_DIR by `copy_name`."""
+    question: str
+    """The column that has our question."""
+    difficulty: DifficultyColumn
+    """The column that says how hard it is, and what it means."""
+    missing: Share = 0.01
+    """Share of the problems that it may lack; they get the median of the others."""
+
+
 class Split(Section):
     """Where one split is."""
 
@@ -161,6 +174,10 @@ class Split(Section):
     """An installed file, which comes before the hub and after the local copy, with its columns."""
     only: Equals | Between | None = None
     """Which rows of the source are taken, all without it. Ids keep the source's row numbers."""
+    hub_only: Equals | Between | None = None
+    """Which rows of the hub's table are taken, where the local copy is another collection."""
+    published: PublishedDifficulties | None = None
+    """For `datasets.*.difficulty: published`."""
     unanswered: Count = 0
     """How many rows may lack a gold answer. They are left out (the other ids keep their row
     numbers); one more is an error, because then the source has changed."""

@@ -102,6 +102,8 @@ def difficulty_range(spec: Registered | Files | Hub) -> tuple[float, float] | No
         own = spec.fields.difficulty
     elif (split := find(spec.name).train) is None:
         return None
+    elif spec.difficulty == "published":
+        own = split.published.difficulty if split.published else None
     else:
         columns = split.columns if split.local_columns is None else split.local_columns
         own = columns.fields.difficulty or split.columns.fields.difficulty

@@ -19,6 +19,7 @@ from gainrl.config.data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
 from gainrl.data.cells import check_text, is_blank
 from gainrl.data.entry import WHOLE, Between, Columns, Entry, Equals, HubTable, Split
+from gainrl.data.published import joined
 from gainrl.data.reading import Placed, numbered, read_files, read_hub
 from gainrl.data.registry import find, grader_of
 from gainrl.errors import ConfigError, DataError, nearest
@@ -74,7 +75,10 @@ def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
         splits = _gym_splits(spec, name)
     else:
         train, evaluation = _read(spec, data_dir, name)
-        splits = _cut(spec, name, _frame(train, name, "train"), _frame(evaluation, name, "eval"))
+        table = _frame(train, name, "train")
+        if isinstance(spec, Registered) and spec.difficulty == "published" and len(table):
+            table = _with_published(spec, table, data_dir)
+        splits = _cut(spec, name, table, _frame(evaluation, name, "eval"))
     _check(splits, name)
     if isinstance(spec, Files | Hub) and grader_of(spec) == "code":
         _check_tests(splits)
@@ -125,7 +129,8 @@ def _registered(entry: Entry, split: Split | None, data_dir: Path | None) -> _Re
         if data_dir is not None:
             log.warning("%s: no copy of '%s' there; reading %s", data_dir, entry.name, split.hub)
         rows = read_hub(split.hub)
-        return _Records(str(split.hub), rows, split.columns, split.only, split.unanswered)
+        only = split.hub_only or split.only
+        return _Records(str(split.hub), rows, split.columns, only, split.unanswered)
     if data_dir is None:
         raise DataError(
             f"data set '{entry.name}' is not on the hub: name a folder with {split.local} "
@@ -137,6 +142,17 @@ def _registered(entry: Entry, split: Split | None, data_dir: Path | None) -> _Re
         f"{missing}: no local copy of data set '{entry.name}', which is not on the hub; put it "
         f"there{package}"
     )
+
+
+def _with_published(spec: Registered, table: pd.DataFrame, data_dir: Path | None) -> pd.DataFrame:
+    """A train split with the difficulties that others have published of it."""
+    split = find(spec.name).train
+    assert split is not None
+    assert split.published is not None  # plan.check_datasets refuses the key otherwise
+    place = split.published.hub
+    copy = data_dir / place.copy_name if data_dir is not None else None
+    rows = read_files([copy]) if copy is not None and copy.is_file() else read_hub(place)
+    return joined(table, split.published, rows)
 
 
 def _copies(split: Split, data_dir: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from gainrl.config.data import Files, Generated, Hub, Mix, Registered
 from gainrl.config.preset import Preset
 from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
-from gainrl.plan.layout import RunKey
+from gainrl.plan.layout import RunKey, Trained
 
 DATA_DIR = "GAINRL_DATA_DIR"
 """Environment variable: the folder of local copies of data sets."""
@@ -37,6 +37,13 @@ def check_datasets(preset: Preset) -> None:
                 f"datasets.{name}.name: unknown data set '{spec.name}'"
                 f"{nearest(spec.name, registry.REGISTRY)}"
             )
+        elif isinstance(spec, Registered) and spec.difficulty == "published":
+            train = registry.find(spec.name).train
+            if train is None or train.published is None:
+                raise ConfigError(
+                    f"datasets.{name}.difficulty: the registry knows no published difficulties of "
+                    f"'{spec.name}'"
+                )
         if isinstance(spec, Mix):
             _check_mix(preset, name, spec)
 
@@ -78,13 +85,25 @@ def difficulty_ranges(preset: Preset, dataset: str) -> dict[str, tuple[float, fl
     return found
 
 
+def goes_by_column(preset: Preset, run: Trained) -> bool:
+    """Whether a run's method goes by difficulties that the data set has, and not by measured ones.
+
+    With 'published', if every part of the data set has published ones.
+    """
+    wanted, spec = preset.methods[run.method].difficulty, preset.datasets[run.dataset]
+    if wanted != "published":
+        return wanted == "column"
+    parts = [preset.datasets[name] for name in spec.parts] if isinstance(spec, Mix) else [spec]
+    return all(getattr(part, "difficulty", "own") == "published" for part in parts)
+
+
 def check_difficulties(preset: Preset, run: RunKey) -> None:
     """Refuse a method that goes by difficulties of a data set that has none of its own.
 
     Raises:
         ConfigError: naming the method and the data set.
     """
-    if preset.methods[run.method].difficulty != "column":
+    if not goes_by_column(preset, run):
         return
     spec, ranges = preset.datasets[run.dataset], difficulty_ranges(preset, run.dataset)
     for name in spec.parts if isinstance(spec, Mix) else (run.dataset,):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from gainrl.config.models import HubModel, PackagedGguf
 from gainrl.config.preset import Preset
-from gainrl.plan.datasets import difficulty_ranges, warmup_datasets
-from gainrl.plan.layout import Layout, Signal
+from gainrl.plan.datasets import difficulty_ranges, goes_by_column, warmup_datasets
+from gainrl.plan.layout import Layout, Signal, Trained
 from gainrl.plan.policies import feature_kinds
 from gainrl.plan.runs import benchmarks_of, selecting
 
@@ -22,22 +21,6 @@ FEATURE_TABLES: Mapping[str, Signal] = {
 """Features of the start model's prefill by kind, and which table of its signals has them."""
 UNSCORED = ("length", "shuffled")
 """Orders that need the score table for the prompts' lengths alone."""
-
-
-class Trained(Protocol):
-    """Names what is trained on what and how: a run of any seed, or the wildcards of a job."""
-
-    @property
-    def model(self) -> str:
-        """Of the preset's models."""
-
-    @property
-    def dataset(self) -> str:
-        """Of its data sets."""
-
-    @property
-    def method(self) -> str:
-        """Of its methods."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +51,12 @@ class Inputs:
 def inputs_of(preset: Preset, layout: Layout, run: Trained) -> Inputs:
     """What a run reads, from its method and the policy of its curriculum."""
     method, place = preset.methods[run.method], (run.model, run.dataset)
-    kinds = feature_kinds(method)
+    kinds, column = feature_kinds(method), goes_by_column(preset, run)
     features = tuple(dict.fromkeys(FEATURE_TABLES[kind] for kind in kinds))
     needed: dict[Signal, bool] = {
         "scores": method.order is not None or "scores" in features,
         "features": "features" in features,
-        "difficulty": method.difficulty == "measured",
+        "difficulty": method.difficulty is not None and not column,
     }
     measured = {name: layout.signal(*place, name) for name in needed if needed[name]}
     # The length of a prompt, as an order or as a feature, would be known without a prefill.
@@ -82,7 +65,7 @@ def inputs_of(preset: Preset, layout: Layout, run: Trained) -> Inputs:
         prompts=layout.prompts(*place),
         order=layout.order(*place, method.order_key) if method.order_key else None,
         difficulty=measured.get("difficulty"),
-        ranges=difficulty_ranges(preset, run.dataset) if method.difficulty == "column" else None,
+        ranges=difficulty_ranges(preset, run.dataset) if column else None,
         features={name: measured[name] for name in features},
         measured=measured,
         costly={name: path for name, path in measured.items() if name != "scores" or scored},

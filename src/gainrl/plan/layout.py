@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from gainrl.models import files as model_files
 from gainrl.training import files as run_files
@@ -16,6 +16,22 @@ PROBE = "probe.parquet"
 LINEARITY = "linearity.parquet"
 TRACKED = ".tracking.json"
 """How notes end that say which run of the tracking store a piece of work is."""
+
+
+class Trained(Protocol):
+    """Names what is trained on what and how: a run of any seed, or the wildcards of a job."""
+
+    @property
+    def model(self) -> str:
+        """Of the preset's models."""
+
+    @property
+    def dataset(self) -> str:
+        """Of its data sets."""
+
+    @property
+    def method(self) -> str:
+        """Of its methods."""
 
 
 @dataclass(frozen=True, order=True)

@@ -53,7 +53,7 @@ def prepare(method: Method, regime: Regime, world: World, seed: int, samples: in
     """
     pool, tokens = world.pool, 0
     difficulty = pool.difficulty if method.difficulty == "column" else None
-    if method.difficulty == "measured":
+    if method.difficulty in ("measured", "published"):  # a simulated pool has no published ones
         rng = np.random.default_rng([seed, 43])
         right = rng.binomial(samples, world.rates(np.arange(pool.size)))
         difficulty = 100 * (1 - right / samples)
