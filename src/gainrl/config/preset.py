@@ -190,6 +190,8 @@ class Preset(Section):
         part = {"correlation": "signal", "learnt_first": "dynamics"}.get(claim.measure)
         if part and getattr(self.studies, part, None) is None:
             raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'studies.{part}'")
+        if claim.measure == "learnt_first" and not self.studies.dynamics.samples:  # type: ignore[union-attr]
+            raise ValueError(f"{key}: measure 'learnt_first' needs studies.dynamics.samples")
         if claim.measure in ("linearity", "extrapolation"):
             if self.linearity is None:
                 raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'linearity'")

@@ -50,9 +50,9 @@ class DynamicsStudy(Section):
     every: Positive
     """RL steps from one snapshot to the next."""
     prompts: Positive = 256
-    """Training prompts that are answered at each snapshot."""
-    samples: Positive = 4
-    """Responses to each."""
+    """Training prompts that are looked at and answered at each snapshot."""
+    samples: Count = 4
+    """Responses to each; 0 draws Figure 4 alone, which needs none."""
 
 
 class Studies(Section):

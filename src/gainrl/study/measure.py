@@ -12,6 +12,7 @@ import torch
 
 from gainrl import plan
 from gainrl.config.evaluation import Evaluation
+from gainrl.config.studies import DynamicsStudy
 from gainrl.data.prompts import Prompts
 from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
@@ -151,6 +152,18 @@ def study_gradients(context: Context, model: str, dataset: str) -> None:
     print(f"{len(frame)} prompts in {measures['seconds']:.1f} s, {idle:.0%} without a gradient")
 
 
+def _probed(
+    context: Context, key: RunKey, network: Any, study: DynamicsStudy
+) -> tuple[Prompts, pd.DataFrame]:
+    """The probe's prompts, and by id how many answers were right (sum) of how many (size)."""
+    place = key.model, key.dataset
+    if not study.samples:
+        _, prompts = _first(context, *place, network, study.prompts)
+        return prompts, pd.DataFrame({"sum": 0, "size": 0}, index=prompts.ids)
+    prompts, samples = _answers(context, *place, network, study.prompts, study.samples)
+    return prompts, samples.groupby("id")["correct"].agg(["sum", "size"])
+
+
 def probe_run(context: Context, key: RunKey) -> None:
     """The signal, the answers and the core neurons of the policy at each of a run's snapshots."""
     torch.set_num_threads(context.preset.threads)
@@ -163,22 +176,20 @@ def probe_run(context: Context, key: RunKey) -> None:
     tables, cores = [], []
     for step, folder in folders.items():
         network = load_model(folder, dtype="float32")
-        prompts, samples = _answers(
-            context, key.model, key.dataset, network, study.prompts, study.samples
-        )
+        prompts, right = _probed(context, key, network, study)
         scoring = context.preset.scoring
         frame = score(
             network, prompts, token_budget(scoring.batch_tokens, network), scoring.taps,
             scoring.with_released,
         )  # fmt: skip
         frame = with_signals(frame, scoring)
-        right = samples.groupby("id")["correct"].agg(["sum", "size"]).loc[frame["id"]]
+        right = right.loc[frame["id"]]
         frame = frame[["id", "c_intra", "c_inter", "c"]].assign(
             step=step, correct=right["sum"].to_numpy(), samples=right["size"].to_numpy()
         )
         tables.append(frame)
         cores.append(core_neurons(network, prompts))
-        print(f"step {step}: {right['sum'].sum() / right['size'].sum():.1%} right", flush=True)
+        print(f"step {step}: {right['sum'].sum()} of {right['size'].sum()} right", flush=True)
     with atomic_write(layout.neurons(key)) as file:
         steps = np.array(list(folders))
         np.savez_compressed(file, steps=steps, cores=np.packbits(np.stack(cores), axis=2),

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from gainrl import plan
 from gainrl.config.preset import Preset
+from gainrl.config.studies import Studies
 from gainrl.plan import Layout
 from gainrl.plan.layout import Study
 from gainrl.plan.results import FIGURES as FOLDER
@@ -57,7 +58,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
             table=True,
         )
     for name, (part, title, caption) in FIGURES.items():
-        if getattr(studies, part):
+        if getattr(studies, part) and _answered(studies, name):
             yield Result(
                 name=f"{FOLDER}{name}",
                 section=SIGNAL,
@@ -68,6 +69,12 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
                 arguments=(name,),
                 pictures=(Picture(name, title, caption),),
             )
+
+
+def _answered(studies: Studies, name: str) -> bool:
+    """Whether there are the answers that a figure about dynamics is drawn from, if it needs any."""
+    needs = FIGURES[name][0] == DYNAMICS and name != "figure4"
+    return not needs or bool(studies.dynamics and studies.dynamics.samples)
 
 
 def places(preset: Preset, part: str) -> list[tuple[str, str]]:
