@@ -1,7 +1,8 @@
-# Before the first job: the resolved preset, which every stage reads, and the tracking store, which
-# one process has to create (a fresh SQLite file does not survive two openers).
+# Before the first job: the resolved preset, which every stage reads; on a cluster and in a rehearsal
+# what the machine lacks for the whole preset; and the tracking store, which one process has to
+# create (a fresh SQLite file does not survive two openers).
 #
-# Neither is a rule. Snakemake does not look at what else has changed below a job that is about to
+# None is a rule. Snakemake does not look at what else has changed below a job that is about to
 # run, and `ancient` would then hide a changed learning rate or a new method until the next call.
 
 
@@ -10,5 +11,13 @@ onstart:
 
     # In the preset's own order: the first experiment is the default one.
     write_text(PRESET, preset.model_dump_json(indent=1) + "\n")
+    cluster = workflow.executor_plugin.name == "slurm"
+    if cluster or preset is not whole:
+        asked = PRESET  # the doctor stops nothing: a rehearsal is the proof
+        if preset is not whole:
+            asked = str(ROOT / "whole.json")
+            write_text(asked, whole.model_dump_json(indent=1) + "\n")
+        profile = f"--profile {Path(workflow.basedir).parent / 'slurm'}" if cluster else ""
+        shell("gainrl doctor --preset {asked} {profile} || test $? -eq 1")
     if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
         shell("gainrl tracking init --preset {PRESET}")

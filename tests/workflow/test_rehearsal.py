@@ -30,6 +30,8 @@ def test_a_rehearsal_runs_all_jobs_but_those_that_need_what_failed(project) -> N
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert "failed: data lost: " in output
+    assert "ok       tracking: " in done.stdout  # the doctor, before the first job
+    assert "failed   datasets.lost: there is no no.json" in done.stdout
 
     table = pd.read_csv(project.folder / "results/rehearsal.csv").set_index(["stage", "of"])
     assert table.loc[("data", "lost"), "state"] == "failed"
