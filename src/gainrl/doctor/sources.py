@@ -98,7 +98,7 @@ def _datasets(preset: Preset, layout: Layout) -> Iterator[Check | Wanted]:
             yield from _registered(name, spec, copies)
         elif isinstance(spec, Files):
             files = [each for each in (spec.train_file, spec.eval_file) if each]
-            yield from (_file(name, Path(each), name) for each in files)
+            yield from (_file(name, Path(each), name) for each in dict.fromkeys(files))
         elif isinstance(spec, Hub):
             yield from _of_table(name, HubTable(id=spec.id, split="", revision=spec.revision))
         elif isinstance(spec, Gym) and importlib.util.find_spec("reasoning_gym") is None:
