@@ -243,8 +243,10 @@ def test_a_failed_job_is_submitted_again(cluster: dict[str, str], tmp_path: Path
         """
 rule train:
     output: "done.txt"
+    log: "train.log"
     params: kept="kept"
     shell:
+        "echo words of $SLURM_JOB_ID > {log}; "
         "mkdir -p {params.kept}; echo $SLURM_JOB_ID >> {params.kept}/jobs; "
         "test $(wc -l < {params.kept}/jobs) -eq 2; cp {params.kept}/jobs {output}"
 """
@@ -253,6 +255,10 @@ rule train:
     first, second = (tmp_path / "done.txt").read_text().split()
     assert first != second
     assert "Trying to restart job" in log
+    assert (tmp_path / "train.log").read_text() == f"words of {second}\n"
+    (kept,) = (tmp_path / ".snakemake" / "log").glob("*.log")
+    assert f"words of {first}\n" in kept.read_text()  # what the first attempt wrote to its log
+    assert (tmp_path / ".snakemake" / "slurm_logs" / "rule_train" / f"{first}.log").exists()
 
 
 @pytest.mark.timeout(1800)
