@@ -22,6 +22,7 @@ from gainrl.data.entry import WHOLE, Between, Columns, Entry, Equals, HubTable, 
 from gainrl.data.published import joined
 from gainrl.data.reading import Placed, numbered, read_files, read_hub
 from gainrl.data.registry import find, grader_of
+from gainrl.data.spool import Spool
 from gainrl.errors import ConfigError, DataError, nearest
 from gainrl.grading.program_tests import decode
 from gainrl.records import PROMPTS, check_table
@@ -46,7 +47,9 @@ class _Records:
     unanswered: int = 0
 
 
-def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
+def load_splits(
+    spec: Source, *, data_dir: Path | None, name: str, spool: Spool | None = None
+) -> Splits:
     """Load, cut and check the splits of a data set.
 
     Args:
@@ -54,6 +57,7 @@ def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
         data_dir: folder of local copies, which come before the hub; those of `source: hub` are
             named as `registry.HubTable.copy_name` says.
         name: the data set's name in the preset; ids begin with it.
+        spool: keeps the answers of what is read (not generated); the tables have their keys.
 
     Returns:
         'train', 'eval' and 'warmup' (each possibly empty), with columns id, question, answer and,
@@ -75,13 +79,13 @@ def load_splits(spec: Source, *, data_dir: Path | None, name: str) -> Splits:
         splits = _gym_splits(spec, name)
     else:
         train, evaluation = _read(spec, data_dir, name)
-        table = _frame(train, name, "train")
+        table = _frame(train, name, "train", spool)
         if isinstance(spec, Registered) and spec.difficulty == "published" and len(table):
             table = _with_published(spec, table, data_dir)
-        splits = _cut(spec, name, table, _frame(evaluation, name, "eval"))
+        splits = _cut(spec, name, table, _frame(evaluation, name, "eval", spool))
     _check(splits, name)
     if isinstance(spec, Files | Hub) and grader_of(spec) == "code":
-        _check_tests(splits)
+        _check_tests(splits, spool)
     return splits
 
 
@@ -190,8 +194,10 @@ def _hub(spec: Hub, split: str | None, columns: Columns, data_dir: Path | None) 
 # --- records to tables ---------------------------------------------------------------------------
 
 
-def _frame(records: _Records | None, name: str, split: str) -> pd.DataFrame:
-    """The table of a split. One record at a time: the tests of programs can be gigabytes."""
+def _frame(
+    records: _Records | None, name: str, split: str, spool: Spool | None = None
+) -> pd.DataFrame:
+    """The table of a split, read one record at a time."""
     if records is None:
         return pd.DataFrame({column: pd.Series(dtype=str) for column in PROMPTS.required})
     where, fields = records.where, records.columns.fields
@@ -207,6 +213,8 @@ def _frame(records: _Records | None, name: str, split: str) -> pd.DataFrame:
         if read["answer"] is None:
             unanswered.add(row, place)
             continue
+        if spool is not None:
+            read["answer"] = spool.add(read["answer"])
         rows.append(row)
         for field, value in read.items():
             columns[field].append(value)
@@ -365,12 +373,12 @@ def _check(splits: Splits, name: str) -> None:
         raise DataError(f"data set '{name}': the id '{repeated}' is in two splits")
 
 
-def _check_tests(splits: Splits) -> None:
+def _check_tests(splits: Splits, spool: Spool | None) -> None:
     """Refuse answers that are no tests, where the user and not a reader of ours wrote them."""
     for frame in splits.values():
         for name, answer in zip(frame["id"], frame["answer"], strict=True):
             try:
-                decode(answer)
+                decode(answer if spool is None else spool.get(answer))
             except DataError as error:
                 raise DataError(f"prompt '{name}': the answer is {error}") from error
 

@@ -207,13 +207,23 @@ def _first(mask: pd.Series) -> int:
     return int(mask.to_numpy().argmax())
 
 
+BATCH = 16
+"""Rows of a table that is written with texts from elsewhere."""
+
+
 def write_table(
     path: str | os.PathLike[str],
     frame: pd.DataFrame,
     schema: Schema,
     metadata: Mapping[str, Any] | None = None,
+    filled: Mapping[str, Callable[[str], str]] | None = None,
 ) -> None:
-    """Check and write a Parquet table atomically; metadata is kept in the file's schema."""
+    """Check and write a Parquet table atomically; metadata is kept in the file's schema.
+
+    Args:
+        filled: by column of texts, what makes a text of a cell as it is written: BATCH rows at a
+            time, so that large texts are never all in memory.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -222,7 +232,17 @@ def write_table(
     note = json.dumps(dict(metadata or {}), sort_keys=True)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"gainrl": note})
     with atomic_write(path) as file:
-        pq.write_table(table, file)
+        if not filled:
+            pq.write_table(table, file)
+            return
+        with pq.ParquetWriter(file, table.schema) as writer:
+            for start in range(0, len(table), BATCH):
+                part = table.slice(start, BATCH)
+                for name, text in filled.items():
+                    at = table.schema.get_field_index(name)
+                    cells = pa.array(map(text, part[name].to_pylist()), table.schema.field(at).type)
+                    part = part.set_column(at, table.schema.field(at), cells)
+                writer.write_table(part)
 
 
 def read_table(path: str | os.PathLike[str], schema: Schema) -> pd.DataFrame:
