@@ -412,6 +412,17 @@ def test_local_copies_and_tables_count(tmp_path, monkeypatch, programs):
     }
 
 
+def test_published_difficulties_are_looked_for_too(tmp_path, monkeypatch, programs):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    preset, layout = plan.load(PAPER), Layout("paper", tmp_path)
+    found = {
+        each.id
+        for each in sources._datasets(preset, layout)
+        if isinstance(each, sources.Wanted) and each.name == "datasets.deepscaler"
+    }
+    assert found == {"agentica-org/DeepScaleR-Preview-Dataset", "lime-nlp/DeepScaleR_Difficulty"}
+
+
 # --- the cluster ---------------------------------------------------------------------------------
 
 

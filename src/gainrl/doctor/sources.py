@@ -123,6 +123,10 @@ def _registered(name: str, spec: Registered, copies: Path | None) -> Iterator[Ch
     for split in (training, testing):
         if split is not None:
             found.update(dict.fromkeys(_of_split(name, split, copies)))
+    if training and training.published and spec.difficulty == "published":
+        table = training.published.hub
+        if not (copies and (copies / table.copy_name).is_file()):
+            found.update(dict.fromkeys(_of_table(name, table)))
     yield from found
 
 
