@@ -7,6 +7,7 @@ from gainrl.curricula import Request
 from gainrl.errors import BackendError, GradingError
 from gainrl.training.rollouts import collect
 from gainrl.training.verl.answers import Answer, Lost, Sampled, filled, mini_batch
+from gainrl.training.verl.testing import answer_rows
 
 
 def answer(key, correct=0.0, reward=None, tokens=3):
@@ -127,3 +128,28 @@ def test_what_is_kept_is_filled_up_to_whole_mini_batches(count, updates, ranks):
     assert len(set(places.tolist())) == len(places)
     assert set(np.flatnonzero(kept)) <= set(places.tolist())
     assert len(places) - count <= size
+
+
+# --- the answers of a test ------------------------------------------------------------------------
+
+
+def rows_of(count, asked):
+    said = {"prompt": ["p", "p", "q", "q"], "acc": [1.0, 0.0, 0.0, 0.0], "reason": ["r"] * 4}
+    said |= {"extracted": ["7", "", "", ""], "rule": ["box", "", "", ""]}
+    said = {key: values[:count] for key, values in said.items()}
+    names, texts, lengths = ["d"] * count, ["x"] * count, [3] * count
+    return answer_rows(names, texts, lengths, said, asked, {"d": ["long"]})
+
+
+def test_the_answers_of_a_test():
+    rows = rows_of(4, {"d": 4})
+    assert [(row["id"], row["sample"], row["correct"]) for row in rows] == [
+        ("p", 0, 1), ("p", 1, 0), ("q", 0, 0), ("q", 1, 0), ("long", 0, 0), ("long", 1, 0),
+    ]  # fmt: skip
+    assert (rows[0]["extracted"], rows[0]["rule"], rows[1]["extracted"]) == ("7", "box", None)
+
+
+@pytest.mark.parametrize("asked", [{"d": 4}, {"d": 3, "e": 2}])
+def test_a_lost_answer_of_a_test_ends_the_run(asked):
+    with pytest.raises(GradingError, match=r"[de]: [42] answers were asked for, [03] came graded"):
+        rows_of(3, asked)

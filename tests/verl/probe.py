@@ -111,8 +111,20 @@ def keep_jumps():
     Jumps.after = noted
 
 
+def lose_grades():
+    """Have every grade fail, in the reward workers."""
+    from gainrl.grading import graders
+
+    def failing(*_):
+        raise KeyError("no grader here")
+
+    graders.find = failing
+
+
 def watch():
     """Put the notes in place; only the process that trains ever builds a curriculum or jumps."""
+    if "GAINRL_LOSE" in os.environ:
+        lose_grades()
     keep_jumps()
     from gainrl import curricula
 

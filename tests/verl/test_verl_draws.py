@@ -53,6 +53,7 @@ def place(tmp_path_factory):
     content["methods"] = {
         "relay": {"curriculum": "predicted", "difficulty": "measured"},
         "options": {"curriculum": {"name": "dapo", "limit": 2}, "training": OPTIONS},
+        "lost": {"curriculum": "uniform"},
     }
     content["evaluation"]["every"] = 20
     content["overrides"] = {
@@ -215,3 +216,16 @@ def test_a_benchmark_has_settings_of_its_own(relayed, optional, method):
     one, other = answers[answers["sample"] == 0], answers[answers["sample"] == 1]
     assert one["response"].tolist() == other["response"].tolist()  # greedy
     assert answers["tokens"].max() == 9
+
+
+def test_a_run_whose_answers_are_lost_stops_and_says_why(place):
+    content = json.loads(json.dumps(place.content))
+    content["verl"]["variables"] |= {"GAINRL_LOSE": "1", "GAINRL_PROBE": str(place.folder / "lost")}
+    one = places.Place(place.folder, content)
+    with one.start(*one.train("lost")) as process:
+        output = process.communicate(timeout=600)[0]
+    assert process.returncode != 0
+    said = "8 of the step's 8 prompts have no response, which is more than 1%"
+    assert said in output.splitlines()[-1]
+    assert "no grader here" in (one.run("lost") / "verl.log").read_text()
+    assert not (one.run("lost") / "steps.jsonl").exists()

@@ -30,7 +30,6 @@ from gainrl import curricula
 from gainrl.config.training import Downsample
 from gainrl.curricula import Outcome, Setting
 from gainrl.evaluation.accuracy import summary
-from gainrl.evaluation.samples import unasked
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.records.runs import StepRecord, TimingRecord
 from gainrl.training import files
@@ -42,6 +41,7 @@ from gainrl.training.templates import Drawn
 from gainrl.training.verl.answers import Lost, Sampled, filled, mini_batch
 from gainrl.training.verl.engine import FIELD, SECONDS
 from gainrl.training.verl.sampling import PARTITION, CurriculumLoader
+from gainrl.training.verl.testing import answer_rows
 
 MODE = "gainrl"
 LOSSES = {
@@ -340,25 +340,11 @@ class CurriculumTrainer(PPOTrainerSync):
         self, data_sources: Any, sample_uids: Any, infos: Any, *rest: Any, **named: Any
     ) -> dict[str, float]:
         """One row a benchmark in eval.jsonl; the answers of the newest test in answers.jsonl."""
-        seen: Counter[tuple[str, str]] = Counter()
-        answers = []
-        columns = (data_sources, infos["prompt"], self._responses, infos["acc"], self._lengths)
-        shown = zip(infos["extracted"], infos["reason"], infos["rule"], strict=True)
-        for (name, prompt, text, correct, tokens), (extracted, reason, rule) in zip(
-            zip(*columns, strict=True), shown, strict=True
-        ):
-            answer = {"benchmark": name, "id": prompt, "sample": seen[name, prompt]}
-            seen[name, prompt] += 1
-            answer |= {"response": text, "correct": int(correct), "tokens": tokens}
-            found = {"extracted": extracted or None, "reason": reason, "rule": rule or None}
-            answers.append({**answer, **found})
-        for name, ids in self.job["overlong"].items():
-            samples = max(count for (other, _), count in seen.items() if other == name)
-            answers += [
-                {"benchmark": name, **unasked(each, sample)}
-                for each in ids
-                for sample in range(samples)
-            ]
+        asked: Counter[str] = Counter()
+        for (name, _), count in named["expected_acc_counts"].items():
+            asked[name] += count
+        overlong = self.job["overlong"]
+        answers = answer_rows(data_sources, self._responses, self._lengths, infos, asked, overlong)
         text = "".join(json.dumps(answer) + "\n" for answer in answers)
         write_text(self.folder / files.VERL / files.ANSWERS, text)
         frame = pd.DataFrame(answers)
