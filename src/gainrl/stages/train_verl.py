@@ -217,10 +217,12 @@ class VerlRun(TrainingRun):
         limit = problem_limit(preset, model, name, config, room)
         test = Benchmark(name, prompts, list(table["answer"]), grader_for(preset, name), limit)
         asked = table.iloc[test.asked]
-        columns = (list(asked[each]) for each in ("id", "question", "answer"))
+        ids, questions, golds = (list(asked[each]) for each in ("id", "question", "answer"))
         grader, own = self._grader(name), preset.evaluation_for(name, model)
         sampled = launch.TestSettings(own.samples, own.temperature, own.top_p, room)
-        launch.write_prompts(target, name, *columns, [spec.prompt], spec.system, grader, sampled)
+        launch.write_prompts(
+            target, name, ids, questions, golds, [spec.prompt], spec.system, grader, sampled
+        )
         return test
 
     def _complete(self) -> bool:

@@ -81,6 +81,9 @@ def write_prompts(
     how = json.dumps(dict(grader), sort_keys=True)
     more: dict[str, Any] = {"sampling": test.sampling()} if test else {}
     keys, golds = list(ids) * len(templates), list(answers) * len(templates)
+    information: list[dict[str, Any]] = [
+        {"index": row, "id": key, "grader": how, **more} for row, key in enumerate(keys)
+    ]
     frame = pd.DataFrame(
         {
             "data_source": name,
@@ -90,9 +93,7 @@ def write_prompts(
                 for question in questions
             ],
             "reward_model": [{"style": "rule", "ground_truth": gold} for gold in golds],
-            "extra_info": [
-                {"index": row, "id": key, "grader": how, **more} for row, key in enumerate(keys)
-            ],
+            "extra_info": information,
         }
     )
     if test:

@@ -150,7 +150,8 @@ class CurriculumTrainer(PPOTrainerSync):
             return made[-1]
 
         self.rollouts = collect(self.curriculum, fresh)
-        self.trained, self.sampled = self.rollouts.trained, {}
+        self.trained = self.rollouts.trained
+        self.sampled: dict[str, float] = {}
         self.keys = made[0].keys_of(self.trained)
         self._name_groups()
         self._divide(len(self.keys))
@@ -220,13 +221,12 @@ class CurriculumTrainer(PPOTrainerSync):
         The others that fill up a mini-batch have no token in the loss. If nothing is kept, all
         advantages are 0; one rollout then keeps its tokens, for a loss over none is not a number.
         """
-        kept = self.trained.tokens_in_loss > 0
+        kept, chosen = self.trained.tokens_in_loss > 0, self.trained.mask
+        assert chosen is not None
         self._divide(max(int(kept.sum()), 1))
         mask = {
             key: row[:size].long()
-            for key, row, size in zip(
-                self.keys, self.trained.mask, self.trained.lengths, strict=True
-            )
+            for key, row, size in zip(self.keys, chosen, self.trained.lengths, strict=True)
         }
         if not kept.any():
             mask[self.keys[0]] = torch.ones_like(mask[self.keys[0]])
