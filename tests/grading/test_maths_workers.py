@@ -182,6 +182,24 @@ def test_comparisons_work_in_threads_and_leave_signals_alone() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
+def test_sixteen_threads_share_one_process() -> None:
+    """As verl calls the grader, in each of its reward workers."""
+    code = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from gainrl.grading.maths import grade
+def one(number):
+    return grade(rf"\\boxed{{x+{number}}}", f"{number}+x").correct
+with ThreadPoolExecutor(16) as pool:
+    assert all(pool.map(one, range(16)))
+started = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+print(sum(len(path.read_text().split()) for path in started))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("1", 0), done.stderr
+
+
 def test_a_forked_child_has_a_worker_of_its_own() -> None:
     assert compare_one(1)
     parents = worker_pid()

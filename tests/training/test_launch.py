@@ -57,10 +57,17 @@ def test_a_failure_names_the_log_and_the_error_in_it(tmp_path):
     )
 
 
-def test_an_error_of_an_earlier_attempt_is_not_shown(tmp_path):
+def test_logs_of_earlier_attempts_are_kept_and_their_errors_are_not_shown(tmp_path):
     (tmp_path / "verl.log").write_text("OSError: of yesterday\n")
-    with pytest.raises(BackendError, match="last line: today"):
-        start(tmp_path, "print('today'); sys.exit(1)")
+    for day in ("today", "tomorrow"):
+        with pytest.raises(BackendError, match=f"last line: {day}"):
+            start(tmp_path, f"print('{day}'); sys.exit(1)")
+    logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
+    assert logs == {
+        "verl-1.log": "OSError: of yesterday\n",
+        "verl-2.log": "today\n",
+        "verl.log": "tomorrow\n",
+    }
 
 
 def test_a_run_that_hangs_is_ended_with_all_it_started(tmp_path):
@@ -84,6 +91,84 @@ def test_patience_is_counted_from_the_last_step(tmp_path):
                 file.write("x")
     """
     start(tmp_path, body, patience=2.5)
+
+
+def test_finished_responses_are_signs_of_life(tmp_path):
+    body = """
+        from pathlib import Path
+        for response in range(4):
+            time.sleep(1.2)
+            Path(os.environ["GAINRL_HEARTBEAT"]).touch()
+    """
+    start(tmp_path, body, patience=2.5)
+
+
+def test_patience_grows_with_the_steps_of_the_run(tmp_path):
+    """A step has taken 1 s, so that 4 s are nothing unusual."""
+    body = f"""
+        with open("{tmp_path}/timing.jsonl", "w") as file:
+            file.write('{{"step": 1, "seconds_step": 1.0}}\\n')
+        with open("{tmp_path}/steps.jsonl", "w") as file:
+            file.write("x")
+        time.sleep(3)
+    """
+    start(tmp_path, body, patience=1.0)
+
+
+# A trainer that makes a checkpoint a second and, when it is asked to, one at the end of its step.
+TRAINER = """
+    from pathlib import Path
+    folder = Path(sys.argv[-1]).parent
+    pointer = folder / "checkpoints" / "latest_checkpointed_iteration.txt"
+    pointer.parent.mkdir()
+    pointer.write_text("4")
+    for step in range(5, 60):
+        time.sleep(0.3)
+        if (folder / "verl" / "stop").exists():
+            pointer.write_text(str(step))
+            time.sleep(60)
+"""
+
+
+def test_sigusr1_has_the_trainer_save_and_ends_it(tmp_path):
+    path = program(tmp_path, TRAINER)
+    code = f"""
+        from pathlib import Path
+        from gainrl.training.verl import launch
+        launch.run(Path({str(path)!r}), {{"folder": {str(tmp_path)!r}}}, {{}}, 60.0)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "checkpoints").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGUSR1)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode != 0
+    assert "ended, since its job ends soon; start it again" in said
+    assert "saved at step" in said
+    assert alive(tmp_path) == []
+
+
+def test_the_trainer_saves_before_the_allocation_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch.cluster, "allocation", lambda: {"SLURM_JOB_END_TIME": "1000"})
+    with pytest.raises(BackendError, match=r"saved at step 5 and ended, since its job ends soon"):
+        start(tmp_path, TRAINER)
+    again = tmp_path / "again"  # another day, with hours to go: a stale request is forgotten
+    (again / "verl").mkdir(parents=True)
+    (again / "verl" / "stop").touch()
+    later = {"SLURM_JOB_END_TIME": str(int(time.time()) + 7200)}
+    monkeypatch.setattr(launch.cluster, "allocation", lambda: later)
+    start(again, f"import pathlib; assert not pathlib.Path('{again}/verl/stop').exists()")
+
+
+def test_what_gpus_compile_is_kept_outside_of_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/of/the/user")
+    start(tmp_path, "print(os.environ['VLLM_CACHE_ROOT'], os.environ['TRITON_CACHE_DIR'])")
+    vllm, triton = (tmp_path / "verl.log").read_text().split()
+    assert vllm.endswith(f"/gainrl-cache-{os.geteuid()}/vllm")
+    assert triton == "/of/the/user"
 
 
 def test_what_a_killed_launcher_left_is_ended_before_the_next_run(tmp_path):

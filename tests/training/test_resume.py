@@ -266,6 +266,17 @@ def test_a_run_with_a_critic_goes_on_as_exactly(runner, prepared, new_root, tmp_
     assert all(row["grad_norm"] > 0 for row in steps)  # of groups of equal rewards too
 
 
+def test_a_checkpoint_by_the_clock_is_gone_on_from(runner, new_root):
+    """Every step takes longer than the clock's limit, and `save_every` says never."""
+    content = preset()
+    content["training"].update(save_every=100, save_minutes=1e-9)
+    changed = runner.write_preset("clock.json", content)
+    killed = runner(new_root, *TRAIN, moment="line 4", preset=changed)
+    assert killed == -signal.SIGKILL, runner.said
+    assert runner(new_root, *TRAIN, preset=changed) == 0, runner.said
+    assert "going on from step 3" in runner.said
+
+
 def test_the_installed_script_killed_from_outside(runner, new_root, uninterrupted, monkeypatch):
     """Whatever it is doing when the first line is seen, it goes on from there or starts anew."""
     argv = [*TRAIN, "--preset", str(runner.preset), "--root", str(new_root)]

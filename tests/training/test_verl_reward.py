@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 from gainrl.config.evaluation import Sandbox
-from gainrl.errors import GradingError
+from gainrl.errors import DataError, GradingError
 from gainrl.grading import sandbox
 from gainrl.grading.code import FunctionTests, encode
+from gainrl.training.verl.golds import read_gold, write_golds
 from gainrl.training.verl.launch import write_prompts
 from gainrl.training.verl.reward import compute_score
+
+MANY = encode(FunctionTests("def f(x):\n", "f", "assert f(1) == 3\n" * 2000))
 
 
 def rows(path, golds, name):
@@ -50,6 +53,33 @@ def test_programs(tmp_path):
     except GradingError as error:
         pytest.skip(str(error))
     tests = encode(FunctionTests("def f(x):\n", "f", "assert f(1) == 3\n"))
-    (row,) = rows(tmp_path / "d.parquet", [tests], "code")
+    first, row = rows(tmp_path / "d.parquet", [MANY, tests], "code")
+    assert len(first["reward_model"]["ground_truth"]) < 60  # what travels with every rollout
+    assert (tmp_path / "d.golds").stat().st_size > len(MANY)
     assert score(row, "```python\ndef f(x): return x + 2\n```")["score"] == 1.0
     assert score(row, "```python\ndef f(x): return x\n```")["reason"] == "failed"
+
+
+def test_golds_are_stored_once_and_recognised(tmp_path):
+    golds = ["a", "ä" * 10, "a", ""]
+    path = tmp_path / "x.golds"
+    references = write_golds(path, golds)
+    assert references[0] == references[2]
+    assert path.stat().st_size == 21
+    assert [read_gold(str(path), each) for each in references] == golds
+    other = tmp_path / "y.golds"
+    write_golds(other, ["b", "ö" * 10])
+    with pytest.raises(DataError, match="not the gold answers of this run"):
+        read_gold(str(other), references[0])
+    with pytest.raises(DataError, match="cannot read gold answers: No such file"):
+        read_gold(str(tmp_path / "none"), references[0])
+
+
+def test_a_graded_response_is_a_sign_of_life(tmp_path, monkeypatch):
+    (row,) = rows(tmp_path / "d.parquet", ["7"], "maths")
+    beats = tmp_path / "heartbeat"
+    monkeypatch.setenv("GAINRL_HEARTBEAT", str(beats))
+    score(row, r"\boxed{7}")
+    before = beats.stat().st_mtime_ns
+    score(row, r"\boxed{8}")
+    assert beats.stat().st_mtime_ns > before

@@ -10,6 +10,7 @@ import pytest
 from gainrl import plan
 from gainrl.config.ppo import PPO
 from gainrl.config.preset import Preset, load_preset
+from gainrl.config.verl import OURS
 from gainrl.errors import ConfigError
 from gainrl.training import algorithms
 from gainrl.training.verl.settings import Place, overrides
@@ -197,6 +198,47 @@ def test_keys_that_take_the_signal_away_are_refused_before_anything_starts(paper
         plan.load(data)
     data["verl"]["keys"] = {key: 1 if value == 2 else False}
     plan.load(data)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("algorithm.filter_groups.enable", "a curriculum with a filter does it"),
+        ("+algorithm.filter_groups.max_num_gen_batches", "a curriculum with a filter does it"),
+        ("data.train_max_samples", "say datasets.*.train"),
+        ("data.train_batch_size", "training.prompts"),
+        ("~data.sampler", "gainrl plugs in here"),
+        ("trainer.v1.sampler.custom_sampler.path", "gainrl plugs in here"),
+        ("++trainer.total_training_steps", "training.steps"),
+    ],
+)
+def test_keys_that_are_relied_on_are_refused_by_name(paper, key, said):
+    data = copy.deepcopy(paper.model_dump(mode="json"))
+    data["verl"]["keys"] = {key: 1}
+    with pytest.raises(ConfigError) as caught:
+        plan.load(data)
+    assert f"verl.keys: {key}: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_what_we_set_and_rely_on_is_what_users_may_not(paper):
+    """Keys of ours that are no choice of the user's, and none that tests and clusters need."""
+    ours = {key.lstrip("+") for key in settings(paper, "llama-3.2-3b")}
+    relied = {key for key in ours if any(f"{key}.".startswith(f"{each}.") for each in OURS)}
+    assert {"data.train_files", "actor_rollout_ref.rollout.n", "trainer.save_freq"} <= relied
+    assert "actor_rollout_ref.rollout.gpu_memory_utilization" not in relied
+    free = ["data.seed", "ray_kwargs.ray_init.num_cpus", "actor_rollout_ref.rollout.dtype"]
+    assert not [key for key in free if any(f"{key}.".startswith(f"{each}.") for each in OURS)]
+
+
+@pytest.mark.parametrize(("context", "longest"), [(None, 9216), (4096, 4096), (32768, 9216)])
+def test_vllm_holds_the_longest_prompt_with_the_longest_response(paper, context, longest):
+    training = paper.training_for("deepscaler", "qwen2.5-math-7b")
+    pairs = overrides(
+        paper.verl, training, paper.evaluation, PLACE, algorithms.named("grpo"), DEFAULT, 3,
+        context=context,
+    )  # fmt: skip
+    assert f"actor_rollout_ref.rollout.max_model_len={longest}" in pairs
 
 
 def test_what_verl_is_told_reruns_a_run_and_where_it_runs_does_not(paper):

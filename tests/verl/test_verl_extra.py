@@ -65,6 +65,7 @@ def worker(tmp_path_factory):
         variables |= {"GAINRL_PROBE": str(folder / name / "probe"), "MASTER_PORT": str(port)}
         variables |= {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         variables["GAINRL_EXTRA"] = json.dumps({"rl": RL, "jump": JUMP, "moments": moments})
+        variables["GAINRL_EXPORTS"] = "[2, 3]"
         (folder / name).mkdir()
         command = [places.PYTHON, places.SHIMS / "worker_steps.py", folder / "model"]
         command += [folder / name, str(first), str(last), *([checkpoint] if checkpoint else [])]
@@ -103,6 +104,16 @@ def test_the_worker_jumps_after_the_last_update_of_every_mth_step(worker, whole)
     assert_close(jumps[1]["start"], jumps[0]["after"])
     updates = {step: set(state["counts"]) for step, state in states.items()}
     assert updates == {1: {4}, 2: set(), 3: {4}, 4: set()}  # Adam's count of its steps
+
+
+def test_weights_are_exported_at_the_steps_that_are_wanted(worker, whole):
+    """A checkpoint of every step has the worker's own state."""
+    folders = [worker.folder / "whole" / f"step-{step}" for step in (1, 2, 3, 4)]
+    assert [bool(list(each.glob("huggingface/*.safetensors"))) for each in folders] == [
+        False, True, True, False,
+    ]  # fmt: skip
+    assert all(list(each.glob("model_world_size_1_rank_0.pt")) for each in folders)
+    assert_close(trained(folders[1] / "huggingface"), whole[0][2]["weights"])
 
 
 def test_the_worker_goes_on_from_where_it_jumped(worker, whole):

@@ -15,6 +15,7 @@ from gainrl.config.ppo import PPO
 from gainrl.config.training import Training
 from gainrl.config.verl import Verl
 from gainrl.models.nano import build_model, build_tokenizer
+from gainrl.models.shapes import KNOWN
 from gainrl.training import algorithms
 from gainrl.training.verl.settings import Place, overrides
 
@@ -34,9 +35,12 @@ def keys(tmp_path_factory):
     place = Place(folder / "run", model, folder / "train.parquet", (folder / "test.parquet",))
     training = Training(kl=0.1, mini_batch=256, weight_decay=0.01)
     given = {
-        name: overrides(Verl(), training, Evaluation(), place, algorithm, PPO(), 3)
+        name: overrides(
+            Verl(), training, Evaluation(), place, algorithm, PPO(), 3,
+            architecture=KNOWN["Qwen/Qwen2.5-Math-1.5B"], context=4096,
+        )
         for name, algorithm in algorithms.REGISTRY.items()
-    }
+    }  # fmt: skip
     given["unread"] = [*given["grpo"], "actor_rollout_ref.actor.grad_clip=2.0"]
     (folder / "given.json").write_text(json.dumps(given))
     script = Path(__file__).with_name("config_keys.py")

@@ -24,7 +24,8 @@ from verl.workers.utils.losses import sft_loss
 import gainrl.training.verl.engine  # noqa: F401
 
 EXACT = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
-SAVED = ["model", "optimizer", "extra"]
+SAVED = ["model", "optimizer", "extra", "hf_model"]
+LOADED = ["model", "optimizer", "extra"]
 EPOCHS, MINI_BATCHES, SAMPLES = 2, 2, 4
 
 
@@ -44,7 +45,7 @@ def build(model):
                 max_token_len_per_gpu=64,
             ),
             optimizer_config=FSDPOptimizerConfig(lr=1e-2, total_training_steps=100),
-            checkpoint_config=CheckpointConfig(save_contents=SAVED, load_contents=SAVED),
+            checkpoint_config=CheckpointConfig(save_contents=SAVED, load_contents=LOADED),
         )
     )
     worker.reset()

@@ -80,8 +80,12 @@ class Training(Section):
     save_every: Positive = 20
     """RL steps from one checkpoint to the next, which an interrupted run goes on from (paper,
     appendix E.2)."""
+    save_minutes: Annotated[float, Field(gt=0), Absent()] = 60.0
+    """Minutes after which a checkpoint is written at the end of a step, whatever `save_every` says;
+    changes no result."""
     keep_model: bool = True
-    """Whether the final model is kept as a Hugging Face folder."""
+    """Whether the final model is kept as a Hugging Face folder; from verl in the dtype of the start
+    model, bf16 for most."""
     extra: Annotated[Extra | None, Absent()] = None
     """RL-Extra; None is without."""
     downsample: Annotated[Downsample | None, Absent()] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class LocalRun(TrainingRun):
                 write_table(target, samples, SAMPLES)
 
     def _loop(self) -> None:
-        settings, pending = self.settings, []
+        settings, pending, saved_at = self.settings, [], time.monotonic()
         while self.trainer.step_number < settings.steps:
             record, seconds = self.trainer.step()
             self.record_step(record, seconds)
@@ -104,11 +105,13 @@ class LocalRun(TrainingRun):
                 self._export(self.context.layout.snapshot(self.key, step))
             if step % self.evaluation.every == 0 or last:
                 self._test(last)
-            if step % settings.save_every == 0 or last:
+            minutes = (time.monotonic() - saved_at) / 60
+            if step % settings.save_every == 0 or last or minutes >= settings.save_minutes:
                 self.tracked.metrics(pending)
                 pending = []
                 saved = {**self.trainer.state_dict(), "config_hash": self.config_hash}
                 checkpoint.save(self.checkpoints, step, saved)
+                saved_at = time.monotonic()
 
     def _export(self, target: Path) -> None:
         """The trained model as a Hugging Face folder."""

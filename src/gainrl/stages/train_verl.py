@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,9 +15,12 @@ from transformers import AutoConfig
 from gainrl import curricula
 from gainrl.data import registry
 from gainrl.data.prompts import Prompts
-from gainrl.errors import BackendError, CheckpointError, DataError
+from gainrl.errors import BackendError, CheckpointError, DataError, ModelError
 from gainrl.evaluation.samples import Benchmark, prompt_hash
+from gainrl.models import shapes
+from gainrl.models.known import Architecture
 from gainrl.models.loading import folder_ends, load_tokenizer
+from gainrl.models.recast import recast
 from gainrl.records import (
     PROMPTS,
     SAMPLES,
@@ -36,7 +40,7 @@ from gainrl.stages.common import (
 from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training import algorithms, files
-from gainrl.training.verl import launch, settings
+from gainrl.training.verl import launch, saving, settings
 
 POLL_SECONDS = 0.2
 
@@ -49,6 +53,7 @@ class VerlRun(TrainingRun):
         self.python = verl_python(self.context.preset)
         resumed = self._newest()
         self._check_jumps(resumed)
+        saving.prune(self.checkpoints, keep=1)
         self.job = self._job(resumed)
         return resumed
 
@@ -61,7 +66,9 @@ class VerlRun(TrainingRun):
         self.printed, self.last = resumed, self.settings.steps
         write_text(self.checkpoints / "config_hash", self.config_hash)
         verl = self.context.preset.verl
-        variables = {**verl.variables, "GAINRL_SEGMENTS": str(self._input("segments.npz"))}
+        exported = sorted({*self.slice["snapshots"], *[self.last] * self.settings.keep_model})
+        variables = {"GAINRL_EXPORTS": json.dumps(exported), **verl.variables}
+        variables |= {"GAINRL_SEGMENTS": str(self._input("segments.npz"))}
         if self.settings.extra:
             variables["GAINRL_EXTRA"] = self.settings.extra.model_dump_json()
         if not self._complete():  # else only something after the last test failed
@@ -89,7 +96,7 @@ class VerlRun(TrainingRun):
 
     def _newest(self) -> int:
         """Step of verl's newest complete checkpoint, or 0."""
-        note, pointer = self.checkpoints / "config_hash", self.checkpoints / launch.NEWEST
+        note, pointer = self.checkpoints / "config_hash", self.checkpoints / saving.NEWEST
         if not pointer.exists():
             return 0
         text, found = pointer.read_text(encoding="ascii"), note.read_text(encoding="ascii")
@@ -138,19 +145,23 @@ class VerlRun(TrainingRun):
             algorithms.named(self.method.algorithm),
             preset.ppo,
             key.seed,
-            export=self.settings.keep_model or bool(self.slice["snapshots"]),
+            export=self._exports(),
+            architecture=self._architecture(folder),
+            context=getattr(config.get_text_config(), "max_position_embeddings", None),
             arguments=settings.template_arguments(
                 tokenizer.chat_template, preset.models[key.model].template_arguments
             ),
             longest_problem=max(
                 len(test.prompts.tokens[row]) for test in tests.values() for row in test.asked
             ),
+            longest_answer=max(max_response(preset, key.model, name) for name in benchmarks),
         )
         return {
             "folder": str(self.folder.absolute()),
             "overrides": overrides,
             "seed": key.seed,
             "steps": self.settings.steps,
+            "save_seconds": 60 * self.settings.save_minutes,
             "resumed": resumed,
             "extra": self.settings.extra.model_dump() if self.settings.extra else None,
             "snapshots": {
@@ -198,6 +209,18 @@ class VerlRun(TrainingRun):
         )
         return renderings
 
+    def _exports(self) -> bool:
+        """Whether weights are wanted as a Hugging Face folder, at some step."""
+        return self.settings.keep_model or bool(self.slice["snapshots"])
+
+    def _architecture(self, folder: Path) -> Architecture | None:
+        """By which memory is divided; None, and a line, for a kind that cannot be counted."""
+        try:
+            return shapes.of_folder(folder, self.key.model)
+        except ModelError as error:
+            print(f"memory of GPUs is not fitted to the model: {error}", flush=True)
+            return None
+
     def _grader(self, dataset: str) -> dict[str, Any]:
         preset = self.context.preset
         name = registry.grader_of(preset.datasets[dataset])
@@ -239,7 +262,7 @@ class VerlRun(TrainingRun):
                 continue
             self.printed = step
             self.announce(record, seconds[step])
-        pointer = self.checkpoints / launch.NEWEST
+        pointer = self.checkpoints / saving.NEWEST
         text = pointer.read_text(encoding="ascii") if pointer.exists() else ""
         if text.isdecimal():
             self._track_until(int(text))
@@ -262,6 +285,7 @@ class VerlRun(TrainingRun):
             newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
             target = self.folder / files.MODEL
             if newest.exists():  # else it was moved before something else failed
+                recast(newest, self.context.layout.model(self.key.model))
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(newest, target)
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.config.preset import Preset
+from gainrl.errors import ConfigError
+from gainrl.models.known import known
 from gainrl.plan.backends.base import Backend, Resources
 from gainrl.plan.layout import Layout, RunKey
 from gainrl.plan.runs import benchmarks_of, snapshots
 from gainrl.training import algorithms
+from gainrl.training.verl import memory
 from gainrl.training.verl.settings import overrides, place_of
 
 HEADER = """\
@@ -48,6 +51,18 @@ class VerlBackend(Backend):
                 f"studies.dynamics.every asks for a snapshot at step {between[0]}, a checkpoint, "
                 f"and these have to be at multiples of training.extra.rl ({extra.rl})"
             )
+        yield from self._too_large(preset, run)
+
+    def _too_large(self, preset: Preset, run: RunKey) -> Iterator[str]:
+        """A model that does not fit on the run's GPUs, as far as its size is known by now."""
+        model = known(preset.models[run.model])
+        training = preset.training_for(run.dataset, run.model, run.method)
+        critic = algorithms.named(preset.methods[run.method].algorithm).critic
+        if model and preset.verl.environment != "cpu":
+            try:
+                memory.settings(model, training, preset.verl, critic)
+            except ConfigError as error:
+                yield str(error)
 
     def environment(self, preset: Preset) -> list[str]:
         """verl's, unless the preset names its own."""
@@ -76,6 +91,8 @@ class VerlBackend(Backend):
             run.seed,
             export=training.keep_model or bool(kept),
             arguments=preset.models[run.model].template_arguments,
+            architecture=known(preset.models[run.model]),
+            context=getattr(preset.models[run.model], "context", None),  # not of a packaged one
         )
         lines = ["python -m verl.trainer.main_ppo", *map(shlex.quote, given)]
         return HEADER + " \\\n    ".join(lines) + "\n"

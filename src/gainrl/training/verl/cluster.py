@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ def start(
         raise BackendError(f"verl.nodes is {nodes}, but the allocation {where}")
     ray = str(python.parent / "ray")
     here = slurm["SLURMD_NODENAME"]
-    address = f"{socket.gethostbyname(socket.gethostname())}:{_free_port()}"
+    address = f"{own_address()}:{_free_port()}"
     # Without a secret, whoever reaches the port could run code; Ray refuses to serve it.
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     variables = {**slurm, **environment, **secret}
@@ -83,6 +84,37 @@ def allocation() -> dict[str, str]:
             return {key: value for key, value in found.items() if key.startswith("SLURM")}
         process = parent
     return {}
+
+
+def job_ends() -> float | None:
+    """When SLURM ends the job that we are in, in seconds since 1970; None if it does not say."""
+    text = allocation().get("SLURM_JOB_END_TIME", "")
+    return float(text) if text.isdecimal() else None
+
+
+def own_address() -> str:
+    """The address of this node that other nodes reach it by.
+
+    Many systems name 127.0.1.1 for their own host name in /etc/hosts. Then it is the address that
+    packets to the outside would leave by; none is sent.
+
+    Raises:
+        BackendError: there is none but the loopback.
+    """
+    try:
+        named = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        named = "127.0.0.1"
+    if not named.startswith("127."):
+        return named
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # for documentation only (RFC 5737)
+        found = str(probe.getsockname()[0])
+        if not found.startswith("127."):
+            return found
+    raise BackendError(
+        f"{socket.gethostname()}: other nodes cannot reach it: its address is {named}"
+    )
 
 
 def _launch(

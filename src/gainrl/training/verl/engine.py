@@ -8,6 +8,7 @@ log-probabilities.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import Any
@@ -29,6 +30,8 @@ SEGMENTS = "GAINRL_SEGMENTS"
 """Environment variable: the .npz of `gainrl.training.verl.launch.write_segments`."""
 EXTRA = "GAINRL_EXTRA"
 """Environment variable: the section `training.extra` as JSON; the policy jumps where it is set."""
+EXPORTS = "GAINRL_EXPORTS"
+"""Environment variable: steps, a JSON list; others are saved without a Hugging Face folder."""
 VENDOR = "gainrl"
 
 
@@ -97,6 +100,25 @@ class SignalEngine(FSDPEngineWithLMHead):
         """As verl's; only weights that a jump left are gone on from, so these are theta_s."""
         super().load_checkpoint(*arguments, **named)
         self._jumps, self._made = None, 0
+
+    def save_checkpoint(
+        self,
+        local_path: str,
+        hdfs_path: str | None = None,
+        global_step: int = 0,
+        max_ckpt_to_keep: int | None = None,
+        **named: Any,
+    ) -> None:
+        """As verl's; the Hugging Face folder only at the steps whose weights are wanted."""
+        manager = self.checkpoint_manager
+        everything = manager.checkpoint_save_contents
+        if global_step not in json.loads(os.environ.get(EXPORTS, f"[{global_step}]")):
+            plain = [each for each in everything if each != "hf_model"]
+            manager.checkpoint_save_contents = plain
+        try:
+            super().save_checkpoint(local_path, hdfs_path, global_step, max_ckpt_to_keep, **named)
+        finally:
+            manager.checkpoint_save_contents = everything
 
     def forward_step(self, micro_batch: Any, loss_function: Any, forward_only: bool) -> Any:
         """As verl's; adds the signal in the forward-only pass that computes the entropy."""

@@ -16,8 +16,10 @@ from gainrl.config.ppo import PPO
 from gainrl.config.preset import Training
 from gainrl.config.verl import Verl
 from gainrl.data.templates import TODAY
+from gainrl.models.known import Architecture
 from gainrl.training import files
 from gainrl.training.algorithms import Algorithm
+from gainrl.training.verl import memory
 
 PLUGIN = "gainrl.training.verl.engine"
 SAMPLER = "gainrl.training.verl.sampling"
@@ -55,7 +57,10 @@ def overrides(
     seed: int,
     export: bool = True,
     arguments: Mapping[str, Any] | None = None,
+    architecture: Architecture | None = None,
+    context: int | None = None,
     longest_problem: int = 0,
+    longest_answer: int = 0,
 ) -> list[str]:
     """Hydra overrides of verl's ppo_trainer for a run.
 
@@ -63,14 +68,23 @@ def overrides(
         ppo: what algorithms with a critic have besides.
         export: checkpoints hold the weights as a Hugging Face folder too.
         arguments: of the chat template.
+        architecture: of the model, by which memory is divided; None leaves that to
+            micro_batch_tokens, and 0.6 of a GPU to vLLM.
+        context: of the model, tokens.
         longest_problem: of those that are tested on, tokens. verl has one limit for all prompts and
             cuts the start off a longer one; those of training are chosen before.
+        longest_answer: to a problem that is tested on, tokens.
 
     Returns:
         'key=value' strings, sorted by key; `verl.keys` win over what the preset says otherwise.
+
+    Raises:
+        ConfigError: the model does not fit on the GPUs.
     """
     mini = training.mini_batch or training.prompts
     longest = training.max_prompt + training.max_response
+    problem = max(training.max_prompt, longest_problem)
+    room = max(problem + training.max_response, longest_problem + longest_answer)
     tokens = max(training.micro_batch_tokens, longest)
     greedy = evaluation.temperature == 0
     values: dict[str, Any] = {
@@ -78,7 +92,7 @@ def overrides(
         "data.train_files": str(place.train),
         "data.val_files": [str(path) for path in place.tests],
         "data.train_batch_size": training.prompts,
-        "data.max_prompt_length": max(training.max_prompt, longest_problem),
+        "data.max_prompt_length": problem,
         "data.max_response_length": training.max_response,
         "data.seed": seed,
         "data.truncation": "error",
@@ -106,6 +120,7 @@ def overrides(
         "actor_rollout_ref.rollout.top_p": training.top_p,
         "actor_rollout_ref.rollout.tensor_model_parallel_size": verl.tensor_parallel,
         "actor_rollout_ref.rollout.gpu_memory_utilization": 0.6,
+        "actor_rollout_ref.rollout.max_model_len": min(room, context or room),
         "actor_rollout_ref.rollout.seed": seed,
         "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz": True,
         "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu": tokens,
@@ -149,6 +164,8 @@ def overrides(
     if training.format_weight:
         name = "+reward.custom_reward_function.reward_kwargs.format_weight"
         values[name] = training.format_weight
+    if architecture and verl.environment != "cpu":
+        values |= memory.settings(architecture, training, verl, algorithm.critic)
     values |= algorithm.verl_keys(training, ppo)
     for name, value in (arguments or {}).items():
         values[f"+data.apply_chat_template_kwargs.{name}"] = value

@@ -41,6 +41,7 @@ from gainrl.training.templates import Drawn
 from gainrl.training.verl.answers import Lost, Sampled, filled, mini_batch
 from gainrl.training.verl.engine import FIELD, SECONDS
 from gainrl.training.verl.sampling import PARTITION, CurriculumLoader
+from gainrl.training.verl.saving import Saving
 from gainrl.training.verl.testing import answer_rows
 
 MODE = "gainrl"
@@ -53,7 +54,7 @@ LOSSES = {
 
 
 @register_trainer(MODE)
-class CurriculumTrainer(PPOTrainerSync):
+class CurriculumTrainer(Saving, PPOTrainerSync):
     """verl's synchronous trainer with a curriculum in place of its sampler."""
 
     @property

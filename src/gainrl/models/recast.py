@@ -1,0 +1,53 @@
+"""Weights kept in the dtype that the model came in: half the size of what they are trained in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gainrl.models.tensors import Spec, TensorFolder, write_tensors
+from gainrl.records import read_json, write_json
+
+CONFIG = "config.json"
+KEYS = ("dtype", "torch_dtype")
+"""Where transformers says it, from 4.56 on and before."""
+
+
+def recast(folder: Path, like: Path) -> None:
+    """Round a folder's floating-point weights to the dtypes that another folder has them in.
+
+    One tensor is in memory at a time. A file is replaced when it is whole; called again after it
+    was cut off, it does the rest.
+
+    Args:
+        like: the start model. A tensor that it does not have (an output head that is tied there)
+            gets the dtype of its first tensor.
+
+    Raises:
+        ModelError: weights that cannot be read.
+    """
+    found, start = TensorFolder(folder), TensorFolder(like)
+    usual = next(iter(start.specs.values())).dtype
+    wanted = {
+        name: Spec(start.specs[name].dtype if name in start.specs else usual, spec.shape)
+        if spec.dtype.is_floating_point
+        else spec
+        for name, spec in found.specs.items()
+    }
+    for file in sorted(set(found.files.values())):
+        names = [name for name in found.specs if found.files[name] == file]
+        if all(found.specs[name] == wanted[name] for name in names):
+            continue
+        partial = folder / f".{file}.partial"
+        specs = {name: wanted[name] for name in names}
+        write_tensors(
+            partial,
+            specs,
+            {name: (found.tensor(each).to(specs[each].dtype) for each in [name]) for name in names},
+        )
+        os.replace(partial, folder / file)
+    config, source = read_json(folder / CONFIG), read_json(like / CONFIG)
+    said = {key: source[key] for key in KEYS if key in source}
+    if said:
+        kept = {key: value for key, value in config.items() if key not in KEYS}
+        write_json(folder / CONFIG, {**kept, **said})
