@@ -95,7 +95,7 @@ def test_ppo_adds_a_critic_of_the_policys_size(paper):
         "critic.cliprange_value": "0.2",
         "+critic.ppo_infer_max_token_len_per_gpu": "16384",  # all that verl 0.9.1 reads
         "critic.optim.lr": "3e-05",
-        "critic.optim.weight_decay": "0.0",
+        "critic.optim.weight_decay": "0.01",
         "critic.optim.betas": "[0.9, 0.999]",
         "critic.optim.clip_grad": "1.0",
     }.items() <= ppo.items()
