@@ -27,7 +27,7 @@ def folder(path, tensors, dtype, key="dtype", files=1):
 @pytest.mark.parametrize("files", [1, 2])
 def test_weights_get_the_start_models_dtype(tmp_path, files):
     trained = {"a": torch.randn(3, 5), "b": torch.randn(7)}
-    start = folder(tmp_path / "start", {"a": torch.zeros(3, 5).bfloat16()}, "bfloat16")
+    start = folder(tmp_path / "start", {}, "bfloat16")
     target = folder(tmp_path / "trained", trained, "float32", "torch_dtype", files)
     for _ in range(2):  # the second time there is nothing to do
         recast(target, start)
@@ -57,5 +57,6 @@ def test_whole_numbers_and_a_model_in_fp32_stay(tmp_path):
 def test_a_folder_without_weights_is_named(tmp_path):
     start = folder(tmp_path / "start", {"a": torch.zeros(2)}, "float32")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"empty: neither model\.safetensors"):
         recast(tmp_path / "empty", start)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import torch
+
 from gainrl.models.tensors import Spec, TensorFolder, write_tensors
 from gainrl.records import read_json, write_json
 
@@ -14,24 +16,25 @@ KEYS = ("dtype", "torch_dtype")
 
 
 def recast(folder: Path, like: Path) -> None:
-    """Round a folder's floating-point weights to the dtypes that another folder has them in.
+    """Round a folder's floating-point weights to the dtype that another folder's config names.
 
     One tensor is in memory at a time. A file is replaced when it is whole; called again after it
     was cut off, it does the rest.
 
     Args:
-        like: the start model. A tensor that it does not have (an output head that is tied there)
-            gets the dtype of its first tensor.
+        like: the start model. Where its config names no dtype, nothing is done.
 
     Raises:
         ModelError: weights that cannot be read.
     """
-    found, start = TensorFolder(folder), TensorFolder(like)
-    usual = next(iter(start.specs.values())).dtype
+    config, source = read_json(folder / CONFIG), read_json(like / CONFIG)
+    said = {key: source[key] for key in KEYS if source.get(key)}
+    if not said:
+        return
+    dtype = getattr(torch, next(iter(said.values())))
+    found = TensorFolder(folder)
     wanted = {
-        name: Spec(start.specs[name].dtype if name in start.specs else usual, spec.shape)
-        if spec.dtype.is_floating_point
-        else spec
+        name: Spec(dtype, spec.shape) if spec.dtype.is_floating_point else spec
         for name, spec in found.specs.items()
     }
     for file in sorted(set(found.files.values())):
@@ -46,8 +49,5 @@ def recast(folder: Path, like: Path) -> None:
             {name: (found.tensor(each).to(specs[each].dtype) for each in [name]) for name in names},
         )
         os.replace(partial, folder / file)
-    config, source = read_json(folder / CONFIG), read_json(like / CONFIG)
-    said = {key: source[key] for key in KEYS if key in source}
-    if said:
-        kept = {key: value for key, value in config.items() if key not in KEYS}
-        write_json(folder / CONFIG, {**kept, **said})
+    kept = {key: value for key, value in config.items() if key not in KEYS}
+    write_json(folder / CONFIG, {**kept, **said})
