@@ -154,6 +154,16 @@ def test_one_batch_gives_the_local_trainer_the_same_advantages_and_losses(resume
     assert record["prompt_tokens"] == first["prompt_tokens"]
 
 
+def test_what_comes_after_a_step_is_recorded(resumed):
+    rows = read_lines(resumed.folder / "overheads.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert [row["step"] for row in rows if "seconds_start" in row] == [1, SAVE + 1]
+    assert [row["step"] for row in rows if "seconds_save" in row] == [4, 8, 12]
+    assert [row["step"] for row in rows if "seconds_tests" in row] == [6, 12]
+    assert all(row["seconds_sync"] > 0 for row in rows)
+    assert all(value > 0 for row in rows for value in row.values())
+
+
 def test_what_the_curriculum_and_the_signal_cost(resumed):
     rows = read_lines(resumed.folder / "timing.jsonl")[-6:]
     shares = [(row["seconds_gainrl"] + row["seconds_signal"]) / row["seconds_step"] for row in rows]

@@ -31,7 +31,7 @@ from gainrl.config.training import Downsample
 from gainrl.curricula import Outcome, Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
-from gainrl.records.runs import StepRecord, TimingRecord
+from gainrl.records.runs import OverheadRecord, StepRecord, TimingRecord
 from gainrl.training import files
 from gainrl.training.algorithms.ppo import explained_variance
 from gainrl.training.downsample import down_sample
@@ -51,6 +51,8 @@ LOSSES = {
     "grad_norm": "actor/grad_norm",
 }
 """Our step record's keys, and verl's."""
+AFTER = {"sync": "update_weights", "save": "save_checkpoint", "tests": "testing"}
+"""What comes after an update, and verl's names for it."""
 
 
 @register_trainer(MODE)
@@ -109,6 +111,11 @@ class CurriculumTrainer(Saving, PPOTrainerSync):
         self.config.trainer.val_before_train = (
             self.global_steps > 0 and (due or last) and self.global_steps not in tested
         )
+
+    def on_train_begin(self) -> None:
+        """Before the first step."""
+        super().on_train_begin()
+        self.began = time.time()
 
     def on_step_end(self) -> None:
         """Keep the weights of the steps that the preset's studies look at."""
@@ -250,6 +257,21 @@ class CurriculumTrainer(Saving, PPOTrainerSync):
         }
         content = TensorDict(nested, batch_size=len(keys))
         tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=content)
+
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], **named: Any
+    ) -> None:
+        """verl's; called when all of a step is over, its checkpoint and tests too."""
+        super()._compute_metrics(batch, metrics, timing_raw, **named)
+        note = Path(self.config.gainrl.job)  # written as verl is started
+        first = self.global_steps == self.job["resumed"] + 1
+        seconds = {"start": self.began - note.stat().st_mtime} if first else {}
+        seconds |= {name: timing_raw[key] for name, key in AFTER.items() if key in timing_raw}
+        row: dict[str, Any] = {f"seconds_{name}": float(each) for name, each in seconds.items()}
+        reserved = float(np.max(metrics.get("perf/max_memory_reserved_gb", 0.0)))
+        row |= {"gpu_mib": 1024 * reserved} if reserved else {}
+        record = OverheadRecord(step=self.global_steps, **row)
+        append_lines(self.folder / files.OVERHEADS, [record.row()])
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
         """One RL step; afterwards the curriculum observes it and it is recorded."""
