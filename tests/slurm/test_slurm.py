@@ -291,6 +291,41 @@ def test_a_rehearsal_of_the_pipeline_passes(cluster: dict[str, str], tmp_path: P
     assert not (folder / "results" / "tiny").exists()
 
 
+@pytest.mark.timeout(900)
+def test_a_killed_controller_loses_nothing(cluster: dict[str, str], tmp_path: Path) -> None:
+    """Its job goes on in the queue; the next call's job ends that one and goes on from where it was."""
+    folder = _copy(tmp_path)
+    preset = yaml.safe_load((folder / "experiments" / "tiny.yaml").read_text())
+    preset |= {"seeds": [0], "evaluation": {"every": 300}}
+    preset["training"] |= {"steps": 300, "save_every": 5}
+    preset["experiments"] = {"table1": {**preset["experiments"]["table1"], "methods": ["grpo"]}}
+    for part in ("studies", "linearity", "claims"):
+        del preset[part]
+    (folder / "long.yaml").write_text(yaml.safe_dump(preset, sort_keys=False))
+    arguments = ("--jobs=2", "--retries=0", "--configfile=long.yaml", "results/table1.csv")
+    run = folder / "results/tiny/runs/nano/chain/grpo/seed0"
+
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *FLAGS, *arguments]
+    with open(folder / "first.log", "wb") as log:
+        first = subprocess.Popen(command, cwd=folder, env=cluster, stdout=log, stderr=log)
+        deadline = time.monotonic() + 400
+        while not list(run.glob("checkpoints/step-*")) and time.monotonic() < deadline:
+            assert first.poll() is None, (folder / "first.log").read_text()[-4000:]
+            time.sleep(0.2)
+        first.kill()
+        first.wait()
+    left = json.loads((run / "owner.json").read_text())["job"]
+    assert left
+
+    _snakemake(cluster, folder, "--unlock", *arguments)
+    _snakemake(cluster, folder, *arguments, seconds=600)
+    (written,) = (folder / "results/tiny/logs/train").glob("*grpo-seed0.log")
+    assert f"cancelling job {left}" in written.read_text()
+    assert int(re.search(r"going on from step (\d+)", written.read_text())[1]) >= 5
+    assert [row["step"] for row in read_lines(run / "steps.jsonl")] == list(range(1, 301))
+    assert not (run / "owner.json").exists()
+
+
 def _up_to_training(folder: Path, preset: dict[str, Any]) -> None:
     """Everything that one GAIN-RL run starts from, without a cluster."""
     preset["seeds"] = [0]
