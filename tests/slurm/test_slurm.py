@@ -293,7 +293,7 @@ def test_a_rehearsal_of_the_pipeline_passes(cluster: dict[str, str], tmp_path: P
 
 @pytest.mark.timeout(900)
 def test_a_killed_controller_loses_nothing(cluster: dict[str, str], tmp_path: Path) -> None:
-    """Its job goes on in the queue; the next call's job ends that one and goes on from where it was."""
+    """Its job stays in the queue; the next call's job ends that one and goes on where it was."""
     folder = _copy(tmp_path)
     preset = yaml.safe_load((folder / "experiments" / "tiny.yaml").read_text())
     preset |= {"seeds": [0], "evaluation": {"every": 300}}
