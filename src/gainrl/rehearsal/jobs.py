@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +120,11 @@ def _waits(job: Job, blocked: Mapping[str, Job]) -> str:
 
 
 def summary(jobs: Sequence[Job]) -> str:
-    """How many jobs and how many kinds of them are in each state."""
-    counts = Counter(job.state for job in jobs)
-    rules = {state: {job.rule for job in jobs if job.state == state} for state in STATES}
-    parts = [f"{counts[state]} {state} (of {len(rules[state])} rules)" for state in STATES]
+    """How many jobs, of how many rules, are in each state that there is."""
+    rules = {state: [job.rule for job in jobs if job.state == state] for state in STATES}
+    parts = [
+        f"{len(found)} {state} (of {len(set(found))} rules)"
+        for state, found in rules.items()
+        if found
+    ]
     return f"{len(jobs)} jobs: {', '.join(parts)}"
