@@ -53,7 +53,8 @@ class Owner:
             if any(Path(word).name == "snakemake" for word in above.cmdline()[:3]):
                 controller = (above.pid, above.create_time())
                 break
-        job = allocation().get("SLURM_JOB_ID")
+        # A job of one node is a step, which knows its job; of several, the batch script alone does.
+        job = os.environ.get("SLURM_JOB_ID") or allocation().get("SLURM_JOB_ID")
         return cls(socket.gethostname(), own.pid, own.create_time(), *controller, job)
 
     @property
