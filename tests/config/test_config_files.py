@@ -24,6 +24,18 @@ def test_a_preset_adds_to_and_replaces_what_it_extends(tmp_path):
     assert extended(own, "here") == {"a": {"x": 1, "y": [3], "w": 4}, "c": {"z": 3}, "d": 5}
 
 
+def test_a_model_of_another_source_replaces_the_one_that_it_extends(tmp_path):
+    models = {"m": {"source": "hub", "id": "a/b", "revision": "x"}}
+    base = write(tmp_path / "base.yaml", {"models": models})
+    local = {"source": "local", "path": "here"}
+    assert extended({"extends": base, "models": {"m": local}}, "here")["models"]["m"] == local
+    same = {"source": "hub", "id": "a/c"}
+    found = extended({"extends": base, "models": {"m": same}}, "here")["models"]["m"]
+    assert found == {"source": "hub", "id": "a/c", "revision": "x"}
+    found = extended({"extends": base, "models": {"m": {"threads": 2}}}, "here")["models"]["m"]
+    assert found == {**models["m"], "threads": 2}
+
+
 def test_files_extend_files(tmp_path):
     first = write(tmp_path / "first.yaml", {"a": 1, "b": 1, "c": 1})
     second = write(tmp_path / "second.yaml", {"extends": first, "b": 2, "c": 2})

@@ -40,7 +40,8 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
 def extended(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What a mapping says, on top of the file that its key `extends` names.
 
-    Mappings are merged key by key; everything else replaces what was there, and null takes it out.
+    Mappings are merged key by key, but not a model or data set of one source with that of another;
+    everything else replaces what was there, and null takes it out.
     The path is relative to the working folder. An inherited experiment that was given no models and
     no data is left out, and so are the claims about it.
 
@@ -110,8 +111,15 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in own.items():
         if value is None:
             result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+        elif isinstance(value, dict) and _of_one_kind(result.get(key), value):
             result[key] = _merged(result[key], value)
         else:
             result[key] = value
     return result
+
+
+def _of_one_kind(base: Any, own: Mapping[str, Any]) -> bool:
+    """Whether two values are mappings, and, where both say a source, of the same one."""
+    if not isinstance(base, dict):
+        return False
+    return base.get("source", own.get("source")) == own.get("source", base.get("source"))
