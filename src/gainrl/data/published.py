@@ -57,6 +57,8 @@ def _by_question(published: PublishedDifficulties, rows: Iterable[Placed]) -> di
                 raise DataError(f"{place} has no '{name}'")
         try:
             value = READERS["number"](record[column])
+            if not isinstance(value, float):
+                raise ValueError("is empty")
             values[_plain(record[published.question])].append(published.difficulty.hardness(value))
         except ValueError as error:
             raise DataError(f"{place}: '{column}' {error}") from error

@@ -118,6 +118,6 @@ def graded(
     }
     for row in benchmark.overlong:
         for sample in range(samples):
-            empty = {"prompt": prompts[row], "token_ids": [], "truncated": 0}
+            empty: dict[str, Any] = {"prompt": prompts[row], "token_ids": [], "truncated": 0}
             records[row, sample] = {**unasked(benchmark.prompts.ids[row], sample), **empty}
     return pd.DataFrame([records[place] for place in sorted(records)])

@@ -93,8 +93,8 @@ def parse(preset: Preset, subject: str, benchmark: str, protocol: str, engine: s
 
 def engine_for(preset: Preset, benchmark: str, model: str) -> EngineName:
     """Which engine answers: the preset's, or that of the backend which trains for the benchmark."""
-    auto = preset.testing.engine == "auto"
-    return engine_of(preset, benchmark, model) if auto else preset.testing.engine
+    asked = preset.testing.engine
+    return engine_of(preset, benchmark, model) if asked == "auto" else asked
 
 
 def final_tests(preset: Preset, experiments: Iterable[str]) -> list[Test]:

@@ -29,9 +29,9 @@ HEAD = """\
 
 A preset is one YAML or JSON file; unknown keys are errors. What it says may be an addition to
 another file: `extends` names that file, mappings are merged key by key, everything else replaces
-what was there (a model or data set of another `source` does so too), and null takes it out. Paths are
-relative to the working folder. This page and `docs/preset.schema.json`, which editors complete and
-check keys by, are made from the docstrings in `src/gainrl/config/` by `make reference`.
+what was there (a model or data set of another `source` does so too), and null takes it out. Paths
+are relative to the working folder. This page and `docs/preset.schema.json`, which editors complete
+and check keys by, are made from the docstrings in `src/gainrl/config/` by `make reference`.
 """
 TAIL = """\
 ## Parameters of curricula

@@ -105,7 +105,7 @@ def environment_file(preset: Preset) -> Path:
 
 def package_list(preset: Preset) -> Path | None:
     """The pinned packages of that environment; None where 'auto' has not been decided yet."""
-    kind = preset.verl.environment
+    kind: str = preset.verl.environment
     if kind == "auto":
         decided = environment_file(preset).with_name("kind")
         if not decided.is_file():
