@@ -147,13 +147,21 @@ def test_a_driver_of_cuda_12_does_for_its_environment(programs, paper, kind):
 
 
 @pytest.mark.parametrize(
-    ("memory", "words"), [(24, "training.micro_batch_tokens"), (32, needs.UTILISATION)]
+    ("memory", "words"),
+    [(10, "even with offloading"), (40, "set verl.gpu_memory_gib to 40: it says 80")],
 )
-def test_memory_that_is_too_small_says_which_key_helps(memory, words, paper):
+def test_memory_that_is_too_small_says_what_helps(memory, words, paper):
     job = next(each for each in paper.jobs if each.model == "qwen2.5-math-7b")
     check = machine._memory(memory << 30, job, paper)
     assert check.status == "failed"
     assert words in check.do
+
+
+def test_memory_is_counted_as_the_runs_settings_are(paper):
+    job = next(each for each in paper.jobs if each.model == "qwen2.5-math-7b")
+    check = machine._memory(int(79.6 * 2**30), job, paper)
+    assert check.status == "ok"
+    assert "tokens, weights and moments" in check.saw
 
 
 def test_an_unreadable_nvidia_smi_is_a_failure_where_gpus_are_needed(programs, paper):

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 
 from gainrl.doctor.check import Check, at_least, failed, ok, size, warning
-from gainrl.doctor.needs import UTILISATION, Job, Needs, cuda_of
-from gainrl.errors import GradingError
+from gainrl.doctor.needs import Job, Needs, cuda_of
+from gainrl.errors import ConfigError, GradingError
 from gainrl.grading import sandbox
-from gainrl.models import memory
 from gainrl.models.memory import GIB
+from gainrl.training.verl import memory
 
 DRIVERS = {12: 525, 13: 580}
 """NVIDIA's oldest driver for a major version of CUDA (CUDA compatibility, minor versions)."""
@@ -27,6 +27,9 @@ SHM = (GIB, 16 * GIB)
 TMP = (2 * GIB, 20 * GIB)
 FILES = (1024, 8192)
 CORES_PER_GPU = 4
+UTILISATION = "actor_rollout_ref.rollout.gpu_memory_utilization"
+TOLERANCE = 0.97
+"""Cards have a little less than their name says."""
 NETWORK = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "9p", "fuse.sshfs"}
 """Types of file systems that several machines share; SQLite's locks do not hold on them."""
 
@@ -123,28 +126,23 @@ def _number(found: list[Gpu], needs: Needs) -> Check:
 
 
 def _memory(have: int, job: Job, needs: Needs) -> Check:
-    """Training with vLLM asleep, answering beside the sharded states, and room for one sequence."""
-    split = needs.preset.verl.tensor_parallel
-    states = memory.training_states(job.shape, needs.all_gpus, job.critic)
-    waiting = 0 if needs.offloaded else states  # on the GPU while vLLM answers
-    train = states + memory.training_step(job.shape, job.tokens)
-    reserved = needs.utilisation * have
-    cache = reserved - memory.serving_weights(job.shape, split)
-    sequences = cache / memory.key_value_cache(job.shape, job.context, split)
-    name = f"GPU memory, {job.model}"
-    saw = (
-        f"{size(have)}; training needs {size(train)} at least, {size(states)} of it states; vLLM "
-        f"gets {size(reserved)}, its cache holds {max(sequences, 0):,.0f} sequences of "
-        f"{job.context:,} tokens"
+    """Whether a model fits on GPUs of `have` bytes, with the settings that runs get."""
+    verl = needs.preset.verl
+    chosen = verl.model_copy(update={"gpu_memory_gib": have / GIB})
+    name, saw = f"GPU memory, {job.model}", size(have)
+    try:
+        settings = memory.settings(job.shape, job.training, chosen, job.critic)
+    except ConfigError as error:
+        return failed(name, saw, str(error))
+    offloaded = settings["actor_rollout_ref.actor.fsdp_config.optimizer_offload"]
+    saw += (
+        f": micro-batches of {settings['actor_rollout_ref.actor.ppo_max_token_len_per_gpu']:,} "
+        f"tokens, weights and moments {'wait in host memory' if offloaded else 'stay on the GPU'}, "
+        f"vLLM gets {settings[UTILISATION]:.2f}"
     )
-    if train > have:
-        return failed(name, saw, "use more or larger GPUs, or lower training.micro_batch_tokens")
-    if waiting + reserved > have:
-        return failed(name, saw, f"both at once are too much: lower verl.keys '{UTILISATION}'")
-    if sequences < 1:
-        return failed(name, saw, "raise verl.tensor_parallel, or lower training.max_response")
-    if train > 0.9 * have or sequences < 16:
-        return warning(name, saw, "it is close: rehearse first")
+    if have < TOLERANCE * verl.gpu_memory_gib * GIB:
+        do = f"set verl.gpu_memory_gib to {have / GIB:.0f}: it says {verl.gpu_memory_gib:g}"
+        return failed(name, saw, do)
     return ok(name, saw)
 
 

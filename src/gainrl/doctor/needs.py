@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gainrl import plan
 from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
+from gainrl.config.training import Training
 from gainrl.models import memory
 from gainrl.models.shapes import Architecture, architecture
 from gainrl.plan import RunKey
 from gainrl.plan.backends.verl import package_list
 from gainrl.training import algorithms
 
-UTILISATION = "actor_rollout_ref.rollout.gpu_memory_utilization"
-FSDP = "actor_rollout_ref.actor.fsdp_config"
-DEFAULT_UTILISATION = 0.6
-"""The share of a GPU that vLLM gets while it answers (gainrl.training.verl.settings)."""
 CHECKPOINTS = 3
 """Of a run on disk at most: the two that are kept, and the one that is being written."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """The largest of a preset's distributed runs of one model.
-
-    context: its longest sequence; tokens: of a micro-batch on a GPU.
-    """
+    """The largest of a preset's distributed runs of one model: that of the longest sequences."""
 
     model: str
     shape: Architecture
     critic: bool
-    context: int
-    tokens: int
+    training: Training
+
+    @property
+    def context(self) -> int:
+        """Its longest sequence, tokens."""
+        return self.training.max_prompt + self.training.max_response
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,6 @@ class Needs:
         return bool(self.jobs)
 
     @property
-    def all_gpus(self) -> int:
-        """Of a run, on all its nodes."""
-        return self.nodes * self.gpus
-
-    @property
     def list(self) -> Path:
         """The pinned packages of the environment that runs get; before 'auto' has been decided,
         those that older drivers do for."""
@@ -66,17 +59,6 @@ class Needs:
     def cuda(self) -> bool:
         """Whether that environment is one for NVIDIA's GPUs."""
         return self.distributed and self.preset.verl.environment != "cpu"
-
-    @property
-    def utilisation(self) -> float:
-        """The share of a GPU's memory that vLLM takes."""
-        return float(self.preset.verl.keys.get(UTILISATION, DEFAULT_UTILISATION))
-
-    @property
-    def offloaded(self) -> bool:
-        """Whether weights and moments wait in host memory while vLLM answers."""
-        names = ("param_offload", "optimizer_offload")
-        return all(self.preset.verl.keys.get(f"{FSDP}.{name}", False) for name in names)
 
     @property
     def host_bytes(self) -> float:
@@ -125,27 +107,19 @@ def needs_of(preset: Preset) -> Needs:
 
 
 def _job(preset: Preset, run: RunKey) -> Job:
-    training = preset.training_for(run.dataset, run.model, run.method)
-    context = training.max_prompt + training.max_response
     return Job(
         model=run.model,
         shape=architecture(preset.models[run.model], run.model),
         critic=algorithms.named(preset.methods[run.method].algorithm).critic,
-        context=context,
-        tokens=max(training.micro_batch_tokens, context),
+        training=preset.training_for(run.dataset, run.model, run.method),
     )
 
 
 def _larger(one: Job | None, other: Job) -> Job:
     if one is None:
         return other
-    return Job(
-        model=other.model,
-        shape=other.shape,
-        critic=one.critic or other.critic,
-        context=max(one.context, other.context),
-        tokens=max(one.tokens, other.tokens),
-    )
+    longer = max(one, other, key=lambda job: job.context)
+    return replace(longer, critic=one.critic or other.critic)
 
 
 def only_small(preset: Preset) -> bool:

@@ -12,8 +12,8 @@ from gainrl.config.training import Training
 from gainrl.config.verl import Verl
 from gainrl.errors import ConfigError
 from gainrl.models.known import Architecture
+from gainrl.models.memory import GIB
 
-GIB = 2**30
 SHARE = 0.92
 """Of a GPU's memory; the rest is CUDA's, NCCL's and lost between blocks."""
 UTILISATION = 0.6
