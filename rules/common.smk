@@ -3,6 +3,7 @@
 # The resolved preset; written when a run starts (tracking.smk), and no rule's input.
 PRESET = str(layout.resolved)
 KEY = plan.RunKey("{model}", "{dataset}", "{method}", "{seed}")
+DIFFICULTY_SHARDS = preset.scoring.difficulty_shards
 # Used with --sdm conda only. A file and not a name: Snakemake asks conda for what a named
 # environment holds, even where conda is not used.
 ENVIRONMENT = "../envs/local.yaml"
@@ -92,3 +93,25 @@ def model_inputs(wildcards):
     """What a model is made of."""
     fetched = [layout.fetched(wildcards.model)] if plan.downloaded(preset, wildcards.model) else []
     return fetched + plan.warmup_tables(preset, layout, wildcards.model)
+
+
+def rollouts_done(shard):
+    """What says that a shard's rollouts are there."""
+    folder = layout.signals("{model}", "{dataset}")
+    return str(folder / f"difficulty-{shard}-of-{DIFFICULTY_SHARDS}.done")
+
+
+def rollout_inputs(wildcards):
+    """What rollouts of a start model need: the prompts, and where vLLM answers, its environment."""
+    engine = plan.answering_engine(preset, wildcards.dataset, wildcards.model)
+    return {
+        "model": layout.model_note(wildcards.model),
+        "prompts": layout.prompts(wildcards.model, wildcards.dataset),
+        "environment": environment_of(engine),
+    }
+
+
+def rehearsal_page():
+    """The table and the page of a rehearsal that has ended, whatever has failed in it."""
+    records.write_json(ROOT / "jobs.json", rehearsal.left(workflow))
+    shell("gainrl rehearsal --preset {PRESET} --jobs {ROOT}/jobs.json --out results/rehearsal.csv")

@@ -1,24 +1,6 @@
 # What is measured before training: angle scores, difficulties, features, and orders, all of the
 # prompts that fit the model.
 
-DIFFICULTY_SHARDS = preset.scoring.difficulty_shards
-
-
-def rollouts_done(shard):
-    """What says that a shard's rollouts are there."""
-    folder = layout.signals("{model}", "{dataset}")
-    return str(folder / f"difficulty-{shard}-of-{DIFFICULTY_SHARDS}.done")
-
-
-def rollout_inputs(wildcards):
-    """What rollouts of a start model need: the prompts, and where vLLM answers, its environment."""
-    engine = plan.answering_engine(preset, wildcards.dataset, wildcards.model)
-    return {
-        "model": layout.model_note(wildcards.model),
-        "prompts": layout.prompts(wildcards.model, wildcards.dataset),
-        "environment": environment_of(engine),
-    }
-
 
 rule prompts:
     input:

@@ -236,3 +236,31 @@ def _linearity(preset: Preset, given: dict[str, Any]) -> None:
         chosen["answers"] = min(chosen["answers"], ROLLOUTS)
     if chosen["extrapolate"]:
         chosen["extrapolate"] = [{"from": 0, "to": STEPS // 2, "target": STEPS}]
+
+
+def left(workflow: Any) -> list[dict[str, Any]]:
+    """What became of every job of a workflow that has ended, as `gainrl rehearsal` reads it.
+
+    Args:
+        workflow: Snakemake's object; its DAG and its scheduler alone know.
+    """
+    dag, failed = workflow.dag, workflow.scheduler.failed
+
+    def state(job: Any) -> str:
+        if job in failed:
+            return "failed"
+        return "passed" if dag.finished(job) or not dag.needrun(job) else "skipped"
+
+    return [
+        {
+            "rule": job.rule.name,
+            "of": dict(job.wildcards_dict),
+            "log": list(map(str, job.log)),
+            "benchmark": str(job.benchmark) if job.benchmark else None,
+            "inputs": list(map(str, job.input)),
+            "outputs": list(map(str, job.output)),
+            "state": state(job),
+        }
+        for job in dag.jobs
+        if job.output or job.log
+    ]
