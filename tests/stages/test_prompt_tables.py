@@ -97,7 +97,7 @@ def test_every_stage_has_the_same_prompts(chosen):
     written = pd.read_parquet(layout.run(RunKey(*PLACE, "gain", 0)) / "verl" / "train.parquet")
     assert [row["id"] for row in written["extra_info"]] == FIT
     assert sorted(job["curriculum"]["order"]) == list(range(8))
-    assert len(job["prompt_lengths"]) == 8
+    assert [len(lengths) for lengths in job["prompt_lengths"]] == [8]
 
 
 def test_runs_say_how_many_and_which_and_so_does_the_table(chosen):

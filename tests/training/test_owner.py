@@ -56,13 +56,18 @@ def controller(tmp_path) -> tuple[str, ...]:
 
 
 def test_a_folder_is_owned_while_it_is_trained_in(tmp_path) -> None:
+    (tmp_path / "steps.jsonl").touch()
     with owned(tmp_path):
         assert owner_in(tmp_path) == Owner.this()
         with owned(tmp_path):  # of this very process
             pass
-    with pytest.raises(ValueError, match="failed"), owned(tmp_path):
+    run = tmp_path / "runs" / "m" / "seed0"
+    with pytest.raises(ValueError, match="failed"), owned(run):
         raise ValueError("failed")
-    assert not (tmp_path / OWNER).exists()
+    assert not (tmp_path / "runs").exists()
+    with owned(run):
+        (run / "steps.jsonl").touch()
+    assert [path.name for path in run.iterdir()] == ["steps.jsonl"]
 
 
 def test_a_second_process_is_refused_while_the_first_lives(tmp_path) -> None:

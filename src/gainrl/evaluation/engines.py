@@ -9,12 +9,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import transformers
 
 from gainrl.evaluation.samples import Answer
 from gainrl.models.loading import end_tokens, pad_token
@@ -68,7 +68,7 @@ class TransformersEngine:
     def __init__(self, model: Any, tokenizer: Any, batch: int) -> None:
         self.model, self.batch = model, batch
         self.ends, self.pad = end_tokens(model, tokenizer), pad_token(model, tokenizer)
-        self.version = f"transformers {transformers.__version__}"
+        self.version = f"transformers {version('transformers')}"
 
     def answers(
         self, requests: Sequence[AnswerRequest], sampling: Sampling, seed: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
-from gainrl.config.models import HubModel, Model
+from gainrl.config.models import HubModel, Model, Nano
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,24 @@ KNOWN = MappingProxyType(
 """By id of the hub; from the models' config.json."""
 
 
+def nano_shape(spec: Nano) -> Architecture:
+    """That of a nano model."""
+    from gainrl.models import nano
+
+    return Architecture(
+        layers=spec.layers,
+        hidden=spec.hidden,
+        feed_forward=spec.feed_forward,
+        heads=spec.heads,
+        kv_heads=spec.heads,
+        head=spec.hidden // spec.heads,
+        vocabulary=len(nano.words(spec.vocabulary)),
+        tied=True,
+    )
+
+
 def known(spec: Model) -> Architecture | None:
     """The architecture of a preset's model if it is one of these."""
+    if isinstance(spec, Nano):
+        return nano_shape(spec)
     return KNOWN.get(spec.id) if isinstance(spec, HubModel) else None

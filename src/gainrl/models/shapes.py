@@ -10,8 +10,7 @@ from typing import Any
 
 from gainrl.config.models import HubModel, LocalModel, Model, Nano
 from gainrl.errors import ModelError
-from gainrl.models import nano
-from gainrl.models.known import KNOWN, SMOLLM2, Architecture
+from gainrl.models.known import KNOWN, SMOLLM2, Architecture, nano_shape
 
 __all__ = ["KNOWN", "Architecture", "architecture", "of_folder"]
 
@@ -32,7 +31,7 @@ def architecture(spec: Model, name: str) -> Architecture:
         ModelError: its config.json cannot be had, or is not of a kind that can be counted.
     """
     if isinstance(spec, Nano):
-        return _nano(spec)
+        return nano_shape(spec)
     if isinstance(spec, HubModel):
         return KNOWN.get(spec.id) or _configured(spec.id, spec.revision, name)
     if isinstance(spec, LocalModel):
@@ -45,19 +44,6 @@ def architecture(spec: Model, name: str) -> Architecture:
 def of_folder(folder: Path, name: str) -> Architecture:
     """The architecture of a model's folder (ModelError as `architecture`)."""
     return _configured(str(folder), None, name)
-
-
-def _nano(spec: Nano) -> Architecture:
-    return Architecture(
-        layers=spec.layers,
-        hidden=spec.hidden,
-        feed_forward=spec.feed_forward,
-        heads=spec.heads,
-        kv_heads=spec.heads,
-        head=spec.hidden // spec.heads,
-        vocabulary=len(nano.words(spec.vocabulary)),
-        tied=True,
-    )
 
 
 def _configured(source: str, revision: str | None, name: str) -> Architecture:

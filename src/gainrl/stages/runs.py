@@ -142,7 +142,6 @@ class TrainingRun:
             TrackingError: something was not recorded; all files but done.json are there, and the
                 next call only records the rest.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with owned(self.folder):
             resumed = self.prepare()
             self._open(resumed)

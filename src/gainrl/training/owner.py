@@ -80,11 +80,12 @@ class Owner:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Own a run's folder; whoever was left behind there is ended first.
+    """Make and own a run's folder; whoever was left behind there is ended first.
 
     Raises:
         BackendError: somebody else trains this run, or what was left behind does not end.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     note, this = folder / OWNER, Owner.this()
     if note.exists():
         _succeed(Owner(**read_json(note)), this, note)
@@ -93,6 +94,8 @@ def owned(folder: Path) -> Iterator[None]:
         yield
     finally:
         note.unlink(missing_ok=True)
+        if not any(folder.iterdir()):  # refused before anything was begun
+            os.removedirs(folder)
 
 
 def _succeed(before: Owner, this: Owner, note: Path) -> None:
