@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import yaml
 from project import jobs_in
 
 pytestmark = pytest.mark.timeout(900)
@@ -75,7 +76,9 @@ def test_a_rehearsal_that_is_mended_goes_on(project) -> None:
 
 def test_a_preset_that_only_extends_another_stands_alone(project) -> None:
     """It has no name of its own, and must not be read on top of config.yaml."""
-    (project.folder / "own.yaml").write_text("extends: experiments/tiny.yaml\nseeds: [0]\n")
+    own = {"extends": "experiments/tiny.yaml", "seeds": [7]}
+    own |= dict.fromkeys(("studies", "linearity", "claims"))
+    (project.folder / "own.yaml").write_text(yaml.safe_dump(own))
     done = project.snakemake("all", "--dry-run", "--quiet", "rules", preset="own.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs_in(done.stdout + done.stderr)["train"] == 4
