@@ -142,8 +142,8 @@ class Place:
             text=True,
         )
 
-    def prepare(self, measured: bool = True) -> None:
-        """Everything before training; measured: what orders and difficulties rest on too."""
+    def prepare(self, measured: bool = True, difficulty: bool = True) -> None:
+        """Everything before training; measured: what orders rest on too, and difficulties."""
         where = ("--model", "nano", "--dataset", "sevens")
         self.gainrl("tracking", "init")
         for name in ("chain", "sevens"):
@@ -152,7 +152,8 @@ class Place:
         self.gainrl("prompts", *where)
         if measured:
             self.gainrl("score", *where)
-            self.gainrl("difficulty", *where)
+            if difficulty:  # vLLM starts for it
+                self.gainrl("difficulty", *where)
             self.gainrl("order", *where, "--order", "angle")
         self.gainrl("evaluate", "--model", "nano", "--benchmark", "sevens")
 

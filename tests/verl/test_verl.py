@@ -49,7 +49,7 @@ def resumed(tmp_path_factory):
         pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
     folder = tmp_path_factory.mktemp("verl")
     place = places.Place(folder, places.preset(folder))
-    place.prepare()
+    place.prepare(difficulty=False)
     run, saved = place.run("gain"), folder / "saved"
     pointer = run / "checkpoints" / "latest_checkpointed_iteration.txt"
 

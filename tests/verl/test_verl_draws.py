@@ -218,6 +218,7 @@ def test_a_benchmark_has_settings_of_its_own(relayed, optional, method):
     assert answers["tokens"].max() == 9
 
 
+@pytest.mark.slow
 def test_a_run_whose_answers_are_lost_stops_and_says_why(place):
     content = json.loads(json.dumps(place.content))
     content["verl"]["variables"] |= {"GAINRL_LOSE": "1", "GAINRL_PROBE": str(place.folder / "lost")}
