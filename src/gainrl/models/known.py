@@ -7,6 +7,7 @@ from functools import partial
 from types import MappingProxyType
 
 from gainrl.config.models import HubModel, Model, Nano
+from gainrl.models.nano_words import words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +84,6 @@ KNOWN = MappingProxyType(
 
 def nano_shape(spec: Nano) -> Architecture:
     """That of a nano model."""
-    from gainrl.models import nano
-
     return Architecture(
         layers=spec.layers,
         hidden=spec.hidden,
@@ -92,7 +91,7 @@ def nano_shape(spec: Nano) -> Architecture:
         heads=spec.heads,
         kv_heads=spec.heads,
         head=spec.hidden // spec.heads,
-        vocabulary=len(nano.words(spec.vocabulary)),
+        vocabulary=len(words(spec.vocabulary)),
         tied=True,
     )
 

@@ -6,32 +6,12 @@ system prompt and one worked example, so that prompts share a prefix as those of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from gainrl.config.models import Nano, Vocabulary
-from gainrl.data import generate, generate_code
+from gainrl.models.nano_words import END, LESSONS, MARKS, PAD, UNKNOWN, Lesson, words
 
-
-@dataclass(frozen=True)
-class Lesson:
-    """What stands before every question: the system prompt and one worked example."""
-
-    system: str
-    question: str
-    answer: str
-
-
-LESSONS: dict[Vocabulary, Lesson] = {
-    "arithmetic": Lesson("Work step by step .", "9 + 4 = ?", "9 + 4 = 13. #### 13"),
-    "code": Lesson(
-        "Answer with one line of Python .",
-        "Write f ( x ) : double x , then add 9 to it .",
-        "def f ( x ) : return ( x * 2 ) + 9",
-    ),
-}
-MARKS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|unknown|>")
-PAD, END, *_, UNKNOWN = MARKS
+__all__ = ["LESSONS", "build_model", "build_tokenizer", "template", "words"]
 
 
 def template(lesson: Lesson) -> str:
@@ -47,14 +27,6 @@ def template(lesson: Lesson) -> str:
         "{%- endfor %}"
         "{%- if add_generation_prompt %} <|assistant|>{%- endif %}"
     )
-
-
-def words(vocabulary: Vocabulary = "arithmetic") -> dict[str, int]:
-    """Words of the tokenizer and their numbers; those of 'code' come after 'arithmetic'."""
-    found = [*MARKS, *LESSONS["arithmetic"].system.split(), *generate.VOCABULARY]
-    if vocabulary == "code":
-        found += [*LESSONS["code"].system.split(), *generate_code.WORDS]
-    return {word: number for number, word in enumerate(dict.fromkeys(found))}
 
 
 def build_tokenizer(vocabulary: Vocabulary = "arithmetic") -> Any:
