@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from outcomes import build, next_batch
+from scripted_policy import Script
 from trainers import odd, same, trainer_for, weights
 
 from gainrl.curricula import Setting
-from gainrl.curricula.base import Request
 from gainrl.curricula.dapo import Mixed
 from gainrl.training import algorithms
 from gainrl.training.rollouts import Rollouts, advantages_by_group, by_group, gather
@@ -32,25 +32,6 @@ def scripted(rewards):
         return responses, values
 
     return respond
-
-
-class Script:
-    """A policy that asks for what the test says, and keeps what it says."""
-
-    whole_batches = False
-
-    def __init__(self, requests, kept):
-        self.requests, self.kept, self.seen = list(requests), kept, []
-
-    def draw(self, seen, estimates):
-        self.seen.append((seen, estimates))
-        if not self.requests:
-            return None
-        rows, rollouts, *purpose = self.requests.pop(0)
-        return Request(np.array(rows), np.array(rollouts), *purpose)
-
-    def keep(self, seen):
-        return np.array(self.kept)
 
 
 def test_more_rollouts_of_a_prompt_join_its_group():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from scripted_policy import Script
 
-from gainrl.curricula import Request
 from gainrl.errors import BackendError, GradingError
 from gainrl.training.rollouts import collect
 from gainrl.training.verl.answers import Answer, Lost, Sampled, filled, mini_batch
@@ -12,23 +12,6 @@ from gainrl.training.verl.testing import answer_rows
 
 def answer(key, correct=0.0, reward=None, tokens=3):
     return Answer(key, [1] * tokens, correct, correct if reward is None else reward)
-
-
-class Script:
-    """A policy with given requests, which keeps given groups."""
-
-    def __init__(self, requests, kept):
-        self.requests, self.kept, self.seen = list(requests), kept, []
-
-    def draw(self, seen, estimates):
-        self.seen.append((seen, estimates))
-        if not self.requests:
-            return None
-        rows, rollouts, *purpose = self.requests.pop(0)
-        return Request(np.array(rows), np.array(rollouts), *purpose)
-
-    def keep(self, seen):
-        return np.array(self.kept)
 
 
 def collected(policy, answers, bonus=False):
