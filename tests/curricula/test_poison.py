@@ -201,3 +201,16 @@ def test_a_reward_that_is_no_number_ends_the_step_before_its_update(value) -> No
 
     with pytest.raises(GradingError, match=f"response to row 6 of the training table: .* {value}"):
         gather(Draws([5, 6], 2, [0, 1]), respond, named("grpo"))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_trainer_that_measures_no_signal_can_have_every_policy_that_reads_none(name) -> None:
+    policy = build(name, {}, setting())
+    seen = outcome(step(policy), 0.5, np.nan)
+    if policy.reads_signal:
+        with pytest.raises(DataError, match=r"signal of row \d+ .* is nan"):
+            policy.observe(seen)
+    else:
+        policy.observe(seen)
+    assert policy.reads_signal == (name == "gain")
+    assert not build("gain", {"use_signal": False}, setting()).reads_signal

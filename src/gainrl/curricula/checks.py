@@ -47,13 +47,15 @@ def check_rows(name: str, rows: IntArray, size: int) -> None:
             raise ConfigError(f"curriculum '{name}' drew row {row[0]} of a table of {size}")
 
 
-def check_outcome(name: str, outcome: Outcome) -> None:
+def check_outcome(name: str, outcome: Outcome, reads_signal: bool) -> None:
     """Refuse what a step saw if a number of it is none, or no share (DataError).
 
-    Signal and advantage may be NaN where nothing was trained on.
+    Signal and advantage may be NaN where nothing was trained on, and the whole signal where no part
+    reads it: it was not measured then.
     """
     check_accuracy(name, outcome)
-    for what in ("signal", "advantage"):
+    measured = reads_signal or not np.isnan(outcome.signal).all()
+    for what in ("signal", "advantage") if measured else ("advantage",):
         values = getattr(outcome, what)
         unmeasured = np.isnan(values) & ~outcome.trained
         _refuse(name, what, outcome, values, np.isfinite(values) | unmeasured)

@@ -58,6 +58,11 @@ class Curriculum:
         return self.sampler.asks or any(part.several_draws for part in self.parts.values())
 
     @property
+    def reads_signal(self) -> bool:
+        """Whether a part reads C under the current model."""
+        return any(part.reads_signal for part in self.parts.values())
+
+    @property
     def whole_batches(self) -> bool:
         """Whether a step is one draw of the preset's prompts and rollouts, all of it trained on."""
         everything = type(self.filter).keep is Filter.keep
@@ -117,7 +122,7 @@ class Curriculum:
             DataError: a number is none; nothing was learned.
         """
         outcome = answered(outcome)
-        check_outcome(self.name, outcome)
+        check_outcome(self.name, outcome, self.reads_signal)
         if len(outcome.rows):  # a step without any response teaches nothing
             for part in self.parts.values():
                 part.observe(outcome)

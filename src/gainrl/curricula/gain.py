@@ -62,6 +62,7 @@ class Gain(Sampler):
                 raise ValueError(f"{key} must be above 0")
         if self.variant == "released" and (self.step or self.sigma):
             raise ValueError("step and sigma are constants of the variant 'released'")
+        self.reads_signal = self.use_signal
 
     def start(self) -> None:
         """mu starts at 0, the highest angle concentration."""
@@ -93,13 +94,14 @@ class Gain(Sampler):
 
         C is measured in the update, so behind a filter its mean is over the groups it admits.
         """
-        accuracy, signal = float(outcome.accuracy.mean()), float(np.nanmean(outcome.signal))
+        accuracy = float(outcome.accuracy.mean())
         released = self.variant == "released"
         move = 0.0
         if self.use_accuracy:
             share = accuracy / 2 if released else accuracy
             move += self.h * tanh(self.alpha * (share - self.beta))
         if self.use_signal:
+            signal = float(np.nanmean(outcome.signal))
             move += self.h * tanh((2.0 if released else self.gamma) * signal)
         if released:
             move = min(max(move, 0.0), RELEASED_LIMIT)

@@ -86,11 +86,13 @@ class Part(Stateful):
     """A sampler, a filter or an allocation.
 
     name: what presets call it (`register`), else its class. several_draws: whether a step may take
-    more than one draw with it, which not every backend does. setting: there before `start`.
+    more than one draw with it, which not every backend does. reads_signal: whether `observe` reads
+    C, which a trainer may leave unmeasured else. setting: there before `start`.
     """
 
     name: ClassVar[str]
     several_draws: bool = False
+    reads_signal: bool = False
     setting: Setting
 
     def __init_subclass__(cls) -> None:
