@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gainrl
+from gainrl import extras
 from gainrl.commands import PRESET, command, context_of, option
 from gainrl.errors import UserError
 
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code. A user's error is one line on stderr and exit code 2."""
     argv = sys.argv[1:] if argv is None else argv
-    given = vars(_parser(argv).parse_args(argv))
-    name = given.pop("command")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    if name not in ONLINE:
+    if not ONLINE.intersection(argv[:1]):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # logs are files, not terminals
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
+        given = vars(_parser(argv).parse_args(argv))
+        name = given.pop("command")
         return next(each for each in COMMANDS if each.name == name).run(given)
     except UserError as error:
         print(f"gainrl: {error}", file=sys.stderr)
@@ -45,12 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gainrl", description=gainrl.__doc__)
-    parser.add_argument("--version", action="version", version=gainrl.__version__)
+    parser.add_argument("--version", action="version", version=f"gainrl {gainrl.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for each in COMMANDS:
         added = commands.add_parser(each.name, help=each.help, description=each.help)
         if each.name in argv:  # the choices of some options are slow to import
-            each.add_to(added)
+            with extras.wanted(each.extra):
+                each.add_to(added)
     return parser
 
 

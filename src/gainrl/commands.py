@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gainrl import extras
 from gainrl.models.imports import uncollected
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Command:
 
     function: what it calls, by import path or as an object of this file. options: its arguments,
     in its order. preset: it has the options --preset and --root too, and `function` gets the
-    `Context` that they make before all others.
+    `Context` that they make before all others. extra: of the package, with what it needs.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Command:
     function: str | Callable[..., int | None]
     options: tuple[Option, ...]
     preset: bool
+    extra: str = "pipeline"
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's options to its parser."""
@@ -50,7 +52,14 @@ class Command:
         """Call the command's function and return the exit code: what it returns, else 0.
 
         `given` has the options in the order of declaration.
+
+        Raises:
+            ExtraError: a library is missing.
         """
+        with extras.wanted(self.extra):
+            return self._run(given)
+
+    def _run(self, given: dict[str, Any]) -> int:
         first: tuple[Any, ...] = ()
         if self.preset:
             source, root = given.pop("preset"), given.pop("root")
@@ -73,6 +82,7 @@ def command(
     function: str | Callable[..., int | None],
     *options: str | Option,
     preset: bool = True,
+    extra: str = "pipeline",
 ) -> Command:
     """A command; an option that is a plain name is required, and its value is a name or path."""
     full = (
@@ -81,7 +91,7 @@ def command(
         else each
         for each in options
     )
-    return Command(name, help_, function, tuple(full), preset)
+    return Command(name, help_, function, tuple(full), preset, extra)
 
 
 def imported(path: str) -> Any:

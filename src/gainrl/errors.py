@@ -38,6 +38,10 @@ class GradingError(UserError):
     """Generated code that cannot be run safely on this machine."""
 
 
+class ExtraError(UserError, ImportError):
+    """A library that is not installed; the message says which extra brings it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"`, or the list of known names if none is near."""
     known = sorted(map(str, known))

@@ -1,0 +1,187 @@
+"""The package as people install it: built, installed alone, and what each extra is for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SOURCES = ("src", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+SECONDS = 0.5
+"""Within which a public piece is imported; processor time, for others may use the machine."""
+
+
+class Environment:
+    """A virtual environment without pip; this one's pip installs into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        python(sys.executable, "-m", "venv", "--without-pip", folder)
+
+    def install(self, *packages: str | Path) -> None:
+        """Install packages with what they require."""
+        pip = (sys.executable, "-m", "pip", "--python", self.folder / "bin" / "python")
+        python(*pip, "install", "--quiet", "--no-compile", *packages)
+
+    def run(self, code: str, **more: object) -> subprocess.CompletedProcess[str]:
+        """Run Python code in a folder that has no gainrl."""
+        return python(self.folder / "bin" / "python", "-c", code, cwd=self.folder, **more)
+
+    def gainrl(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run the command line, which may fail."""
+        command = self.folder / "bin" / "gainrl"
+        return python(command, *arguments, cwd=self.folder, check=False)
+
+
+def python(*command: object, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run a command without this process's import paths; its output is kept as text."""
+    environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
+    settings = {"check": True, "capture_output": True, "text": True, "env": environment, **more}
+    return subprocess.run(list(map(str, command)), **settings)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with the source distribution and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("build")
+    for name in SOURCES:
+        here, there = REPOSITORY / name, folder / "source" / name
+        if here.is_dir():
+            hidden = shutil.ignore_patterns("*.egg-info", "__pycache__")
+            shutil.copytree(here, there, ignore=hidden)
+        else:
+            shutil.copy(here, there)
+    tools = Environment(folder / "tools")
+    tools.install("build", "setuptools>=77")
+    arguments = ["--no-isolation", "--outdir", str(folder / "dist"), str(folder / "source")]
+    tools.run(f"from build.__main__ import main; main({arguments})")
+    return folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def bare(built, tmp_path_factory) -> Environment:
+    """An environment in which the wheel was installed, and nothing else was asked for."""
+    environment = Environment(tmp_path_factory.mktemp("bare") / "venv")
+    (wheel,) = built.glob("*.whl")
+    environment.install(wheel)
+    return environment
+
+
+def test_the_core_brings_no_library_for_models_or_the_pipeline(bare):
+    listed = "from importlib.metadata import distributions as d; print(*(x.name for x in d()))"
+    names = set(bare.run(listed).stdout.lower().split())
+    assert {"gainrl", "numpy", "pydantic", "latex2sympy2_extended"} <= names
+    absent = {"torch", "transformers", "pandas", "pyarrow", "mlflow", "snakemake", "matplotlib"}
+    assert not names & absent
+    assert len(names) < 15, names
+
+
+@pytest.mark.parametrize(
+    ("module", "use"),
+    [
+        (
+            "gainrl.curricula",
+            "policy = m.build('mopps', m.Setting(size=40, batch=8, seed=0))\n"
+            "rows = policy.draw(m.Groups.none(), None).rows\n"
+            "assert len(set(rows.tolist())) == 8",
+        ),
+    ],
+)
+def test_a_public_piece_works_alone_and_is_imported_at_once(bare, module, use):
+    timed = (
+        "import sys, time; began = time.process_time()\n"
+        f"import {module} as m\n"
+        "print(time.process_time() - began)\n"
+        "heavy = {'torch', 'pandas', 'sympy', 'matplotlib', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    bare.run(timed)  # compiles
+    seconds = min(float(bare.run(timed).stdout) for _ in range(3))
+    assert seconds < SECONDS
+    bare.run(f"import {module} as m\n{use}")
+
+
+def test_the_version_is_one(bare, built):
+    version = bare.run("import gainrl; print(gainrl.__version__)").stdout.strip()
+    assert bare.gainrl("--version").stdout == f"gainrl {version}\n"
+    assert {path.name for path in built.iterdir()} == {
+        f"gainrl-{version}.tar.gz",
+        f"gainrl-{version}-py3-none-any.whl",
+    }
+
+
+def test_types_and_metadata_are_in_the_package(bare):
+    code = (
+        "from importlib import metadata, resources\n"
+        "assert resources.files('gainrl').joinpath('py.typed').is_file()\n"
+        "found = metadata.metadata('gainrl')\n"
+        "print(found['License-Expression'], found['Requires-Python'], found['Summary'], sep='|')\n"
+        "print(*found.get_all('Provides-Extra'))\n"
+        "print(*found.get_all('Classifier'), sep='|')\n"
+    )
+    first, extras, classifiers = bare.run(code).stdout.splitlines()
+    assert first.startswith("Apache-2.0|>=3.11|Which data curriculum")
+    assert {"score", "pipeline", "verl", "trl", "slurm", "gym", "code"} <= set(extras.split())
+    assert "Typing :: Typed" in classifiers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("check", "--preset", "config.yaml"), "pipeline"),
+        (("report", "--preset", "config.yaml", "--out", "report.html"), "pipeline"),
+        (("doctor",), "pipeline"),
+        (("study", "--preset", "config.yaml"), "pipeline"),
+    ],
+)
+def test_a_command_whose_libraries_are_missing_says_in_one_line_what_to_install(
+    bare, arguments, extra
+):
+    done = bare.gainrl(*arguments)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gainrl: ")
+    assert line.endswith(f" is not installed: pip install 'gainrl[{extra}]'")
+    assert done.returncode == 2
+    assert done.stdout == ""
+
+
+def test_a_module_that_no_extra_brings_is_no_matter_of_extras(bare):
+    code = (
+        "from gainrl import extras\n"
+        "try:\n"
+        "    with extras.wanted('score'):\n"
+        "        import nonexistent\n"
+        "except ModuleNotFoundError as error:\n"
+        "    print(type(error).__name__, extras.extras_with('torch'), extras.extras_with('yaml'))\n"
+    )
+    assert bare.run(code).stdout.strip() == (
+        "ModuleNotFoundError ['score', 'pipeline'] ['score', 'pipeline']"
+    )
+
+
+ELSEWHERE = {"verl", "trl", "gym"}
+"""Extras that are no part of this environment: the first two have environments of their own."""
+
+
+def test_the_pinned_list_has_what_every_extra_requires():
+    pinned = dict(
+        line.split("==")
+        for line in (REPOSITORY / "envs" / "local.txt").read_text().splitlines()
+        if line and line[0] not in "#-"
+    )
+    versions = {canonicalize_name(name): version for name, version in pinned.items()}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert {*extras} >= ELSEWHERE
+    lists = [project["dependencies"], *(extras[name] for name in {*extras} - ELSEWHERE)]
+    for required in map(Requirement, (each for found in lists for each in found)):
+        if required.name != "gainrl":
+            assert versions[canonicalize_name(required.name)] in required.specifier, required
