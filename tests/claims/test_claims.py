@@ -17,11 +17,11 @@ from gainrl.claims import verdicts as rules
 from gainrl.claims.make import compared, make_claims
 from gainrl.claims.table import COLUMNS, decide, read_claims, write_claims
 from gainrl.claims.verdicts import Measurement, verdict
+from gainrl.compare.statistics import Interval
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, grouped
-from gainrl.results.statistics import Interval
 from gainrl.stages.common import Context
 
 CONFIG = Statistics(resamples=500, smoothing=1)

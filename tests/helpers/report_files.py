@@ -15,11 +15,11 @@ from matplotlib.image import imsave
 from run_folders import GAIN, GRPO, write_run
 
 from gainrl import plan
+from gainrl.compare.render import Caption, Heading, Points, Table, Title, write_views
 from gainrl.config.preset import Preset
 from gainrl.records import DIFFICULTY, SCORES
 from gainrl.records import write_table as write_parquet
 from gainrl.report.make import make_report
-from gainrl.results.render import Caption, Heading, Points, Table, Title, write_views
 from gainrl.results.runs import collect
 from gainrl.stages.common import Context
 from gainrl.tables.split import split_table, write_split

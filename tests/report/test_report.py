@@ -10,10 +10,7 @@ from report_files import CLAIMS, PRESET, changed, claiming, page, write_index, w
 
 from gainrl import cli, plan
 from gainrl.claims.table import read_claims
-from gainrl.config.preset import Preset
-from gainrl.errors import DataError, TrackingError
-from gainrl.report.make import settings_of
-from gainrl.results.render import (
+from gainrl.compare.render import (
     Caption,
     Heading,
     Points,
@@ -22,6 +19,9 @@ from gainrl.results.render import (
     read_views,
     write_views,
 )
+from gainrl.config.preset import Preset
+from gainrl.errors import DataError, TrackingError
+from gainrl.report.make import settings_of
 from gainrl.tracking.record import pages
 
 VERL = {"steps": 4, "lr": 1e-4, "backend": "verl", "prompts": 2, "rollouts": 8}

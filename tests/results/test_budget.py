@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from run_folders import cell, write_run
 
+from gainrl.compare.statistics import levels_at_equal_cost
 from gainrl.config.preset import Statistics
-from gainrl.results.budget import levels_at_equal_cost
 from gainrl.results.runs import collect
 from gainrl.tables.rows import Facts
 from gainrl.tables.table import table1, write_table

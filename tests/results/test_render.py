@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 from run_folders import write_run
 
-from gainrl.config.preset import Statistics
-from gainrl.errors import DataError
-from gainrl.results.render import (
+from gainrl.compare.render import (
     Caption,
     Heading,
     Paragraph,
@@ -21,6 +19,8 @@ from gainrl.results.render import (
     read_views,
     write_views,
 )
+from gainrl.config.preset import Statistics
+from gainrl.errors import DataError
 from gainrl.results.runs import collect
 from gainrl.tables.scores_table import BENCHMARK_COLUMNS, write_benchmarks
 from gainrl.tables.table import table1, write_table

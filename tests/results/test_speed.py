@@ -214,8 +214,8 @@ def test_the_columns_are_those_that_were_asked_for(runs, tmp_path):
 def test_every_column_can_be_shown_and_both_files_have_the_same_cells(runs, tmp_path):
     from typing import get_args
 
+    from gainrl.compare.render import escape
     from gainrl.config.experiments import Column
-    from gainrl.results.render import escape
 
     facts = Facts({"tiny": 1000}, {("tiny", "chain", "gain"): Preparation(3.0, "x")})
     columns = [name for name in get_args(Column) if name != "paper"]

@@ -16,8 +16,8 @@ from signal_frames import (
     profile_frame,
 )
 
+from gainrl.compare.statistics import bootstrap_interval
 from gainrl.errors import DataError
-from gainrl.results.statistics import bootstrap_interval
 from gainrl.study.figures import (
     NeuronPanel,
     figure_answers,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from run_folders import write_run
 
+from gainrl.compare.style import LOOKS, looks_of
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect
-from gainrl.results.style import LOOKS, looks_of
 from gainrl.tables.curves import figure7
 from gainrl.tables.selection_figure import Selected, figure_selection
 
@@ -18,19 +18,19 @@ METHODS = [*LOOKS, *(f"method{k}" for k in range(24))]
 
 
 def test_twenty_five_methods_look_different():
-    looks = looks_of([], METHODS)
+    looks = looks_of(METHODS)
     assert len({(look.color, str(look.dashes), look.marker) for look in looks.values()}) == 30
 
 
 def test_five_methods_in_a_row_have_five_colours():
-    looks = looks_of([], METHODS)
+    looks = looks_of(METHODS)
     for start in range(20):
         names = [f"method{k}" for k in range(start, start + 5)]
         assert len({looks[name].color for name in names}) == 5
 
 
 def test_known_methods_keep_their_look():
-    assert {name: looks_of([], METHODS)[name] for name in LOOKS} == LOOKS
+    assert {name: looks_of(METHODS)[name] for name in LOOKS} == LOOKS
 
 
 def test_chosen_prompts_are_drawn_among_all(tmp_path):
@@ -40,7 +40,7 @@ def test_chosen_prompts_are_drawn_among_all(tmp_path):
         Selected("low", "method0", everything, everything[:50]),
     ]
     paths = tmp_path / "chosen.png", tmp_path / "chosen.pdf"
-    figure = figure_selection(panels, looks_of([], METHODS), *paths)
+    figure = figure_selection(panels, looks_of(METHODS), *paths)
     for axis, low, high in zip(figure.axes, (0.5, 0.0), (1.0, 0.5), strict=True):
         heights = [(bar.get_x(), bar.get_height()) for bar in axis.patches]
         every, chosen = heights[: len(heights) // 2], heights[len(heights) // 2 :]
@@ -49,7 +49,7 @@ def test_chosen_prompts_are_drawn_among_all(tmp_path):
         assert all(low - 0.05 <= x <= high for x, height in chosen if height)
     assert matplotlib.image.imread(paths[0]).std() > 0
     first = [path.read_bytes() for path in paths]
-    figure_selection(panels, looks_of([], METHODS), *paths)
+    figure_selection(panels, looks_of(METHODS), *paths)
     assert [path.read_bytes() for path in paths] == first
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from gainrl.compare.statistics import bootstrap_interval
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
 from gainrl.records import SAMPLES, write_json, write_table
-from gainrl.results.statistics import bootstrap_interval
 from gainrl.tables.scores import Scored, TestRows, agreement, problem_interval, read_scored
 
 CONFIG = Statistics(resamples=2000)

@@ -10,8 +10,8 @@ import pytest
 from presets import changed, error_of
 
 from gainrl import plan
+from gainrl.compare.style import looks_of
 from gainrl.errors import DataError
-from gainrl.results.style import looks_of
 from gainrl.stages.common import Context
 from gainrl.tables.make import make_speed_figure
 from gainrl.tables.speed_figure import figure_speed
@@ -44,7 +44,7 @@ def drawn(tmp_path, data, currency="tokens"):
     frame = pd.DataFrame(data, columns=COLUMNS[:10])
     paths = tmp_path / "speed.png", tmp_path / "speed.pdf"
     labels = {"grpo": "GRPO", "gain": "GAIN-RL"}
-    return figure_speed(frame, currency, "grpo", labels, looks_of([], METHODS), *paths)
+    return figure_speed(frame, currency, "grpo", labels, looks_of(METHODS), *paths)
 
 
 def line_ends(axis):

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from gainrl.claims.verdicts import VERDICTS, Measurement, overall, rule, verdict
+from gainrl.claims.verdicts import Measurement, overall, rule, verdict
+from gainrl.compare.render import Caption, Heading, Table, write_views
+from gainrl.compare.verdicts import VERDICTS
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
-from gainrl.results.render import Caption, Heading, Table, write_views
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gainrl.compare.statistics import (
+    Interval,
+    Reach,
+    bootstrap_interval,
+    cost_to_reach,
+    paired_difference,
+    smooth,
+    speedup,
+    target_accuracy,
+)
+from gainrl.compare.verdicts import REFUTED, SUPPORTED, UNDECIDED, Rule
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -23,19 +34,8 @@ from gainrl.linearity.table import (
 )
 from gainrl.results.runs import Run
 from gainrl.results.speed import CURRENCIES
-from gainrl.results.statistics import (
-    Interval,
-    Reach,
-    bootstrap_interval,
-    cost_to_reach,
-    paired_difference,
-    smooth,
-    speedup,
-    target_accuracy,
-)
 from gainrl.study.table import rank_interval
 
-VERDICTS = SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 RATIOS = ("speedup", "cheaper")
 """Measures whose threshold itself is enough."""
 UNITS = {
@@ -260,15 +260,8 @@ def _unknown(n: int) -> Interval:
 
 
 def verdict(claim: Claim, low: float, high: float) -> str:
-    """What the interval of one part comes to; limits that are not known leave it undecided."""
-    if math.isnan(low) or math.isnan(high):
-        return UNDECIDED
-    if claim.direction == "below":
-        low, high, threshold = -high, -low, -claim.threshold
-    else:
-        threshold = claim.threshold
-    reached = low >= threshold if claim.measure in RATIOS else low > threshold
-    return SUPPORTED if reached else REFUTED if high < threshold else UNDECIDED
+    """What the interval of one part comes to (`compare.verdicts.Rule`)."""
+    return _rule(claim).verdict(low, high)
 
 
 def overall(verdicts: Sequence[str]) -> str:
@@ -280,7 +273,8 @@ def overall(verdicts: Sequence[str]) -> str:
 
 def rule(claim: Claim) -> str:
     """The rule in words."""
-    side = {"above": ("above", "below"), "below": ("below", "above")}[claim.direction]
-    edge = f"{claim.threshold:g} {UNITS[claim.measure]}"
-    reached = "at or " if claim.measure in RATIOS else ""
-    return f"supported if the interval is {reached}{side[0]} {edge}, not supported if {side[1]}"
+    return _rule(claim).words(UNITS[claim.measure])
+
+
+def _rule(claim: Claim) -> Rule:
+    return Rule(claim.threshold, claim.direction, attained=claim.measure in RATIOS)

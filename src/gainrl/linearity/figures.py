@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from gainrl.compare.statistics import FloatArray
+from gainrl.compare.style import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, canvas
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.linearity.table import (
@@ -27,8 +29,6 @@ from gainrl.linearity.table import (
     interval,
     line_label,
 )
-from gainrl.results.statistics import FloatArray
-from gainrl.results.style import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, canvas
 from gainrl.study.figures import finish, panel_rows
 
 WALK = Look("#888888", (0, (2, 2)), "")

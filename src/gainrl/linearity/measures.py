@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gainrl.results.statistics import FloatArray
+from gainrl.compare.statistics import FloatArray
 
 BINS = 100
 """Of a histogram of R^2, from 0 to 1."""

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
+from gainrl.compare.statistics import Interval, bootstrap_interval
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.results.runs import AVERAGE
-from gainrl.results.statistics import Interval, bootstrap_interval
 
 COLUMNS = [
     *("model", "dataset", "method", "part", "selection", "group", "metric"),

@@ -1,7 +1,6 @@
 """What stages hand to each other: tables with checked columns, JSON and append-only JSON lines.
 
-Every file appears under its final name only when it is complete (write, fsync, rename), so a
-killed job or a full disk leaves nothing that a later stage could mistake for a result.
+Every file appears under its final name only when it is complete (`gainrl.files`).
 """
 
 from __future__ import annotations
@@ -9,17 +8,53 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gainrl.errors import DataError
+from gainrl.files import (
+    append_lines,
+    atomic_write,
+    finite,
+    not_finite,
+    read_json,
+    read_lines,
+    truncate_lines,
+    write_json,
+    write_text,
+)
+
+__all__ = [
+    "BATCH",
+    "DIFFICULTY",
+    "FEATURES",
+    "GRADIENTS",
+    "LAYERS",
+    "LINEARITY",
+    "ORDER",
+    "PROBE",
+    "PROMPTS",
+    "SAMPLES",
+    "SCORES",
+    "Schema",
+    "append_lines",
+    "atomic_write",
+    "check_table",
+    "finite",
+    "not_finite",
+    "read_json",
+    "read_lines",
+    "read_metadata",
+    "read_table",
+    "truncate_lines",
+    "write_json",
+    "write_table",
+    "write_text",
+]
 
 
 @dataclass(frozen=True)
@@ -269,133 +304,3 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     raw = (pq.read_schema(path).metadata or {}).get(b"gainrl", b"{}")
     return json.loads(raw)
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; fsync and rename it when the block succeeds.
-
-    Raises:
-        DataError: the disk is full or the folder cannot be written; nothing is left behind.
-    """
-    target = Path(path)
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-        temporary = None
-    except OSError as error:
-        raise DataError(f"{target}: cannot write: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
-
-
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write JSON atomically, keys sorted, so that equal values give equal bytes.
-
-    Raises:
-        DataError: as `write_text`; or a number is NaN or infinite.
-    """
-    write_text(path, _json(value, path, indent=1))
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DataError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from error
-
-
-def finite(value: float) -> float | None:
-    """NaN and infinities as null: JSON has no name for them."""
-    return float(value) if math.isfinite(value) else None
-
-
-def append_lines(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to a JSON-lines file and fsync; a kill can tear only the last line.
-
-    Raises:
-        DataError: a number is NaN or infinite (nothing is written), or the disk is full.
-    """
-    text = "".join(_json(row, path) for row in rows)
-    try:
-        with open(path, "ab") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise DataError(f"{path}: cannot append: {error.strerror}") from error
-
-
-def _json(value: Any, path: str | os.PathLike[str], indent: int | None = None) -> str:
-    """A value as JSON, which has no name for numbers that are NaN or infinite (DataError)."""
-    try:
-        return json.dumps(value, sort_keys=True, allow_nan=False, indent=indent) + "\n"
-    except ValueError as error:
-        step = value.get("step") if isinstance(value, dict) else None
-        at = "" if step is None else f" of step {step}"
-        key, number = next(not_finite(value), ("", error))
-        raise DataError(f"{path}: cannot record: '{key}'{at} is {number}") from error
-
-
-def not_finite(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Dotted keys of numbers that are NaN or infinite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield key, value
-    elif isinstance(value, dict | list | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, below in items:
-            yield from not_finite(below, f"{key}.{name}" if key else str(name))
-
-
-def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read a JSON-lines file; a torn last line is dropped, any other bad line is an error.
-
-    Raises:
-        DataError: a line before the last is not JSON.
-    """
-    target = Path(path)
-    if not target.exists():
-        return []
-    lines = target.read_bytes().split(b"\n")
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if number == len(lines):
-            break  # after the last newline: nothing, or a torn line
-        try:
-            rows.append(json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{target}: line {number} is not valid JSON") from error
-    return rows
-
-
-def truncate_lines(path: str | os.PathLike[str], last_step: int) -> list[dict[str, Any]]:
-    """Keep the rows whose step is at most `last_step`, atomically; return them."""
-    if not Path(path).exists():
-        return []
-    rows = [row for row in read_lines(path) if row["step"] <= last_step]
-    text = "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
-    write_text(path, text)
-    return rows

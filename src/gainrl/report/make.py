@@ -16,6 +16,7 @@ import yaml
 
 from gainrl import plan
 from gainrl.claims.table import DecidedClaim, read_claims
+from gainrl.compare.render import Title, read_views
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
 from gainrl.plan import benchmarks as benchmark_plan
@@ -35,7 +36,6 @@ from gainrl.report.page import (
     png_size,
     render,
 )
-from gainrl.results.render import Title, read_views
 from gainrl.results.runs import Run, collect
 from gainrl.stages.common import Context
 from gainrl.tracking.record import LOCAL_PAGES, pages

@@ -18,9 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from gainrl.claims.table import DecidedClaim, Verdict
+from gainrl.compare.render import Block
 from gainrl.errors import DataError
 from gainrl.plan.results import PageSection, Picture
-from gainrl.results.render import Block
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import ArrayLike
-
+from gainrl.compare.pairs import equal_difference
+from gainrl.compare.statistics import Interval
 from gainrl.config.preset import Statistics
 from gainrl.results.runs import Group
 from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Currency
-from gainrl.results.statistics import Interval, paired_difference, smooth
 
 
 def equal_metric(currency: Currency) -> str:
@@ -36,42 +34,9 @@ def equal_differences(
     Without `parameters` there is none in FLOP.
     """
     for currency in (TOKENS, SECONDS, *([FLOPS] if parameters else [])):
-        pairs = []
-        for one, other in zip(group[method], group[baseline], strict=True):
-            first, second = (
-                (currency.at_tests(run, parameters or 0), run.curve(benchmark))
-                for run in (one, other)
-            )
-            pairs.append(levels_at_equal_cost(first, second, config.smoothing))
-        levels, base, budgets = np.transpose(pairs)
-        rng = np.random.default_rng(config.seed)
-        found = paired_difference(levels, base, rng, config.resamples, config.confidence)
-        spent = format(budgets.mean(), currency.spec)
-        note = f"paired by seed, at {spent} {currency.cost} in the mean"
+        ours, theirs = (
+            currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
+        )
+        found, budget = equal_difference(ours, theirs, config)
+        note = f"paired by seed, at {format(budget, currency.spec)} {currency.cost} in the mean"
         yield equal_metric(currency), found, note
-
-
-def levels_at_equal_cost(
-    one: tuple[ArrayLike, ArrayLike], other: tuple[ArrayLike, ArrayLike], window: int
-) -> tuple[float, float, float]:
-    """Levels of two runs at the most that both had spent, on the line between two tests.
-
-    Costs are smoothed as accuracies are: a level is a mean over the tests in a window, and what it
-    cost is the mean over the same tests. So the window delays neither run, however much faster than
-    the other it spends.
-
-    Args:
-        one, other: (costs, accuracies) of a run's tests, each (n,): costs increase from 0, the
-            start model; accuracies are in [0, 1].
-        window: tests in the trailing mean (statistics.smooth).
-
-    Returns:
-        Level of the one, level of the other, and the budget in the unit of the costs.
-
-    Raises:
-        ValueError: as for `statistics.smooth`.
-    """
-    curves = [(smooth(costs, window), smooth(accuracy, window)) for costs, accuracy in (one, other)]
-    budget = min(float(costs[-1]) for costs, _ in curves)
-    first, second = (float(np.interp(budget, *curve)) for curve in curves)
-    return first, second, budget

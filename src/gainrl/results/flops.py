@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gainrl.compare.statistics import FloatArray
 from gainrl.plan import backends
-from gainrl.results.statistics import FloatArray
 from gainrl.training import algorithms
 
 FORWARD, BACKWARD = 2, 4

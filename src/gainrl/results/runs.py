@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gainrl.compare.statistics import FloatArray
 from gainrl.errors import DataError
 from gainrl.records.runs import (
     DoneRecord,
@@ -26,7 +27,6 @@ from gainrl.records.runs import (
     read_record,
     read_rows,
 )
-from gainrl.results.statistics import FloatArray
 from gainrl.training import files
 
 AVERAGE = "average"

@@ -2,35 +2,26 @@
 
 Each says what a run had spent when its smoothed test curve first reached the baseline's final
 accuracy to stay there, and how many times that the baseline spent, paired by seed. Censoring is
-that of `gainrl.results.statistics`: no seed is ever dropped.
+that of `gainrl.compare.statistics`: no seed is ever dropped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gainrl.compare.pairs import Speed, Track, speed
+from gainrl.compare.statistics import RATIO, FloatArray, Median
 from gainrl.config.preset import Statistics
 from gainrl.results.flops import prompt_copies, step_flops
 from gainrl.results.runs import Group, Run
-from gainrl.results.statistics import (
-    FloatArray,
-    Median,
-    cost_to_reach,
-    median_cost,
-    speedup,
-    target_accuracy,
-)
 
 Row = dict[str, object]
-TIMES = "×"
-RATIO = (".2f", "≥", "≤", TIMES)
-"""How a ratio is printed; unlike the bound of a censored cost, that of a ratio may be attained."""
 
 
 def run_flops(run: Run, parameters: int) -> FloatArray:
@@ -76,6 +67,10 @@ class Currency:
         total = np.concatenate([[0.0], np.cumsum(self.spent(run, parameters))])
         return total[run.evaluated.astype(int)]
 
+    def tracks(self, runs: Sequence[Run], benchmark: str, parameters: int | None) -> list[Track]:
+        """What each run had spent before its tests, and their accuracies."""
+        return [Track(self.at_tests(run, parameters or 0), run.curve(benchmark)) for run in runs]
+
 
 STEPS = Currency("steps", "speedup", ".0f", lambda run, _: np.ones(len(run.steps)))
 TOKENS = Currency(
@@ -102,37 +97,25 @@ def speed_rows(
     median over paired seeds, NaN where censoring leaves it open or the start model is already at
     the target. Without `parameters` there are no rows in FLOP.
     """
-    currencies = [STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])]
-    base = [run.curve(benchmark) for run in group[baseline]]
-    target = target_accuracy(base, config.smoothing)
-    bootstrap = (config.resamples, config.confidence)
-    for currency in currencies:
-        reached, base_reached = (
-            [
-                cost_to_reach(
-                    currency.at_tests(run, parameters or 0),
-                    run.curve(benchmark),
-                    target,
-                    config.smoothing,
-                )
-                for run in group[name]
-            ]
-            for name in (method, baseline)
+    for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
+        ours, theirs = (
+            currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
         )
-        cost = median_cost(reached, np.random.default_rng(config.seed), *bootstrap)
-        text = cost.text(currency.spec)
-        yield median_row(f"{currency.cost}_to_baseline", cost.upper, cost, text)
-        if method == baseline:
-            continue
-        start = np.mean([curve[0] for curve in base])
-        if target <= start or any(each.upper == 0 for each in (*reached, *base_reached)):
-            note = "undefined: the start model is already at the baseline's final accuracy"
-            numbers = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": len(reached)}
-            yield {"metric": currency.ratio, **numbers, "note": note}
-            continue
-        ratio = speedup(base_reached, reached, np.random.default_rng(config.seed), *bootstrap)
-        text = ratio.text(*RATIO)
-        yield median_row(currency.ratio, ratio.value, ratio, text)
+        yield from speed_rows_of(speed(ours, theirs, config), currency, method == baseline)
+
+
+def speed_rows_of(found: Speed, currency: Currency, is_baseline: bool) -> Iterator[Row]:
+    """The rows of one currency, as `speed_rows` describes them."""
+    text = found.cost.text(currency.spec)
+    yield median_row(f"{currency.cost}_to_baseline", found.cost.upper, found.cost, text)
+    if is_baseline:
+        return
+    if found.ratio is None:
+        note = "undefined: the start model is already at the baseline's final accuracy"
+        numbers = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": found.cost.n}
+        yield {"metric": currency.ratio, **numbers, "note": note}
+        return
+    yield median_row(currency.ratio, found.ratio.value, found.ratio, found.ratio.text(*RATIO))
 
 
 BOUNDS = ("lower", "upper", "censored")

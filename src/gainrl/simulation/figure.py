@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from gainrl.compare.intervals import MOST, bar, even_line, ratio_axis
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, save
 from gainrl.errors import DataError
-from gainrl.results.intervals import MOST, bar, even_line, ratio_axis
-from gainrl.results.style import STYLE, WIDTH, Look, PathLike, save
 
 RATIO = "speedup_tokens"
 PANELS = (

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from gainrl.compare.style import looks_of
 from gainrl.config.preset import Preset
 from gainrl.config.simulation import Learner, Regime
 from gainrl.errors import ConfigError
 from gainrl.results.runs import Group, Run, collect, grouped
-from gainrl.results.style import looks_of
 from gainrl.simulation import prediction
 from gainrl.simulation.figure import figure_simulation
 from gainrl.simulation.plan import checked_runs, need_simulation, slice_of
@@ -38,7 +38,7 @@ def make_simulation(context: Context, path: Path, figure: Path | None) -> None:
     title = f"Simulated curricula, preset {preset.preset}"
     write_simulation(frame, regimes, labels, simulation.baseline, preset.statistics, path, title)
     if figure is not None:
-        looks, vector = looks_of([], list(preset.methods)), figure.with_suffix(".pdf")
+        looks, vector = looks_of(preset.methods), figure.with_suffix(".pdf")
         figure_simulation(frame, simulation.baseline, labels, looks, figure, vector)
         written += [figure, vector]
     _record(context, path.stem, written, checked=False)

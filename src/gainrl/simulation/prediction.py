@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from gainrl.compare.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
+from gainrl.compare.statistics import FloatArray, cost_to_reach, smooth, target_accuracy
 from gainrl.config.preset import Statistics
 from gainrl.config.simulation import FEWEST
 from gainrl.errors import DataError
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
 from gainrl.results.runs import Group
 from gainrl.results.speed import TOKENS
-from gainrl.results.statistics import FloatArray, cost_to_reach, smooth, target_accuracy
 from gainrl.study.table import UNDEFINED, RankInterval
 
 COLUMNS = [

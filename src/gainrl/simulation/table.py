@@ -11,20 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.config.preset import Statistics
-from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
-from gainrl.results.runs import Group, Run
-from gainrl.results.speed import BOUNDS, RATIO, STEPS, TOKENS, Currency, Row, median_row
-from gainrl.results.statistics import (
-    Reach,
+from gainrl.compare.pairs import speed
+from gainrl.compare.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
+from gainrl.compare.statistics import (
     bootstrap_interval,
-    cost_to_reach,
-    median_cost,
     paired_difference,
     smooth,
-    speedup,
 )
+from gainrl.config.preset import Statistics
+from gainrl.records import write_text
+from gainrl.results.runs import Group, Run
+from gainrl.results.speed import BOUNDS, STEPS, TOKENS, Currency, Row, speed_rows_of
 from gainrl.tables import columns
 from gainrl.tables.rows import interval_row, single_row
 
@@ -110,27 +107,9 @@ def _speed(
     The target is that of the same seed, whose pool is the same: a simulated test has no noise that
     a mean over seeds would have to take out, and half of the baseline's seeds would end below it.
     """
-    how = (config.resamples, config.confidence)
-    targets = [smooth(run.curve(name), config.smoothing)[-1] for run in group[baseline]]
-
-    def reached(runs: Sequence[Run]) -> list[Reach]:
-        return [
-            cost_to_reach(currency.at_tests(run, 0), run.curve(name), target, config.smoothing)
-            for run, target in zip(runs, targets, strict=True)
-        ]
-
-    own, base = reached(group[method]), reached(group[baseline])
-    cost = median_cost(own, np.random.default_rng(config.seed), *how)
-    yield median_row(f"{currency.cost}_to_baseline", cost.upper, cost, cost.text(currency.spec))
-    if method == baseline:
-        return
-    if any(each.upper == 0 for each in (*own, *base)):
-        note = "undefined: the start model is already at the baseline's final accuracy"
-        unknown = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": len(own)}
-        yield {"metric": currency.ratio, **unknown, "note": note}
-        return
-    ratio = speedup(base, own, np.random.default_rng(config.seed), *how)
-    yield median_row(currency.ratio, ratio.value, ratio, ratio.text(*RATIO))
+    targets = [float(smooth(run.curve(name), config.smoothing)[-1]) for run in group[baseline]]
+    ours, theirs = (currency.tracks(group[each], name, None) for each in (method, baseline))
+    yield from speed_rows_of(speed(ours, theirs, config, targets), currency, method == baseline)
 
 
 def _overhead(run: Run) -> float:

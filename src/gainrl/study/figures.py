@@ -23,9 +23,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from gainrl.compare.style import LOOKS, STYLE, WIDTH, PathLike, canvas, line, save
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
-from gainrl.results.style import LOOKS, STYLE, WIDTH, PathLike, canvas, line, save
 from gainrl.study.projection import clip_percentiles, principal_components
 
 Frames = Mapping[str, pd.DataFrame]  # panel title -> table

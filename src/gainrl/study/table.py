@@ -17,9 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gainrl.errors import DataError
-from gainrl.records import Schema, check_table, write_text
-from gainrl.results.render import (
+from gainrl.compare.render import (
     Block,
     Caption,
     Heading,
@@ -29,7 +27,9 @@ from gainrl.results.render import (
     Title,
     write_views,
 )
-from gainrl.results.statistics import FloatArray, Interval, _same_length, _vector
+from gainrl.compare.statistics import FloatArray, Interval, _same_length, _vector
+from gainrl.errors import DataError
+from gainrl.records import Schema, check_table, write_text
 
 SIGNALS = {
     "c": "C",

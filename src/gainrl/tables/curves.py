@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from gainrl.compare.statistics import FloatArray, smooth, target_accuracy
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, save
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.speed import CURRENCIES
-from gainrl.results.statistics import FloatArray, smooth, target_accuracy
-from gainrl.results.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, save
 from gainrl.tables.table import check_baseline, seed_counts
 from gainrl.training.files import STEPS
 
@@ -55,7 +55,7 @@ def figure7(
     for at, group in groups.items():
         check_baseline(group, baseline, "/".join(at))
         panels.extend((at, group, name) for name in group[baseline][0].measures)
-    looks = looks_of(runs, methods)
+    looks = looks_of([*methods, *(run.method for run in runs)])
     with mpl.rc_context(STYLE):
         columns = min(len(panels), 3)
         figure, axes = canvas(len(panels), columns, 5.2 if columns == 1 else WIDTH, 2.5)
@@ -110,7 +110,7 @@ def figure_cost(
         DataError: no runs, unequal seeds, or an unwritable path.
     """
     groups = grouped(_some(runs))
-    looks = looks_of(runs, methods)
+    looks = looks_of([*methods, *(run.method for run in runs)])
     with mpl.rc_context(STYLE):
         figure, axes = canvas(len(groups) * len(SPENT), len(SPENT), WIDTH, 2.5)
         places = [(at, currency) for at in groups for currency in SPENT]
@@ -177,7 +177,7 @@ def figure_curriculum(
         DataError: no runs, unequal seeds, or an unwritable path.
     """
     groups = grouped(_some(runs))
-    looks = looks_of(runs, methods)
+    looks = looks_of([*methods, *(run.method for run in runs)])
     with mpl.rc_context(STYLE):
         figure, axes = canvas(len(groups) * len(QUANTITIES), 2, WIDTH, 2.15)
         places = [(at, quantity) for at in groups for quantity in QUANTITIES]

@@ -131,7 +131,7 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
     Raises:
         DataError: the table is missing.
     """
-    from gainrl.results.style import looks_of
+    from gainrl.compare.style import looks_of
     from gainrl.tables.speed_figure import figure_speed
 
     preset, table = context.preset, context.root / f"{experiment}.csv"
@@ -139,7 +139,7 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
     if not table.exists():
         raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
     labels = {name: preset.methods[name].label or name for name in chosen.methods}
-    looks = looks_of([], list(preset.methods))
+    looks = looks_of(preset.methods)
     paths = (path, path.with_suffix(".pdf"))
     figure_speed(pd.read_csv(table), str(chosen.speed), chosen.baseline, labels, looks, *paths)
     note = context.layout.tracked(path.stem)
@@ -151,7 +151,7 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
 
 def make_selection_figure(context: Context, experiment: str, path: Path) -> None:
     """Draw which prompts the selections of an experiment's methods take, by C, for one seed."""
-    from gainrl.results.style import looks_of
+    from gainrl.compare.style import looks_of
     from gainrl.tables.selection_figure import Selected, figure_selection
 
     preset, layout, panels = context.preset, context.layout, []
@@ -170,7 +170,7 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
             title = f"{where}{preset.methods[name].label or name}"
             taken = signal.loc[order["id"].iloc[ranks]].to_numpy()
             panels.append(Selected(title, name, signal.to_numpy(), taken))
-    looks = looks_of([], list(preset.methods))
+    looks = looks_of(preset.methods)
     figure_selection(panels, looks, path, path.with_suffix(".pdf"))
     note = context.layout.tracked(path.stem)
     run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)

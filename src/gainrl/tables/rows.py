@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gainrl.config.preset import Statistics
-from gainrl.errors import DataError
-from gainrl.results.aggregate import (
+from gainrl.compare.aggregate import (
     Statistic,
     interquartile_mean,
     probability_of_improvement,
     stratified_interval,
 )
+from gainrl.compare.statistics import FloatArray, Interval, bootstrap_interval, paired_difference
+from gainrl.config.preset import Statistics
+from gainrl.errors import DataError
 from gainrl.results.budget import equal_differences
 from gainrl.results.runs import Group, Run
 from gainrl.results.speed import Row, run_flops, speed_rows
-from gainrl.results.statistics import FloatArray, Interval, bootstrap_interval, paired_difference
 
 WHOLE_RUN = "all"
 """Benchmark of the metrics that belong to the training run and not to a test."""

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from gainrl.compare.statistics import Interval, bootstrap_interval, paired_difference
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
 from gainrl.plan import benchmarks
 from gainrl.plan.benchmarks import SCORE
 from gainrl.records import SAMPLES, read_json, read_table
-from gainrl.results.statistics import Interval, bootstrap_interval, paired_difference
 
 OVER_PROBLEMS, OVER_SEEDS = "over problems", "over seeds"
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gainrl.compare.render import Block, Caption, Heading, Table, write_views
 from gainrl.config.preset import Statistics
 from gainrl.plan import benchmarks
 from gainrl.records import SAMPLES, read_table, write_text
-from gainrl.results.render import Block, Caption, Heading, Table, write_views
 from gainrl.tables.scores import Scored, agreement, problem_interval
 
 BENCHMARK_COLUMNS = [

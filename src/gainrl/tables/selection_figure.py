@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gainrl.compare.statistics import FloatArray
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, save
 from gainrl.errors import DataError
-from gainrl.results.statistics import FloatArray
-from gainrl.results.style import STYLE, WIDTH, Look, PathLike, canvas, save
 
 BINS = 24
 

@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from gainrl.compare.intervals import MOST, bar, even_line, ratio_axis
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, save
 from gainrl.errors import DataError
 from gainrl.results.budget import equal_metric
-from gainrl.results.intervals import MOST, bar, even_line, ratio_axis
 from gainrl.results.speed import CURRENCIES, STEPS
-from gainrl.results.style import STYLE, WIDTH, Look, PathLike, save
 
 DIFFERENCE = "difference_to_baseline"
 SPENT = {"steps": "RL steps", "tokens": "Rollout tokens", "seconds": "Seconds", "flops": "FLOP"}

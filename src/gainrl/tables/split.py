@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from gainrl import plan
+from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
+from gainrl.compare.statistics import FloatArray, bootstrap_interval
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.results.runs import Run, collect, grouped
-from gainrl.results.statistics import FloatArray, bootstrap_interval
 from gainrl.stages.common import Context
 from gainrl.tables.columns import with_interval
 

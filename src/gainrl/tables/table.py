@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.config.experiments import Column, Experiment
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
-from gainrl.results.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.speed import BOUNDS, Row
 from gainrl.tables.columns import all_tasks, by_method
@@ -46,7 +46,7 @@ def table1(
     Several benchmarks are also given as their unweighted `average`. Several tasks (model, data set
     and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in
     rows of the benchmark `all tasks`. `note` is what a reader must know of the number, in words;
-    lower, upper and censored are those of a median (results.statistics.Median), differences and
+    lower, upper and censored are those of a median (compare.statistics.Median), differences and
     remark are of the paper's numbers, protocol, sampling and engine of final models.
 
     Args:

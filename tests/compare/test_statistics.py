@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gainrl.results.statistics import (
+from gainrl.compare.statistics import (
     Reach,
     bootstrap_interval,
     cost_to_reach,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from gainrl.config.preset import Statistics
-from gainrl.records import atomic_write
-from gainrl.results.runs import Run
-from gainrl.results.statistics import FloatArray, bootstrap_interval
+from gainrl.compare.statistics import FloatArray, bootstrap_interval
+from gainrl.config.statistics import Statistics
+from gainrl.files import atomic_write
 
 PathLike = str | os.PathLike[str]
 
@@ -81,9 +80,9 @@ WIDTH = 6.9
 """Inches: a full page's text width, and about a README's column at 200 dpi."""
 
 
-def looks_of(runs: Sequence[Run], methods: Sequence[str]) -> dict[str, Look]:
-    """How each method is drawn: the same in every figure of a preset, whose methods are given."""
-    every = dict.fromkeys([*methods, *(run.method for run in runs)])
+def looks_of(methods: Iterable[str]) -> dict[str, Look]:
+    """How each method is drawn: the same in all figures that are given the same methods first."""
+    every = dict.fromkeys(methods)
     others, count = [name for name in every if name not in LOOKS], len(SPARE_LOOKS)
     looks = dict(LOOKS)
     for place, name in enumerate(others):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gainrl.results.statistics import FloatArray, Interval
+from gainrl.compare.statistics import FloatArray, Interval
 
 Statistic = Callable[..., FloatArray]
 """From arrays of (..., n, tasks) scores to (...) values."""

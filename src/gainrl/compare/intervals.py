@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from gainrl.results.style import Look
+from gainrl.compare.style import Look
 
 MOST = 16.0
 """The largest ratio that an axis shows, and one over the least; what lies beyond is an arrow."""
+
+
+class Row(Protocol):
+    """What gives numbers by name, such as a mapping or a row of a data frame."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """The number of a name."""
 
 
 def even_line(axis: Axes, at: float) -> None:
@@ -24,7 +31,7 @@ def even_line(axis: Axes, at: float) -> None:
 def bar(
     axis: Axes,
     y: float,
-    row: pd.Series,
+    row: Row,
     look: Look,
     scale: float = 1.0,
     limits: tuple[float, float] | None = None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, trim_mean
 
-from gainrl.results.aggregate import (
+from gainrl.compare.aggregate import (
     interquartile_mean,
     probability_of_improvement,
     stratified_interval,

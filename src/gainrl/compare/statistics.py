@@ -22,6 +22,10 @@ FloatArray = NDArray[np.float64]
 TOLERANCE = 1e-9
 """Accuracies are multiples of 1 / problems; means that differ by less than this are equal."""
 
+TIMES = "×"
+RATIO = (".2f", "≥", "≤", TIMES)
+"""How `Median.text` prints a ratio; unlike that of a censored cost, its bound may be attained."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -206,6 +210,32 @@ def cost_to_reach(costs: ArrayLike, accuracy: ArrayLike, target: float, window: 
     if first == spent.size:
         return Reach(float(spent[-1]), math.inf)
     return Reach(float(spent[first]), float(spent[first]))
+
+
+def levels_at_equal_cost(
+    one: tuple[ArrayLike, ArrayLike], other: tuple[ArrayLike, ArrayLike], window: int
+) -> tuple[float, float, float]:
+    """Levels of two runs at the most that both had spent, on the line between two tests.
+
+    Costs are smoothed as accuracies are: a level is a mean over the tests in a window, and what it
+    cost is the mean over the same tests. So the window delays neither run, however much faster than
+    the other it spends.
+
+    Args:
+        one, other: (costs, accuracies) of a run's tests, each (n,): costs increase from 0, the
+            start model; accuracies are in [0, 1].
+        window: tests in the trailing mean (`smooth`).
+
+    Returns:
+        Level of the one, level of the other, and the budget in the unit of the costs.
+
+    Raises:
+        ValueError: as for `smooth`.
+    """
+    curves = [(smooth(costs, window), smooth(accuracy, window)) for costs, accuracy in (one, other)]
+    budget = min(float(costs[-1]) for costs, _ in curves)
+    first, second = (float(np.interp(budget, *curve)) for curve in curves)
+    return first, second, budget
 
 
 # --- medians with censored seeds -----------------------------------------------------------------

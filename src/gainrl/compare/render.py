@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gainrl.errors import DataError
-from gainrl.records import read_json, write_json, write_text
+from gainrl.files import read_json, write_json, write_text
 
 Rows = Sequence[Sequence[str]]
 """Lines of cells; the first line is the head, and the first column is text."""

@@ -1,0 +1,95 @@
+"""Two methods seed by seed: what one is worth at equal cost, and how much faster it gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gainrl.compare.statistics import (
+    FloatArray,
+    Interval,
+    Median,
+    cost_to_reach,
+    levels_at_equal_cost,
+    median_cost,
+    paired_difference,
+    speedup,
+    target_accuracy,
+)
+from gainrl.config.statistics import Statistics
+
+
+class Track(NamedTuple):
+    """The tests of one run: (n,) what was spent before each, increasing, and (n,) accuracies."""
+
+    costs: FloatArray
+    accuracies: FloatArray
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a method spends to come to the baseline's final level.
+
+    cost: median over seeds. ratio: of the baseline's cost to it, median over paired seeds; None
+    where the start model is already at that level, so that there is nothing to be faster at.
+    """
+
+    cost: Median
+    ratio: Median | None
+
+
+def speed(
+    method: Sequence[Track],
+    baseline: Sequence[Track],
+    how: Statistics,
+    targets: Sequence[float] | None = None,
+) -> Speed:
+    """How fast a method is; both with one track a seed, in the same seed order and unit.
+
+    Args:
+        targets: accuracy that each seed has to reach; else the mean final level of the baseline.
+
+    Raises:
+        ValueError: as for `cost_to_reach` and `speedup`.
+    """
+    window, bootstrap = how.smoothing, (how.resamples, how.confidence)
+    there = False
+    if targets is None:
+        target = target_accuracy([track.accuracies for track in baseline], window)
+        there = target <= np.mean([track.accuracies[0] for track in baseline])
+        targets = [target] * len(baseline)
+    reached, base_reached = (
+        [
+            cost_to_reach(*track, target, window)
+            for track, target in zip(tracks, targets, strict=True)
+        ]
+        for tracks in (method, baseline)
+    )
+    cost = median_cost(reached, np.random.default_rng(how.seed), *bootstrap)
+    if there or any(each.upper == 0 for each in (*reached, *base_reached)):
+        return Speed(cost, None)
+    ratio = speedup(base_reached, reached, np.random.default_rng(how.seed), *bootstrap)
+    return Speed(cost, ratio)
+
+
+def equal_difference(
+    method: Sequence[Track], baseline: Sequence[Track], how: Statistics
+) -> tuple[Interval, float]:
+    """Level of a method less the baseline's at equal cost, paired by seed, and the mean budget.
+
+    The budget of a seed is what both of its runs spent (`levels_at_equal_cost`).
+
+    Raises:
+        ValueError: as for `levels_at_equal_cost`, or not as many tracks of both.
+    """
+    pairs = [
+        levels_at_equal_cost(one, other, how.smoothing)
+        for one, other in zip(method, baseline, strict=True)
+    ]
+    levels, base, budgets = np.transpose(pairs)
+    rng = np.random.default_rng(how.seed)
+    found = paired_difference(levels, base, rng, how.resamples, how.confidence)
+    return found, float(budgets.mean())
