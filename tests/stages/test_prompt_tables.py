@@ -156,7 +156,7 @@ def test_overlong_error_refuses_them(chosen):
 
 def test_where_none_is_left_the_data_set_is_refused(chosen):
     training = {**chosen.preset.training.model_dump(), "max_prompt": 20}
-    with pytest.raises(DataError, match=r"10 of 10 prompts .* none is left to train mine on"):
+    with pytest.raises(DataError, match=r"10 of 10 prompts .* none is left for mine"):
         prompts.choose_prompts(changed(chosen, training=training), *PLACE)
 
 

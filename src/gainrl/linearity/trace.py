@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from transformers import AutoConfig
 
 from gainrl import plan
 from gainrl.config.linearity import Extrapolation
+from gainrl.errors import DataError
 from gainrl.evaluation.accuracy import answer
 from gainrl.evaluation.samples import Benchmark
 from gainrl.linearity import measures as linearity
@@ -29,6 +31,7 @@ from gainrl.plan import RunKey
 from gainrl.records import LINEARITY, PROMPTS, finite, read_table, write_json, write_table
 from gainrl.stages.common import Context, render_prompts
 from gainrl.stages.evaluate import load_benchmark, max_response
+from gainrl.stages.prompts import fitting
 from gainrl.training.forced import divergences, forced_log_probabilities, packed_responses
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.packing import Packed
@@ -55,6 +58,7 @@ def trace_run(context: Context, key: RunKey) -> None:
     facts = {
         "steps": trace.steps,
         "tokens": tokens,
+        **({"overlong": trace.held_out[1]} if trace.held_out[1]["overlong"] else {}),
         "extrapolations": trace.extrapolations(packs),  # on the last model's own responses
     }
     frame = pd.DataFrame([*found, linearity.walk_row(walks)])
@@ -135,14 +139,27 @@ class Trace:
         exact, rounded = (t.double().numpy() for t in (values, values.bfloat16()))
         return linearity.weight_r_squared(self.steps, exact, rounded)
 
+    @cached_property
+    def held_out(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """The first held-out prompts that fit the model, and which of all do not."""
+        key, config = self.key, AutoConfig.from_pretrained(self.folders[0])
+        path = self.context.layout.split(key.dataset, "eval")
+        table = read_table(path, PROMPTS)
+        if table.empty:
+            raise DataError(f"{path}: no held-out prompts")
+        most = self.context.preset.training_for(key.dataset, key.model).max_prompt
+        limits = plan.PromptLimits(most, self.training.max_response)
+        chosen, note = fitting(
+            self.context, self.tokenizer, key.model, key.dataset, path, table, config, limits
+        )
+        return chosen.head(self.settings.prompts), note
+
     def responses(self, step: int) -> list[Packed]:
         """Held-out prompts with responses of one step's model, the same for every snapshot."""
         context, key, training = self.context, self.key, self.training
         network = self.model(step)
-        path = context.layout.split(key.dataset, "eval")
-        table = read_table(path, PROMPTS).head(self.settings.prompts)
         prompts = render_prompts(
-            context, self.tokenizer, key.model, key.dataset, table, network,
+            context, self.tokenizer, key.model, key.dataset, self.held_out[0], network,
             segments=False, room=training.max_response,
         )  # fmt: skip
         seed = int(np.random.SeedSequence([self.settings.seed, _RESPONSES]).generate_state(1)[0])

@@ -52,14 +52,15 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
 
 @dataclass(frozen=True)
 class PromptLimits:
-    """What a training prompt has to fit into, whichever method draws it.
+    """What a prompt has to fit into; a training prompt whichever method draws it.
 
-    prompt, response: longest ones, in tokens; templates: in place of the data set's `prompt`.
+    prompt, response: longest ones, in tokens (None: the model's context alone is a limit);
+    templates: in place of the data set's `prompt`.
     """
 
-    prompt: int
+    prompt: int | None
     response: int
-    templates: tuple[str, ...]
+    templates: tuple[str, ...] = ()
 
 
 def prompt_limits(preset: Preset, model: str, dataset: str) -> PromptLimits:

@@ -29,7 +29,8 @@ from gainrl.records import (
     read_table,
     write_json,
 )
-from gainrl.stages.common import Context, check_rendering, commit, render_prompts, versions
+from gainrl.stages.common import Context, check_rendering, commit, renderer_for, versions
+from gainrl.stages.prompts import fitting
 from gainrl.training.supervised import SupervisedStep, corpus, train_supervised
 
 
@@ -58,8 +59,7 @@ def build_model(context: Context, model: str) -> None:
         if isinstance(spec, Given) and spec.context:
             _set_context(partial, spec.context)
         _check(context, model, partial)
-        if spec.warmup:
-            _warm_up(context, model, partial)
+        left_out = _warm_up(context, model, partial) if spec.warmup else {}
         write_json(
             partial / PROVENANCE,
             {
@@ -68,6 +68,7 @@ def build_model(context: Context, model: str) -> None:
                 "seconds": time.perf_counter() - began,
                 "versions": versions(),
                 "commit": commit(),
+                **({"overlong": left_out} if left_out else {}),
             },
         )
         shutil.rmtree(target, ignore_errors=True)
@@ -106,13 +107,18 @@ def weights_digest(folder: Path) -> str:
     return plan.digest([plan.file_digest(path) for path in files])
 
 
-def _warm_up(context: Context, model: str, folder: Path) -> None:
-    """Supervised phases on worked solutions, in place in `folder`, tracked as one run."""
+def _warm_up(context: Context, model: str, folder: Path) -> dict[str, Any]:
+    """Supervised phases on worked solutions, in place in `folder`, tracked as one run.
+
+    Returns:
+        By data set what was left out because its prompt is too long (`prompts.fitting`), if any.
+    """
     spec = context.preset.models[model]
     assert spec.warmup is not None
     network, tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
+    left_out: dict[str, Any] = {}
     corpora = [
-        _corpus(context, model, network, tokenizer, phase, spec.warmup.loss_on)
+        _corpus(context, model, network, tokenizer, phase, spec.warmup.loss_on, left_out)
         for phase in spec.warmup.phases
     ]
     note = context.layout.model_tracked(model)
@@ -140,13 +146,23 @@ def _warm_up(context: Context, model: str, folder: Path) -> None:
     network.save_pretrained(folder)
     checkpoints.check_finite(folder, " after the warm-up")
     print(f"warm-up: {len(read_lines(lines))} records")
+    run.tag(
+        "gainrl.overlong_prompts", str(sum(len(note["overlong"]) for note in left_out.values()))
+    )
     run.finish()
+    return left_out
 
 
 def _corpus(
-    context: Context, model: str, network: Any, tokenizer: Any, phase: Any, loss_on: str
+    context: Context,
+    model: str,
+    network: Any,
+    tokenizer: Any,
+    phase: Any,
+    loss_on: str,
+    left_out: dict[str, Any],
 ) -> Any:
-    """The prefix that a phase's data sets share, and their suffixes."""
+    """The prefix that a phase's data sets share, and their suffixes; notes what is too long."""
     column = "solution" if phase.solutions == "clean" else "noisy_solution"
     parts = []
     for name in phase.datasets:
@@ -154,7 +170,13 @@ def _corpus(
         frame = read_table(path, PROMPTS)
         if column not in frame:
             raise ModelError(f"{path}: no column '{column}' for the warm-up")
-        prompts = render_prompts(context, tokenizer, model, name, frame, network)
+        asked = (context, tokenizer, model, name, path, frame, network.config)
+        frame, note = fitting(*asked, plan.PromptLimits(None, 0))  # RL's limits are not its own
+        if note["overlong"]:
+            left_out[name] = note
+        renderer = renderer_for(context.preset, tokenizer, model, name, network.config)
+        renderer = replace(renderer, max_length=None)
+        prompts = renderer.encode(list(frame["id"]), list(frame["question"]))
         parts.append((prompts, list(frame[column])))
     prefixes = [prompts.tokens[0][: prompts.n_prefix] for prompts, _ in parts]
     shared = next(
