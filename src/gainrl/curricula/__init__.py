@@ -1,6 +1,7 @@
 """Data curricula: which prompts the next RL step sees. Numpy only; one file a policy."""
 
 from gainrl.curricula.base import Groups, Outcome, Request, Setting
+from gainrl.curricula.batches import BatchCurriculum, make
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.parts import Allocation, Filter, Sampler
 from gainrl.curricula.registry import REGISTRY, build, check_defaults, compose, discover, register
@@ -8,6 +9,7 @@ from gainrl.curricula.registry import REGISTRY, build, check_defaults, compose, 
 __all__ = [
     "REGISTRY",
     "Allocation",
+    "BatchCurriculum",
     "Curriculum",
     "Filter",
     "Groups",
@@ -18,6 +20,7 @@ __all__ = [
     "build",
     "check_defaults",
     "compose",
+    "make",
     "register",
 ]
 

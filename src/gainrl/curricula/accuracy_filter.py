@@ -30,11 +30,13 @@ class Unsolved(Filter):
 
     def draw(self, sampler: Sampler, count: int, seen: Groups) -> IntArray:
         """(count,) rows, unsolved ones as long as there are enough."""
-        missing = count - (self.setting.size - int(self.solved.sum()))
+        free = ~(np.zeros_like(self.solved) | sampler.excluded)
+        unsolved = np.flatnonzero(free & ~self.solved)
+        missing = count - len(unsolved)
         if missing < 0:
             return sampler.draw_without(count, self.solved)
-        filled = sampler.rng.permutation(np.flatnonzero(self.solved))[:missing]
-        return np.concatenate([sampler.rng.permutation(np.flatnonzero(~self.solved)), filled])
+        filled = sampler.rng.permutation(np.flatnonzero(free & self.solved))[:missing]
+        return np.concatenate([sampler.rng.permutation(unsolved), filled])
 
     def observe(self, outcome: Outcome) -> None:
         """Drop the prompts whose group was right as a whole."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.base import Groups, IntArray, Outcome, Request, Setting
+from gainrl.curricula.base import BoolArray, Groups, IntArray, Outcome, Request, Setting
 from gainrl.curricula.checks import (
     answered,
     check_accuracy,
@@ -16,7 +16,7 @@ from gainrl.curricula.checks import (
     check_rows,
     check_setting,
 )
-from gainrl.curricula.parts import Allocation, Filter, Part, Sampler
+from gainrl.curricula.parts import Allocation, Filter, Part, Sampler, Without
 from gainrl.errors import CheckpointError, DataError
 
 
@@ -79,12 +79,16 @@ class Curriculum:
         for part in self.parts.values():
             part.bind(setting)
 
-    def draw(self, seen: Groups, estimates: Groups | None) -> Request | None:
+    def draw(
+        self, seen: Groups, estimates: Groups | None, in_flight: BoolArray | None = None
+    ) -> Request | None:
         """What to roll out next, or None if the step has enough.
 
         Args:
             seen: the step's groups so far; empty at its start.
             estimates: the answer to the request before, if that was no `group`.
+            in_flight: (N,) rows that are being rolled out, which are left out as long as there are
+                enough others; for trainers that draw before they have observed.
 
         Raises:
             DataError: an accuracy is none. ConfigError: the sampler's rows are no draw.
@@ -100,7 +104,8 @@ class Curriculum:
         count = self.allocation.prompts()
         if (asked := self.sampler.ask(count)) is not None:
             return asked
-        rows = self.filter.draw(self.sampler, count, seen)
+        sampler = self.sampler if in_flight is None else Without(self.sampler, in_flight)
+        rows = self.filter.draw(sampler, count, seen)
         check_rows(self.name, rows, self.setting.size)
         return self.allocation.begin(rows)
 

@@ -7,7 +7,7 @@ and, if it learns, `observe`; what it names in `state` is saved with the run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -122,13 +122,15 @@ class Sampler(Part):
     features are needed, which: `tokens`, `angle`, `states`. asks: whether `ask` ever asks for
     anything. rng: the generator that all its chance comes from, saved with the state. stream: of
     samplers that are older than named generators, so that their runs stay what they were; a new
-    sampler leaves it alone.
+    sampler leaves it alone. excluded: rows that a draw leaves out (`Without`), for filters that
+    choose rows themselves.
     """
 
     needs: frozenset[str] = frozenset()
     feature_kinds: tuple[str, ...] = ("tokens", "angle")
     asks: bool = False
     stream: ClassVar[int | None] = None
+    excluded: BoolArray | Literal[False] = False
     rng: np.random.Generator
 
     def bind(self, setting: Setting) -> None:
@@ -191,6 +193,24 @@ class Sampler(Part):
         """Continue exactly."""
         super().load_state_dict(state)
         restore_generator(self.rng, state["rng"])
+
+
+class Without(Sampler):
+    """A sampler for one draw that leaves rows out, as long as there are enough others."""
+
+    def __init__(self, sampler: Sampler, excluded: BoolArray) -> None:
+        self.sampler, self.excluded = sampler, excluded
+        self.setting, self.rng = sampler.setting, sampler.rng
+
+    def draw(self, count: int) -> IntArray:
+        """(count,) distinct rows."""
+        return self.draw_without(count, np.zeros(self.setting.size, dtype=bool))
+
+    def draw_without(self, count: int, excluded: BoolArray) -> IntArray:
+        """(count,) distinct rows without these, and without the others if there are enough."""
+        both = excluded | self.excluded
+        enough = self.setting.size - int(both.sum()) >= count
+        return self.sampler.draw_without(count, both if enough else excluded)
 
 
 class Filter(Part):

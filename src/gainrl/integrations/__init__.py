@@ -1,0 +1,1 @@
+"""The curricula inside other people's trainers."""
