@@ -19,6 +19,9 @@ SECONDS = 0.5
 """Within which a public piece is imported; processor time, for others may use the machine."""
 
 
+CURVES = "method,seed,step,accuracy\none,0,0,0.2\none,0,1,0.3\ntwo,0,0,0.2\ntwo,0,1,0.4\n"
+
+
 class Environment:
     """A virtual environment without pip; this one's pip installs into it."""
 
@@ -93,6 +96,14 @@ def test_the_core_brings_no_library_for_models_or_the_pipeline(bare):
             "rows = policy.draw(m.Groups.none(), None).rows\n"
             "assert len(set(rows.tolist())) == 8",
         ),
+        (
+            "gainrl.compare",
+            "points = [m.Point(name, seed, '', step, None, seed / 9 + step * rise, 'here')\n"
+            "    for name, rise in (('one', .1), ('two', .2)) for seed in (0, 1)\n"
+            "    for step in (0, 1)]\n"
+            "text = m.markdown(m.blocks(m.summarise(m.curves_of(points), 'one')))\n"
+            "assert '- two: supported' in text",
+        ),
     ],
 )
 def test_a_public_piece_works_alone_and_is_imported_at_once(bare, module, use):
@@ -140,17 +151,28 @@ def test_types_and_metadata_are_in_the_package(bare):
         (("report", "--preset", "config.yaml", "--out", "report.html"), "pipeline"),
         (("doctor",), "pipeline"),
         (("study", "--preset", "config.yaml"), "pipeline"),
+        (("compare", "curves.csv", "--figure", "all.png"), "plot"),
+        (("compare", "--mlflow", "mine"), "pipeline"),
     ],
 )
 def test_a_command_whose_libraries_are_missing_says_in_one_line_what_to_install(
     bare, arguments, extra
 ):
+    (bare.folder / "curves.csv").write_text(CURVES)
     done = bare.gainrl(*arguments)
     (line,) = done.stderr.splitlines()
     assert line.startswith("gainrl: ")
     assert line.endswith(f" is not installed: pip install 'gainrl[{extra}]'")
     assert done.returncode == 2
     assert done.stdout == ""
+
+
+def test_curves_are_compared_without_any_extra(bare):
+    (bare.folder / "curves.csv").write_text(CURVES)
+    done = bare.gainrl("compare", "curves.csv", "--out", "comparison")
+    assert done.returncode == 0, done.stderr
+    assert "2 methods, 1 seed each" in done.stdout
+    assert (bare.folder / "comparison.tex").read_text().startswith("% A fragment")
 
 
 def test_a_module_that_no_extra_brings_is_no_matter_of_extras(bare):

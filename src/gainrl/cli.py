@@ -167,6 +167,26 @@ ONLINE = frozenset({"data", "fetch", "plan", "doctor"})
 PLACE = ("model", "dataset")
 RUN = (*PLACE, "method", "seed")
 COMMANDS = (
+    command(
+        "compare",
+        "compare methods by the learning curves of your own runs",
+        "comparing:compare_files",
+        option("files", nargs="*", type=Path, help="CSV, trainer_state.json of TRL, JSONL of verl"),
+        option("--mlflow", metavar="EXPERIMENT", help="of the store MLFLOW_TRACKING_URI"),
+        option("--baseline", help="default: the first method"),
+        option("--rule", default="difference > 0", help="of the verdict; default: difference > 0"),
+        option("--out", type=Path, help="write .md, .tex and .json beside each other"),
+        option("--figure", type=Path, help="PNG to draw; a PDF beside it"),
+        option("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="of a CSV"),
+        option("--wandb-csv", dest="wandb", action="store_true", help="CSVs are W&B's exports"),
+        option("--metric", default="", help="of the accuracy, in logs"),
+        option("--tokens", default="", help="metric of the tokens, in logs"),
+        option("--tokens-each-step", action="store_true", help="it is no running total"),
+        option("--runs", help="regular expression with the groups method and seed (and task)"),
+        option("--seeds", type=int, nargs="+", help="compare only these"),
+        option("--smoothing", type=int, default=3, help="tests in a level; default: 3"),
+        preset=False,
+    ),
     command("check", "check a preset and list its runs", _check, *PRESET, preset=False),
     command(
         "doctor",

@@ -6,6 +6,7 @@ package booktabs and leaves floats and captions to the text around it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -89,6 +90,14 @@ def read_views(path: Path) -> list[Block]:
         return [KINDS[each.pop("block")](**each) for each in read_json(at)]
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{at}: no document of blocks ({error})") from error
+
+
+def with_interval(mean: float, low: float, high: float, spec: str, scale: float) -> str:
+    """Numbers times `scale`, as `format` prints them by `spec`; no interval where `low` is NaN."""
+    text = format(scale * mean, spec)
+    if math.isnan(low):
+        return text
+    return f"{text} [{format(scale * low, spec)}, {format(scale * high, spec)}]"
 
 
 # --- Markdown ------------------------------------------------------------------------------------

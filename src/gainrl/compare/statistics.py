@@ -230,10 +230,12 @@ def levels_at_equal_cost(
         Level of the one, level of the other, and the budget in the unit of the costs.
 
     Raises:
-        ValueError: as for `smooth`.
+        ValueError: one run had spent all before the other's first test, or as for `smooth`.
     """
     curves = [(smooth(costs, window), smooth(accuracy, window)) for costs, accuracy in (one, other)]
     budget = min(float(costs[-1]) for costs, _ in curves)
+    if budget < max(float(costs[0]) for costs, _ in curves):
+        raise ValueError(f"one run ended at {budget:g}, before the other's first test")
     first, second = (float(np.interp(budget, *curve)) for curve in curves)
     return first, second, budget
 

@@ -12,7 +12,16 @@ import numpy as np
 import pandas as pd
 
 from gainrl.compare.pairs import speed
-from gainrl.compare.render import Block, Caption, Heading, Paragraph, Table, Title, write_views
+from gainrl.compare.render import (
+    Block,
+    Caption,
+    Heading,
+    Paragraph,
+    Table,
+    Title,
+    with_interval,
+    write_views,
+)
 from gainrl.compare.statistics import (
     bootstrap_interval,
     paired_difference,
@@ -155,7 +164,7 @@ def _lines(group: pd.DataFrame, labels: Mapping[str, str]) -> list[list[str]]:
 def shown(row: dict[str, Any] | None) -> str:
     """A metric as a table prints it."""
     if row is not None and row["metric"] == "overhead_ms":
-        return columns.with_interval(row["mean"], math.nan, math.nan, ".2f", 1)
+        return with_interval(row["mean"], math.nan, math.nan, ".2f", 1)
     if row is not None and row["metric"] == "preparation_tokens":
         return format(row["mean"], ",.0f")
     return columns.shown(row)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from gainrl.compare.render import with_interval
 from gainrl.config.experiments import Column
 from gainrl.results.runs import AVERAGE
 from gainrl.results.speed import median_text
@@ -124,11 +124,3 @@ def shown(row: dict[str, Any] | None) -> str:
     if metric == "overhead_share":
         return with_interval(mean, low, high, ".2g", 100)
     return with_interval(mean, low, high, ".1f", 100)
-
-
-def with_interval(mean: float, low: float, high: float, spec: str, scale: float) -> str:
-    """Numbers times `scale`, as `format` prints them by `spec`; no interval where `low` is NaN."""
-    text = format(scale * mean, spec)
-    if math.isnan(low):
-        return text
-    return f"{text} [{format(scale * low, spec)}, {format(scale * high, spec)}]"

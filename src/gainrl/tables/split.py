@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from gainrl import plan
-from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
+from gainrl.compare.render import Block, Caption, Heading, Table, Title, with_interval, write_views
 from gainrl.compare.statistics import FloatArray, bootstrap_interval
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
 from gainrl.results.runs import Run, collect, grouped
 from gainrl.stages.common import Context
-from gainrl.tables.columns import with_interval
 
 COLUMNS = ["model", "dataset", "method", "metric", "mean", "low", "high", "n"]
 HEADS: dict[str, tuple[str, str, float]] = {

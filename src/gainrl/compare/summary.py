@@ -1,0 +1,227 @@
+"""Methods against a baseline: levels, differences at equal cost, speed-ups and a verdict."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from gainrl.compare.aggregate import (
+    Statistic,
+    interquartile_mean,
+    probability_of_improvement,
+    stratified_interval,
+)
+from gainrl.compare.curves import Curve, Task, arranged
+from gainrl.compare.pairs import Speed, equal_difference, speed
+from gainrl.compare.statistics import FloatArray, Interval, bootstrap_interval, smooth
+from gainrl.compare.verdicts import Rule
+from gainrl.config.statistics import Statistics
+from gainrl.errors import DataError, nearest
+
+MEASURES = {
+    "difference": ("points", "steps"),
+    "equal-tokens": ("points", "tokens"),
+    "speedup": ("×", "steps"),
+    "speedup-tokens": ("×", "tokens"),
+}
+"""What a rule can be of: unit where accuracies are shares, and what is spent."""
+RULE = "difference > 0"
+
+
+@dataclass(frozen=True)
+class Against:
+    """A method against the baseline in steps or in tokens.
+
+    difference: of levels at equal cost, in the unit of the accuracies; None of the baseline.
+    budget: at which cost, mean over seeds. speed: to the baseline's final level.
+    """
+
+    difference: Interval | None
+    budget: float
+    speed: Speed
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a table says of a method on a task; tokens: None where nobody counted them."""
+
+    task: str
+    method: str
+    level: Interval
+    steps: Against
+    tokens: Against | None
+    verdict: str | None
+
+
+@dataclass(frozen=True)
+class Together:
+    """A method on several tasks; improved: over the baseline, None of itself."""
+
+    method: str
+    middle: Interval
+    improved: Interval | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A comparison: everything that its table and its figure say.
+
+    shares: whether all accuracies are in [0, 1]; they are shown in percent then.
+    """
+
+    baseline: str
+    rule: str
+    how: Statistics
+    tasks: dict[str, Task]
+    lines: list[Line]
+    together: list[Together] = field(default_factory=list)
+    shares: bool = True
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the runs counted tokens."""
+        return self.lines[0].tokens is not None
+
+
+def summarise(
+    curves: Sequence[Curve],
+    baseline: str,
+    rule: str = RULE,
+    how: Statistics | None = None,
+    seeds: Iterable[int] | None = None,
+) -> Summary:
+    """Compare methods with a baseline, seed by seed.
+
+    A level is the mean of a run's last `how.smoothing` tests. At equal cost both runs of a seed are
+    read where the one that spent less ended. Intervals are percentile bootstraps over seeds.
+
+    Args:
+        curves: of every method the same seeds (and tasks); in any order.
+        rule: for the verdict, such as "difference > 0" or "speedup-tokens >= 1.5": a measure of
+            MEASURES, one of > >= < <=, and a threshold in its unit (points where all accuracies
+            are shares). Supported if the whole interval keeps it, not supported if none of it does.
+        how: smoothing, resamples, confidence and seed of the intervals.
+        seeds: the only ones to be compared; else all.
+
+    Raises:
+        DataError: curves that cannot be compared (`arranged`), or a rule that cannot be read or
+            that needs tokens where there are none.
+    """
+    how = how or Statistics()
+    tasks = arranged(curves, baseline, seeds)
+    every = [curve for task in tasks.values() for found in task.values() for curve in found]
+    shares = all(0 <= value <= 1 for curve in every for value in curve.accuracies)
+    measure, decision = parse_rule(rule)
+    counted = every[0].tokens is not None
+    if MEASURES[measure][1] == "tokens" and not counted:
+        raise DataError(f"rule '{rule}': {every[0].where} and the others have no tokens")
+    lines = []
+    for name, task in tasks.items():
+        for method in task:
+            line = _line(name, method, task, baseline, counted, how)
+            found = None if method == baseline else _verdict(line, measure, decision, shares)
+            lines.append(Line(**{**vars(line), "verdict": found}))
+    return Summary(baseline, rule, how, tasks, lines, _together(tasks, baseline, how), shares)
+
+
+def parse_rule(text: str) -> tuple[str, Rule]:
+    """The measure that a rule is of, and the rule.
+
+    Raises:
+        DataError: it is none.
+    """
+    found = re.fullmatch(r"\s*([\w-]+)\s*([<>]=?)\s*([-+]?[\d.]+)\s*", text)
+    try:
+        threshold = float(found[3]) if found else math.nan
+    except ValueError:
+        threshold = math.nan
+    if not found or math.isnan(threshold):
+        raise DataError(f"rule '{text}' is not like 'difference > 0' or 'speedup-tokens >= 1.5'")
+    if found[1] not in MEASURES:
+        raise DataError(f"rule '{text}': no measure '{found[1]}'{nearest(found[1], MEASURES)}")
+    side: Literal["above", "below"] = "above" if found[2][0] == ">" else "below"
+    return found[1], Rule(threshold, side, attained=found[2].endswith("="))
+
+
+def _line(
+    name: str, method: str, task: Task, baseline: str, counted: bool, how: Statistics
+) -> Line:
+    levels = [smooth(curve.accuracies, how.smoothing)[-1] for curve in task[method]]
+    level = bootstrap_interval(levels, *_bootstrap(how))
+    steps, tokens = (
+        _against(name, method, task, baseline, currency, how) if wanted else None
+        for currency, wanted in (("steps", True), ("tokens", counted))
+    )
+    assert steps is not None
+    return Line(name, method, level, steps, tokens, None)
+
+
+def _against(
+    name: str, method: str, task: Task, baseline: str, currency: str, how: Statistics
+) -> Against:
+    ours, theirs = ([curve.track(currency) for curve in task[each]] for each in (method, baseline))
+    found = speed(ours, theirs, how)
+    if method == baseline:
+        return Against(None, math.nan, found)
+    try:
+        difference, budget = equal_difference(ours, theirs, how)
+    except ValueError as error:
+        at = f" on task '{name}'" if name else ""
+        raise DataError(f"'{method}' and '{baseline}'{at}, in {currency}: {error}") from error
+    return Against(difference, budget, found)
+
+
+def _verdict(line: Line, measure: str, rule: Rule, shares: bool) -> str:
+    against = line.tokens if MEASURES[measure][1] == "tokens" else line.steps
+    assert against is not None
+    if measure.startswith("speedup"):
+        ratio = against.speed.ratio
+        return rule.verdict(ratio.low, ratio.high) if ratio else rule.verdict(math.nan, math.nan)
+    assert against.difference is not None
+    scale = 100 if shares else 1
+    return rule.verdict(scale * against.difference.low, scale * against.difference.high)
+
+
+def _together(tasks: dict[str, Task], baseline: str, how: Statistics) -> list[Together]:
+    """What is said of all tasks, if there are several."""
+    if len(tasks) < 2:
+        return []
+    first = next(iter(tasks.values()))
+    if len({len(task[baseline]) for task in tasks.values()}) > 1:
+        raise DataError("tasks have other numbers of seeds; --seeds keeps those that all have")
+    scores = {
+        method: np.array(
+            [
+                [smooth(curve.accuracies, how.smoothing)[-1] for curve in task[method]]
+                for task in tasks.values()
+            ]
+        ).T
+        for method in first
+    }
+    base = scores[baseline]
+    return [
+        Together(
+            method,
+            _stratified(interquartile_mean, how, matrix),
+            None
+            if method == baseline
+            else _stratified(probability_of_improvement, how, matrix, base),
+        )
+        for method, matrix in scores.items()
+    ]
+
+
+def _stratified(statistic: Statistic, how: Statistics, *scores: FloatArray) -> Interval:
+    rng = np.random.default_rng(how.seed)
+    return stratified_interval(
+        statistic, *scores, rng=rng, resamples=how.resamples, confidence=how.confidence
+    )
+
+
+def _bootstrap(how: Statistics) -> tuple[np.random.Generator, int, float]:
+    return np.random.default_rng(how.seed), how.resamples, how.confidence

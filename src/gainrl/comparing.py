@@ -1,0 +1,85 @@
+"""`gainrl compare`: curves of anybody's runs to a table, a verdict and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gainrl import extras
+from gainrl.compare.curves import RUNS, Log
+from gainrl.compare.page import blocks
+from gainrl.compare.reading import read_curves
+from gainrl.compare.render import markdown, write_views
+from gainrl.compare.summary import summarise
+from gainrl.config.statistics import Statistics
+from gainrl.errors import DataError
+
+
+def compare_files(
+    files: Sequence[Path],
+    mlflow: str | None,
+    baseline: str | None,
+    rule: str,
+    out: Path | None,
+    figure: Path | None,
+    columns: Sequence[str],
+    wandb: bool,
+    metric: str,
+    tokens: str,
+    each_step: bool,
+    runs: str | None,
+    seeds: Sequence[int] | None,
+    smoothing: int,
+) -> None:
+    """Print a comparison as Markdown, and write what else is asked for.
+
+    Args:
+        baseline: the first method of the files if None.
+        out: Markdown, LaTeX and JSON beside each other, whatever its suffix; figure: a PNG, and
+            a PDF beside it.
+        columns: NAME=COLUMN, for columns of a CSV that are called otherwise.
+        mlflow: an experiment, whose runs are read too (`tracking.curves.read_logs`).
+        wandb, metric, tokens, each_step, runs: as `read_curves` takes them.
+
+    Raises:
+        DataError: nothing to read, or as `read_curves` and `summarise`.
+        ExtraError: a figure is asked for without matplotlib, or an experiment without MLflow.
+    """
+    if not files and mlflow is None:
+        raise DataError("name the files with the curves, or --mlflow EXPERIMENT")
+    if smoothing < 1:
+        raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
+    if figure is not None and figure.suffix != ".png":
+        raise DataError(f"--figure {figure}: name a .png; a .pdf is written beside it")
+    logged: list[Log] = []
+    if mlflow is not None:
+        with extras.wanted("pipeline"):
+            from gainrl.tracking.curves import read_logs
+        logged = read_logs(mlflow)
+    curves = read_curves(
+        files,
+        columns=dict(_pair(each) for each in columns),
+        metric=metric,
+        tokens=tokens,
+        each_step=each_step,
+        runs=runs or RUNS,
+        wandb=wandb,
+        logged=logged,
+    )
+    how = Statistics(smoothing=smoothing)
+    summary = summarise(curves, baseline or curves[0].method, rule, how, seeds)
+    if figure is not None:  # first, for its library may be missing
+        with extras.wanted("plot"):
+            from gainrl.compare.figure import draw
+        draw(summary, figure)
+    document = blocks(summary)
+    if out is not None:
+        write_views(out, document)
+    print(markdown(document), end="")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not (name and equals and column):
+        raise DataError(f"--columns {text}: write it as NAME=COLUMN, such as accuracy=eval/acc")
+    return name, column
