@@ -53,29 +53,3 @@ rule benchmark_shard:
         "gainrl benchmark --preset {params.preset} --subject {wildcards.subject}"
         " --benchmark {wildcards.benchmark} --protocol {wildcards.protocol}"
         " --engine {wildcards.engine} --shard {wildcards.shard} > {log} 2>&1"
-
-
-# The models that the preset's section `benchmarks` names, as they are.
-rule benchmarks_table:
-    input:
-        made_of("benchmarks"),
-    output:
-        csv=report(
-            at("benchmarks.csv"),
-            caption="../workflow/report/benchmarks.rst",
-            category="Tables",
-            labels={"experiment": "benchmarks"},
-        ),
-        markdown=at("benchmarks.md"),
-        tex=at("benchmarks.tex"),
-        blocks=at("benchmarks.json"),
-    log:
-        at("logs/benchmarks.log"),
-    localrule: True
-    conda:
-        ENVIRONMENT
-    params:
-        preset=PRESET,
-        slice=slice_of("benchmarks"),
-    shell:
-        "gainrl benchmarks --preset {params.preset} --out {output.csv} > {log} 2>&1"

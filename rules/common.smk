@@ -32,14 +32,11 @@ def shown(target):
     return [str(path) for result in chosen for path in result.shown(layout.root)]
 
 
-def made_of(name):
-    """Files that a result is made of; `name` may have wildcards."""
-    return lambda w: list(map(str, report_plan.find(results, name.format(**w)).inputs))
-
-
-def slice_of(name):
-    """What a result depends on beside its files; `name` may have wildcards."""
-    return lambda w: report_plan.find(results, name.format(**w)).fingerprint
+def files_of(result):
+    """What a result's job writes; those that Snakemake's own report shows are marked."""
+    kept = {"category": result.section.word, "labels": {"result": result.name}}
+    written = [report(str(path), **kept) for path in result.files(layout.root)]
+    return written + [str(path) for path in result.beside(layout.root)]
 
 
 # On several nodes a job has to be the batch script itself, which the SLURM plugin makes it only if it

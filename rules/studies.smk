@@ -1,5 +1,4 @@
-# What the signal is worth: measurements of the start model and of a run's snapshots, and the table
-# and figures made of them. `snakemake figures` draws all that the preset asks for.
+# What the signal is worth: measurements of the start model and of a run's snapshots.
 
 
 rule study_layers:
@@ -87,56 +86,3 @@ rule probe:
         "gainrl probe --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
         " > {log} 2>&1"
-
-
-rule signal_table:
-    input:
-        made_of("signal"),
-    output:
-        csv=report(
-            at("signal.csv"),
-            caption="../workflow/report/signal.rst",
-            category="Tables",
-            labels={"experiment": "signal"},
-        ),
-        markdown=report(
-            at("signal.md"),
-            caption="../workflow/report/signal.rst",
-            category="Tables",
-            labels={"experiment": "signal, in words"},
-        ),
-        tex=at("signal.tex"),
-        blocks=at("signal.json"),
-    log:
-        at("logs/signal.log"),
-    localrule: True
-    conda:
-        ENVIRONMENT
-    params:
-        preset=PRESET,
-        slice=slice_of("signal"),
-    shell:
-        "gainrl signal --preset {params.preset} --out {output.csv} > {log} 2>&1"
-
-
-rule study_figure:
-    input:
-        made_of("figures/{study}"),
-    output:
-        png=report(
-            at("figures/{study}.png"),
-            caption="../workflow/report/study.rst",
-            category="Figures",
-            labels={"figure": "{study}"},
-        ),
-        pdf=at("figures/{study}.pdf"),
-    log:
-        at("logs/{study}.log"),
-    localrule: True
-    conda:
-        ENVIRONMENT
-    params:
-        preset=PRESET,
-        slice=slice_of("figures/{study}"),
-    shell:
-        "gainrl study {wildcards.study} --preset {params.preset} --out {output.png} > {log} 2>&1"

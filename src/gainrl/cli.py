@@ -1,7 +1,7 @@
 """The command line: a declaration a command. It parses, calls and prints; no logic.
 
-What a command calls is imported only when it runs, and its options are made only when it is named:
-`gainrl --help` imports nothing, `gainrl check` no pandas and no torch.
+What a command calls is imported only when it runs: `gainrl --help` imports nothing, `gainrl check`
+no pandas and no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gainrl
-from gainrl import extras
 from gainrl.commands import PRESET, command, context_of, option
 from gainrl.errors import UserError
 
@@ -32,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # logs are files, not terminals
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    given = vars(_parser().parse_args(argv))
+    name = given.pop("command")
     try:
-        given = vars(_parser(argv).parse_args(argv))
-        name = given.pop("command")
         return next(each for each in COMMANDS if each.name == name).run(given)
     except UserError as error:
         print(f"gainrl: {error}", file=sys.stderr)
@@ -44,15 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gainrl", description=gainrl.__doc__)
     parser.add_argument("--version", action="version", version=f"gainrl {gainrl.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for each in COMMANDS:
-        added = commands.add_parser(each.name, help=each.help, description=each.help)
-        if each.name in argv:  # the choices of some options are slow to import
-            with extras.wanted(each.extra):
-                each.add_to(added)
+        each.add_to(commands.add_parser(each.name, help=each.help, description=each.help))
     return parser
 
 
@@ -134,10 +130,11 @@ def _report(context: Context, out: Path, scope: str) -> None:
     make_report(context, out, everything=scope == "all")
 
 
-def _claims(context: Context, out: Path, scope: str) -> None:
-    from gainrl.claims.make import make_claims
+def _simulate(context: Context, out: Path, figure: Path | None) -> None:
+    from gainrl.simulation.make import make_simulation
 
-    make_claims(context, scope == "all", out)
+    make_simulation(context, out, figure)
+    print(out.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def _plan(preset: str, root: Path | None, out: Path, profile: Path) -> None:
@@ -261,50 +258,6 @@ COMMANDS = (
     command("probe", "look into a run's snapshots", _probe, *RUN),
     command("linearity", "how straight a run moved", _linearity, *RUN),
     command(
-        "linearity-table",
-        "the table of how straight runs move",
-        "linearity.make:make_linearity_table",
-        "out",
-    ),
-    command(
-        "linearity-figure",
-        "a figure of how straight runs move",
-        "linearity.make:make_linearity_figure",
-        option("figure", choices="linearity.plan:FIGURES"),
-        "out",
-    ),
-    command("signal", "the table of what C goes with", "study.make:make_signal_table", "out"),
-    command(
-        "study",
-        "a figure about the signal",
-        "study.make:make_study_figure",
-        option("figure", choices="study.plan:FIGURES"),
-        "out",
-    ),
-    command("table", "an experiment's table", "tables.make:make_table", "experiment", "out"),
-    command(
-        "figures",
-        "an experiment's figures",
-        "tables.make:make_figures",
-        "experiment",
-        "out",
-        "curriculum",
-    ),
-    command(
-        "selection",
-        "a figure of the prompts that selections take",
-        "tables.make:make_selection_figure",
-        "experiment",
-        "out",
-    ),
-    command(
-        "speed",
-        "a figure of how far each method comes, and how fast",
-        "tables.make:make_speed_figure",
-        "experiment",
-        "out",
-    ),
-    command(
         "make",
         "a table or figure of the preset by its name",
         "report.make:make_result",
@@ -346,7 +299,6 @@ COMMANDS = (
         option("--shard", type=int, help="only generate: one of testing.shards, from 0"),
         option("--collect", action="store_true", help="only grade what the shards wrote"),
     ),
-    command("benchmarks", "the table of models as they are", "tables.make:make_benchmarks", "out"),
     command(
         "show",
         "print the graded answers to a problem",
@@ -368,24 +320,11 @@ COMMANDS = (
         preset=False,
     ),
     command(
-        "claims",
-        "verdicts on the preset's claims",
-        _claims,
-        "out",
-        option("--scope", choices=["all", "first"], default="all"),
-    ),
-    command(
         "simulate",
         "run curricula without a model",
-        "simulation.make:make_simulation",
+        _simulate,
         "out",
         option("--figure", type=Path, help="PNG to draw; a PDF beside it"),
-    ),
-    command(
-        "predictions",
-        "how well the simulation ranks methods, by finished runs",
-        "simulation.make:make_predictions",
-        "out",
     ),
     command(
         "tracking",

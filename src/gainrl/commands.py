@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """An argument as argparse takes it; `choices` may be the import path of a mapping of names."""
+    """An argument as argparse takes it."""
 
     flags: tuple[str, ...]
     settings: dict[str, Any]
@@ -43,10 +43,7 @@ class Command:
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's options to its parser."""
         for each in (*(PRESET if self.preset else ()), *self.options):
-            settings = dict(each.settings)
-            if isinstance(settings.get("choices"), str):
-                settings["choices"] = list(imported(settings["choices"]))
-            parser.add_argument(*each.flags, **settings)
+            parser.add_argument(*each.flags, **each.settings)
 
     def run(self, given: dict[str, Any]) -> int:
         """Call the command's function and return the exit code: what it returns, else 0.

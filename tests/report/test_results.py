@@ -69,7 +69,7 @@ def test_a_result_is_made_by_its_name(tmp_path, monkeypatch, capsys):
     path = tmp_path / "preset.yaml"
     path.write_text(yaml.safe_dump(PRESET))
     made = []
-    monkeypatch.setattr("gainrl.tables.make.make_figures", lambda *given: made.append(given[1:]))
+    monkeypatch.setattr("gainrl.tables.curves.make_figures", lambda *given: made.append(given[1:]))
     arguments = ["--preset", str(path), "--root", str(tmp_path)]
     assert cli.main(["make", "figures/figure7", *arguments]) == 0
     folder = tmp_path / "figures"

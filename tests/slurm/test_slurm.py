@@ -282,7 +282,7 @@ def test_a_rehearsal_of_the_pipeline_passes(cluster: dict[str, str], tmp_path: P
     with open(folder / "results" / "rehearsal.csv", newline="") as file:
         states = {(row["stage"], row["of"]): row["state"] for row in csv.DictReader(file)}
     assert set(states.values()) == {"passed"}
-    assert {"train", "score", "difficulty", "evaluate", "table", "report"} <= {
+    assert {"train", "score", "difficulty", "evaluate", "make_table1", "report"} <= {
         stage for stage, _ in states
     }
     home = folder / "results" / "tiny-rehearsal"

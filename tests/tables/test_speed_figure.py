@@ -13,8 +13,7 @@ from gainrl import plan
 from gainrl.compare.style import looks_of
 from gainrl.errors import DataError
 from gainrl.stages.common import Context
-from gainrl.tables.make import make_speed_figure
-from gainrl.tables.speed_figure import figure_speed
+from gainrl.tables.speed_figure import figure_speed, make_speed_figure
 from gainrl.tables.table import COLUMNS
 
 METHODS = ["grpo", "gain", "adarft", "lost"]

@@ -32,7 +32,6 @@ from gainrl.records import read_lines
             ("train", *NANO, *CHAIN, "--method", "grop", "--seed", "0"),
             "no method 'grop'; did you mean 'grpo'?",
         ),
-        (("table", "--experiment", "tabel1", "--out", "t.csv"), "no experiment 'tabel1'; did you"),
         (("evaluate", *NANO, "--benchmark", "word"), "no benchmark 'word'; known: chain"),
         (("order", *NANO, *CHAIN, "--order", "angel"), "no order 'angel'; did you mean 'angle'?"),
     ],
@@ -40,6 +39,12 @@ from gainrl.records import read_lines
 )
 def test_a_name_that_the_preset_lacks(place, arguments, message):
     assert f"preset 'bad' has {message}" in place.gainrl(*arguments).message
+    assert place.files() == []
+
+
+def test_a_result_that_the_preset_lacks(place):
+    message = place.gainrl("make", "tabel1").message
+    assert "the preset has no result 'tabel1'; did you mean 'table1'?" in message
     assert place.files() == []
 
 
@@ -209,8 +214,7 @@ def test_a_stage_before_its_inputs_are_there(place):
         "no such file"
         in place.gainrl("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0").message
     )
-    table = ("table", "--experiment", "table1", "--out", str(place.root / "table1.csv"))
-    assert "the run is not finished" in place.gainrl(*table).message
+    assert "the run is not finished" in place.gainrl("make", "table1").message
     assert not (place.root / "table1.csv").exists()
 
 

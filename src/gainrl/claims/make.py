@@ -34,13 +34,6 @@ def make_claims(context: Context, everything: bool, path: Path) -> None:
     wanted = claims_plan.wanted(preset, everything)
     parts = {name: _measured(context, claim) for name, claim in wanted.items()}
     write_claims(decide(wanted, parts), path, preset.statistics)
-    slice_ = claims_plan.slice_of(preset)
-    note = context.layout.tracked(path.stem)
-    run = context.track("claims", path.stem, note, slice_)
-    for file in (path, path.with_suffix(".md"), path.with_suffix(".tex")):
-        run.artifact(file)
-    run.finish()
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def _measured(context: Context, claim: Claim) -> list[Measurement]:

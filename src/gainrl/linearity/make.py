@@ -10,7 +10,7 @@ from gainrl.linearity import plan as linearity_plan
 from gainrl.linearity.table import Traced, linearity_table, write_linearity
 from gainrl.plan import RunKey
 from gainrl.records import LINEARITY, read_json, read_table
-from gainrl.stages.common import PREPARATION, Context
+from gainrl.stages.common import Context
 
 
 def read_traces(context: Context) -> list[Traced]:
@@ -32,27 +32,14 @@ def _traced(context: Context, key: RunKey) -> Traced:
 
 
 def make_linearity_table(context: Context, path: Path) -> None:
-    """Write results/linearity.csv, Markdown and LaTeX beside it, and record them."""
+    """Write results/linearity.csv, with its other forms beside it."""
     traced, config = read_traces(context), context.preset.statistics
     labels = {one.method: one.label for one in traced}
     title = f"How straight runs move, preset {context.preset.preset}"
     write_linearity(linearity_table(traced, config), labels, path, title, config)
-    _record(context, "linearity", [path.with_suffix(kind) for kind in (".csv", ".md", ".tex")])
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def make_linearity_figure(context: Context, name: str, path: Path) -> None:
-    """Draw one of linearity_plan.FIGURES as PNG with PDF beside it, and record both."""
+    """Draw one of linearity_plan.FIGURES as PNG with PDF beside it."""
     draw = getattr(linearity_figures, f"figure_{name.removeprefix('linearity_')}")
-    pdf = path.with_suffix(".pdf")
-    draw(read_traces(context), path, pdf, context.preset.statistics)
-    _record(context, name, [path, pdf])
-
-
-def _record(context: Context, name: str, paths: list[Path]) -> None:
-    note = context.layout.tracked(name)
-    slice_ = {**linearity_plan.results_slice(context.preset), "output": name}
-    run = context.track("figures", name, note, slice_, experiment=PREPARATION)
-    for path in paths:
-        run.artifact(path)
-    run.finish()
+    draw(read_traces(context), path, path.with_suffix(".pdf"), context.preset.statistics)

@@ -64,7 +64,7 @@ def _check_downsample(preset: Preset, run: RunKey) -> None:
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
-    """Refuse a model, dataset, benchmark, method, experiment or order that the preset lacks.
+    """Refuse a model, dataset, benchmark, method or order that the preset lacks.
 
     Raises:
         ConfigError: naming it and the nearest valid name.
@@ -74,7 +74,6 @@ def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
         "dataset": preset.datasets,
         "benchmark": preset.datasets,
         "method": preset.methods,
-        "experiment": preset.experiments,
         "order": order_keys(preset),
     }
     for kind, names in known.items():

@@ -58,8 +58,11 @@ class Result:
     name: of the table's files, or "figures/" and that of the first figure, without a suffix: an
     experiment's table and its figure may have the same name. targets: what builds it.
     inputs, fingerprint: files that it is made of, and what it depends on beside them. make: the
-    function, as "module:name"; it gets the stage's context, `arguments` and the paths of `files`.
-    title: what stands above the table if its document does not say.
+    function, as "module:name"; it gets the stage's context, `arguments` and the paths of `files`,
+    writes these and what lies `beside` them, and may return numbers for the tracking store.
+    experiment: in which the store has it; None is "preparation".
+    title: what stands above the table if its document does not say. local: it takes seconds, and
+    is made beside Snakemake, also where jobs go to a cluster.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Result:
     table: bool = False
     pictures: tuple[Picture, ...] = ()
     title: str = ""
+    local: bool = True
+    experiment: str | None = None
 
     def files(self, root: Path) -> list[Path]:
         """The CSV and the PNGs; what lies beside them has the same names and other suffixes.
@@ -80,6 +85,12 @@ class Result:
         """
         table = [root / f"{self.name}.csv"] if self.table else []
         return table + [root / f"{FIGURES}{picture.name}.png" for picture in self.pictures]
+
+    def beside(self, root: Path) -> list[Path]:
+        """The table in other forms (Markdown, LaTeX, blocks), and the figures as PDFs."""
+        forms = {".csv": (".md", ".tex", ".json"), ".png": (".pdf",)}
+        files = self.files(root)
+        return [file.with_suffix(form) for file in files for form in forms[file.suffix]]
 
     def shown(self, root: Path) -> list[Path]:
         """What the page reads: the table as blocks, and the PNGs."""

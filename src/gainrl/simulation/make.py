@@ -15,7 +15,7 @@ from gainrl.errors import ConfigError
 from gainrl.results.runs import Group, Run, collect, grouped
 from gainrl.simulation import prediction
 from gainrl.simulation.figure import figure_simulation
-from gainrl.simulation.plan import checked_runs, need_simulation, slice_of
+from gainrl.simulation.plan import checked_runs, need_simulation
 from gainrl.simulation.run import Simulated, simulate
 from gainrl.simulation.setting import build_world, prepare
 from gainrl.simulation.table import RegimeRuns, simulation_table, write_simulation
@@ -34,15 +34,11 @@ def make_simulation(context: Context, path: Path, figure: Path | None) -> None:
     preset, simulation = context.preset, need_simulation(context.preset)
     regimes = {name: simulated(preset, name) for name in simulation.regimes}
     frame = simulation_table(regimes, simulation.baseline, preset.statistics)
-    labels, written = _labels(preset), [path.with_suffix(end) for end in (".csv", ".md", ".tex")]
-    title = f"Simulated curricula, preset {preset.preset}"
+    labels, title = _labels(preset), f"Simulated curricula, preset {preset.preset}"
     write_simulation(frame, regimes, labels, simulation.baseline, preset.statistics, path, title)
     if figure is not None:
         looks, vector = looks_of(preset.methods), figure.with_suffix(".pdf")
         figure_simulation(frame, simulation.baseline, labels, looks, figure, vector)
-        written += [figure, vector]
-    _record(context, path.stem, written, checked=False)
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def make_predictions(context: Context, path: Path) -> None:
@@ -74,9 +70,6 @@ def make_predictions(context: Context, path: Path) -> None:
                 rows += prediction.agreement_rows(found, where, statistic)
     frame = pd.DataFrame(rows, columns=prediction.COLUMNS)
     prediction.write_predictions(frame, _labels(preset), preset.statistics, path)
-    written = [path.with_suffix(end) for end in (".csv", ".md", ".tex")]
-    _record(context, path.stem, written, checked=True)
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def simulated(preset: Preset, name: str) -> RegimeRuns:
@@ -149,15 +142,3 @@ def _changed(regime: Regime, keys: Iterable[str]) -> str:
 
 def _labels(preset: Preset) -> dict[str, str]:
     return {name: method.label or name for name, method in preset.methods.items()}
-
-
-def _record(context: Context, name: str, paths: list[Path], *, checked: bool) -> None:
-    """Record in the tracking store, where there is one: a simulation is made without, too."""
-    if not context.layout.tracking.exists():
-        print(f"{context.layout.tracking}: no such file, so nothing is recorded in a store")
-        return
-    note = context.layout.tracked(name)
-    run = context.track("simulation", name, note, slice_of(context.preset, checked))
-    for path in paths:
-        run.artifact(path)
-    run.finish()

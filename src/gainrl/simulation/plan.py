@@ -46,6 +46,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
         make="gainrl.simulation.make:make_simulation",
         table=True,
         pictures=(Picture("simulation", "Simulated", SIMULATED),),
+        local=False,
     )
     if simulation.checks:
         runs = [layout.done(key) for key in checked_runs(preset)]
@@ -57,6 +58,7 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
             fingerprint=slice_of(preset, checked=True),
             make="gainrl.simulation.make:make_predictions",
             table=True,
+            local=False,
         )
 
 

@@ -21,14 +21,14 @@ from gainrl.records import (
     SCORES,
     read_table,
 )
-from gainrl.stages.common import PREPARATION, Context
+from gainrl.stages.common import Context
 from gainrl.study import figures as signal_figures
 from gainrl.study.figures import AngleMap, NeuronPanel
 from gainrl.study.table import signal_table, write_signal
 
 
 def make_signal_table(context: Context, path: Path) -> None:
-    """Write results/signal.csv, Markdown and LaTeX beside it, and record them."""
+    """Write results/signal.csv, with its other forms beside it."""
     studies = plan.need_studies(context.preset, "signal")
     frames = {
         (model, dataset): _signal_frame(context, model, dataset)
@@ -39,8 +39,6 @@ def make_signal_table(context: Context, path: Path) -> None:
     assert study is not None
     table = signal_table(frames, study.resamples, statistics.confidence, statistics.seed)
     write_signal(table, path, f"What C goes with, preset {context.preset.preset}")
-    _record(context, "signal", [path.with_suffix(suffix) for suffix in (".csv", ".md", ".tex")])
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
@@ -61,7 +59,7 @@ def _signal_frame(context: Context, model: str, dataset: str) -> pd.DataFrame:
 
 
 def make_study_figure(context: Context, name: str, path: Path) -> None:
-    """Draw one of study_plan.FIGURES as PNG with PDF beside it, and record both."""
+    """Draw one of study_plan.FIGURES as PNG with PDF beside it."""
     statistics = context.preset.statistics
     out = (path, path.with_suffix(".pdf"))
     panels: Any = _PANELS[name](context)
@@ -83,7 +81,6 @@ def make_study_figure(context: Context, name: str, path: Path) -> None:
         signal_figures.figure_bins(panels, *out)
     else:
         signal_figures.figure_neurons(panels, *out)
-    _record(context, name, list(out))
 
 
 def _places(context: Context, part: str) -> list[tuple[str, str]]:
@@ -182,14 +179,3 @@ _PANELS: dict[str, Any] = {
     "figure6": _neurons,
     "layers": _layers,
 }
-
-
-def _record(context: Context, name: str, paths: list[Path]) -> None:
-    note = context.layout.tracked(name)
-    studies = context.preset.studies
-    assert studies is not None
-    slice_ = {"studies": studies.model_dump(mode="json"), "output": name}
-    run = context.track("figures", name, note, slice_, experiment=PREPARATION)
-    for path in paths:
-        run.artifact(path)
-    run.finish()

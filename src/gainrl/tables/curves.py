@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -18,8 +19,24 @@ from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.speed import CURRENCIES
+from gainrl.stages.common import Context
+from gainrl.tables.facts import finished_runs
 from gainrl.tables.table import check_baseline, seed_counts
 from gainrl.training.files import STEPS
+
+
+def make_figures(context: Context, experiment: str, curves: Path, walk: Path) -> None:
+    """Draw the learning curves and what the curricula did, as PNG with PDF beside it."""
+    runs, preset = finished_runs(context, experiment), context.preset
+    baseline, methods = preset.experiments[experiment].baseline, list(preset.methods)
+    figure7(runs, preset.statistics, curves, curves.with_suffix(".pdf"), baseline, methods)
+    figure_curriculum(runs, preset.statistics, walk, walk.with_suffix(".pdf"), methods)
+
+
+def make_cost_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw accuracy over what runs had spent, as PNG with PDF beside it."""
+    runs, preset = finished_runs(context, experiment), context.preset
+    figure_cost(runs, preset.statistics, path, path.with_suffix(".pdf"), list(preset.methods))
 
 
 def figure7(

@@ -15,7 +15,7 @@ from gainrl.models.shapes import KNOWN, architecture
 from gainrl.plan import Inputs
 from gainrl.plan.layout import Signal
 from gainrl.records import read_metadata
-from gainrl.results.runs import AVERAGE
+from gainrl.results.runs import AVERAGE, Run, collect
 from gainrl.stages.common import Context
 from gainrl.tables import published
 from gainrl.tables.published import ComparedCell, Ours
@@ -27,6 +27,16 @@ MEASURED: Mapping[Signal, str] = {
     "difficulty": "difficulty rollouts",
 }
 """What took time before a method could train."""
+
+
+def finished_runs(context: Context, experiment: str) -> list[Run]:
+    """The runs of an experiment.
+
+    Raises:
+        DataError: one of them is not finished.
+    """
+    keys = plan.runs(context.preset, [experiment])
+    return collect([context.layout.run(key) for key in keys])
 
 
 def table_facts(context: Context, experiment: str) -> Facts:

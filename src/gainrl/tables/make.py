@@ -1,4 +1,4 @@
-"""Tables and figures over finished runs, and the check of the tracking store."""
+"""Tables over finished runs, and the check of the tracking store."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from gainrl import plan
-from gainrl.curricula.selection import select
-from gainrl.errors import DataError, TrackingError
+from gainrl.errors import TrackingError
 from gainrl.plan import RunKey
 from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.plan.layout import TRACKED
-from gainrl.records import ORDER, SCORES, read_json, read_table
-from gainrl.results.runs import Run, collect
+from gainrl.records import read_json
 from gainrl.stages.common import PREPARATION, Context
-from gainrl.tables.facts import table_facts
+from gainrl.tables.facts import finished_runs, table_facts
 from gainrl.tables.scores import TestRows, read_scored
 from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_benchmarks
 from gainrl.tables.table import COLUMNS, table1, write_table
@@ -23,29 +21,20 @@ from gainrl.tracking.record import initialise, missing, store_uri
 from gainrl.training import files
 
 
-def _runs(context: Context, experiment: str) -> list[Run]:
-    keys = plan.runs(context.preset, [experiment])
-    return collect([context.layout.run(key) for key in keys])
-
-
-def make_table(context: Context, experiment: str, path: Path) -> None:
-    """Write an experiment's table as CSV with Markdown and LaTeX beside it, and record it."""
+def make_table(context: Context, experiment: str, path: Path) -> dict[str, float]:
+    """Write an experiment's table as CSV with its other forms beside it; final accuracies."""
     chosen = context.preset.experiments[experiment]
     facts = table_facts(context, experiment)
-    frame = table1(_runs(context, experiment), context.preset.statistics, chosen.baseline, facts)
+    frame = table1(
+        finished_runs(context, experiment), context.preset.statistics, chosen.baseline, facts
+    )
     title = chosen.caption or f"{experiment}, preset {context.preset.preset}"
     write_table(frame, path, title, _final(context, experiment), chosen.columns)
-    slice_ = plan.table_slice(context.preset, experiment)
-    note = context.layout.tracked(experiment)
-    run = context.track("table", f"{experiment} table", note, slice_, experiment=experiment)
-    for suffix in (".csv", ".md", ".tex"):
-        run.artifact(path.with_suffix(suffix))
+    names = ("model", "dataset", "method", "benchmark")
     final = frame[frame["metric"] == "final_accuracy"].to_dict("records")
-    for row in final:
-        name = "/".join(str(row[key]) for key in ("model", "dataset", "method", "benchmark"))
-        run.metrics([{"step": 0, f"final/{name}": float(row["mean"])}])
-    run.finish()
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
+    return {
+        "final/" + "/".join(str(row[key]) for key in names): float(row["mean"]) for row in final
+    }
 
 
 def _final(context: Context, experiment: str) -> pd.DataFrame | None:
@@ -90,93 +79,6 @@ def make_benchmarks(context: Context, path: Path) -> None:
         for test, folder in zip(tests, folders, strict=True)
     ]
     write_benchmarks(benchmark_rows(read, preset.statistics), agreement_rows(read, folders), path)
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
-
-
-def make_figures(context: Context, experiment: str, curves: Path, walk: Path) -> None:
-    """Draw the learning curves and what the curricula did, as PNG with PDF beside it."""
-    from gainrl.tables.curves import figure7, figure_curriculum  # tables start without matplotlib
-
-    runs, statistics = _runs(context, experiment), context.preset.statistics
-    baseline = context.preset.experiments[experiment].baseline
-    methods = list(context.preset.methods)
-    figure7(runs, statistics, curves, curves.with_suffix(".pdf"), baseline, methods)
-    figure_curriculum(runs, statistics, walk, walk.with_suffix(".pdf"), methods)
-    slice_ = {"figures": [curves.stem, walk.stem]}
-    note = context.layout.tracked(f"{experiment}.figures")
-    run = context.track("figures", f"{experiment} figures", note, slice_, experiment=experiment)
-    for path in (curves, walk):
-        run.artifact(path)
-        run.artifact(path.with_suffix(".pdf"))
-    run.finish()
-
-
-def make_cost_figure(context: Context, experiment: str, path: Path) -> None:
-    """Draw accuracy over what runs had spent, as PNG with PDF beside it."""
-    from gainrl.tables.curves import figure_cost
-
-    preset, pdf = context.preset, path.with_suffix(".pdf")
-    runs, methods = _runs(context, experiment), list(preset.methods)
-    figure_cost(runs, preset.statistics, path, pdf, methods)
-    note = context.layout.tracked(path.stem)
-    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
-    for file in (path, pdf):
-        run.artifact(file)
-    run.finish()
-
-
-def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
-    """Draw all methods of an experiment, from its table, as PNG with PDF beside it.
-
-    Raises:
-        DataError: the table is missing.
-    """
-    from gainrl.compare.style import looks_of
-    from gainrl.tables.speed_figure import figure_speed
-
-    preset, table = context.preset, context.root / f"{experiment}.csv"
-    chosen = preset.experiments[experiment]
-    if not table.exists():
-        raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
-    labels = {name: preset.methods[name].label or name for name in chosen.methods}
-    looks = looks_of(preset.methods)
-    paths = (path, path.with_suffix(".pdf"))
-    figure_speed(pd.read_csv(table), str(chosen.speed), chosen.baseline, labels, looks, *paths)
-    note = context.layout.tracked(path.stem)
-    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
-    for file in paths:
-        run.artifact(file)
-    run.finish()
-
-
-def make_selection_figure(context: Context, experiment: str, path: Path) -> None:
-    """Draw which prompts the selections of an experiment's methods take, by C, for one seed."""
-    from gainrl.compare.style import looks_of
-    from gainrl.tables.selection_figure import Selected, figure_selection
-
-    preset, layout, panels = context.preset, context.layout, []
-    chosen = preset.experiments[experiment]
-    names = plan.selecting(preset, experiment)
-    for model, dataset in chosen.places:
-        scores = read_table(layout.signal(model, dataset, "scores"), SCORES)
-        signal = scores.set_index("id")["c"]
-        for name in names:
-            part, key = preset.methods[name].selection, preset.methods[name].order_key
-            assert part is not None
-            assert key is not None
-            order = read_table(layout.order(model, dataset, key), ORDER)
-            ranks = select(len(order), part.share, part.slope, preset.seeds[0])
-            where = f"{model}, {dataset}: " if len(chosen.places) > 1 else ""
-            title = f"{where}{preset.methods[name].label or name}"
-            taken = signal.loc[order["id"].iloc[ranks]].to_numpy()
-            panels.append(Selected(title, name, signal.to_numpy(), taken))
-    looks = looks_of(preset.methods)
-    figure_selection(panels, looks, path, path.with_suffix(".pdf"))
-    note = context.layout.tracked(path.stem)
-    run = context.track("figures", path.stem, note, {"figure": path.stem}, experiment=experiment)
-    for file in (path, path.with_suffix(".pdf")):
-        run.artifact(file)
-    run.finish()
 
 
 def initialise_tracking(context: Context) -> None:

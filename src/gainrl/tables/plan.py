@@ -66,11 +66,6 @@ def results(preset: Preset, layout: Layout) -> Iterator[Result]:
         )
 
 
-def drawn(preset: Preset) -> dict[str, str]:
-    """Names of learning curves, and the experiment of each."""
-    return {chosen.figure: name for name, chosen in preset.experiments.items() if chosen.figure}
-
-
 def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> Iterator[Result]:
     done, made = tuple(finished(preset, layout, [name])), partial(_result, preset, name, first)
     tests = benchmark_plan.final_tests(preset, [name])
@@ -90,20 +85,26 @@ def _figures(
 ) -> Iterator[Result]:
     def figure(make: str, inputs: tuple[Path, ...], *pictures: Picture) -> Result:
         file = f"{FIGURES}{pictures[0].name}"
-        return _result(preset, name, first, file, f"make:{make}", inputs, *pictures)
+        return _result(preset, name, first, file, make, inputs, *pictures)
 
     base = preset.experiments[name].figure
     if preset.experiments[name].speed:
         read = (layout.root / f"{name}.csv",)
-        yield figure("make_speed_figure", read, Picture(f"{base}_speed", "All methods", SPEED))
+        yield figure(
+            "speed_figure:make_speed_figure", read, Picture(f"{base}_speed", "All methods", SPEED)
+        )
     curves = Picture(str(base), "Learning curves", CURVES)
     walk = Picture(f"{base}_curriculum", "What the curricula did", WALK, folded=True)
-    yield replace(figure("make_figures", done, curves, walk), targets=scope(first, "figures"))
-    yield figure("make_cost_figure", done, Picture(f"{base}_cost", "Accuracy by cost", SPENT))
+    yield replace(
+        figure("curves:make_figures", done, curves, walk), targets=scope(first, "figures")
+    )
+    yield figure(
+        "curves:make_cost_figure", done, Picture(f"{base}_cost", "Accuracy by cost", SPENT)
+    )
     if plan.selecting(preset, name):
         orders = tuple(plan.selections(preset, layout, name))
         picture = Picture(f"{base}_selection", "Chosen prompts", CHOSEN)
-        yield figure("make_selection_figure", orders, picture)
+        yield figure("selection_figure:make_selection_figure", orders, picture)
 
 
 def _result(
@@ -126,4 +127,5 @@ def _result(
         arguments=(experiment,),
         table=not pictures,
         pictures=pictures,
+        experiment=experiment,
     )

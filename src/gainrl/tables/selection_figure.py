@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gainrl import plan
 from gainrl.compare.statistics import FloatArray
-from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, save
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, looks_of, save
+from gainrl.curricula.selection import select
 from gainrl.errors import DataError
+from gainrl.records import ORDER, SCORES, read_table
+from gainrl.stages.common import Context
 
 BINS = 24
 
@@ -25,6 +30,28 @@ class Selected:
     method: str
     everything: FloatArray
     chosen: FloatArray
+
+
+def make_selection_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw which prompts the selections of an experiment's methods take, by C, for one seed."""
+    preset, layout, panels = context.preset, context.layout, []
+    chosen = preset.experiments[experiment]
+    names = plan.selecting(preset, experiment)
+    for model, dataset in chosen.places:
+        scores = read_table(layout.signal(model, dataset, "scores"), SCORES)
+        signal = scores.set_index("id")["c"]
+        for name in names:
+            part, key = preset.methods[name].selection, preset.methods[name].order_key
+            assert part is not None
+            assert key is not None
+            order = read_table(layout.order(model, dataset, key), ORDER)
+            ranks = select(len(order), part.share, part.slope, preset.seeds[0])
+            where = f"{model}, {dataset}: " if len(chosen.places) > 1 else ""
+            title = f"{where}{preset.methods[name].label or name}"
+            taken = signal.loc[order["id"].iloc[ranks]].to_numpy()
+            panels.append(Selected(title, name, signal.to_numpy(), taken))
+    looks = looks_of(preset.methods)
+    figure_selection(panels, looks, path, path.with_suffix(".pdf"))
 
 
 def figure_selection(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
@@ -13,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from gainrl.compare.intervals import MOST, bar, even_line, ratio_axis
-from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, save
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, looks_of, save
 from gainrl.errors import DataError
 from gainrl.results.budget import equal_metric
 from gainrl.results.speed import CURRENCIES, STEPS
+from gainrl.stages.common import Context
 
 DIFFERENCE = "difference_to_baseline"
 SPENT = {"steps": "RL steps", "tokens": "Rollout tokens", "seconds": "Seconds", "flops": "FLOP"}
@@ -25,6 +27,22 @@ LINE = 0.17
 
 Place = tuple[str, str, str]
 Rows = Mapping[tuple[str, ...], pd.Series]
+
+
+def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw all methods of an experiment, from its table, as PNG with PDF beside it.
+
+    Raises:
+        DataError: the table is missing.
+    """
+    preset, table = context.preset, context.root / f"{experiment}.csv"
+    chosen = preset.experiments[experiment]
+    if not table.exists():
+        raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
+    labels = {name: preset.methods[name].label or name for name in chosen.methods}
+    looks = looks_of(preset.methods)
+    out = (path, path.with_suffix(".pdf"))
+    figure_speed(pd.read_csv(table), str(chosen.speed), chosen.baseline, labels, looks, *out)
 
 
 def figure_speed(

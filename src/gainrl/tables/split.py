@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl import plan
 from gainrl.compare.render import Block, Caption, Heading, Table, Title, with_interval, write_views
 from gainrl.compare.statistics import FloatArray, bootstrap_interval
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
-from gainrl.results.runs import Run, collect, grouped
+from gainrl.results.runs import Run, grouped
 from gainrl.stages.common import Context
+from gainrl.tables.facts import finished_runs
 
 COLUMNS = ["model", "dataset", "method", "metric", "mean", "low", "high", "n"]
 HEADS: dict[str, tuple[str, str, float]] = {
@@ -37,18 +37,12 @@ CAPTION = (
 
 
 def make_split(context: Context, experiment: str, path: Path) -> None:
-    """Write where an experiment's cost goes, as CSV with the views beside it, and record it."""
+    """Write where an experiment's cost goes, as CSV with the views beside it."""
     preset = context.preset
-    runs = collect(context.layout.run(key) for key in plan.runs(preset, [experiment]))
+    runs = finished_runs(context, experiment)
     frame = split_table(runs, preset.statistics)
     labels = {run.method: run.label for run in runs}
     write_split(frame, labels, preset.statistics, f"Where the cost goes: {experiment}", path)
-    note = context.layout.tracked(path.stem)
-    slice_ = plan.table_slice(preset, experiment)
-    run = context.track("table", path.stem, note, slice_, experiment=experiment)
-    for suffix in (".csv", ".md", ".tex"):
-        run.artifact(path.with_suffix(suffix))
-    run.finish()
 
 
 def split_table(runs: Sequence[Run], config: Statistics) -> pd.DataFrame:

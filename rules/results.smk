@@ -1,0 +1,47 @@
+# Tables and figures, a rule for each that the preset asks for: what it is made of and what makes it is
+# declared in its topic's plan.py. And the page that shows them.
+
+
+for result in results.values():
+
+    rule:
+        name:
+            f"make_{result.name.replace('/', '_')}"
+        input:
+            list(map(str, result.inputs)),
+        output:
+            *files_of(result),
+        log:
+            at(f"logs/{result.name}.log"),
+        localrule: result.local
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("cpu"),
+        params:
+            preset=PRESET,
+            name=result.name,
+            slice=result.fingerprint,
+        shell:
+            "gainrl make {params.name} --preset {params.preset} > {log} 2>&1"
+
+
+# The page that a reader opens first: `report` of what the default target builds, `report_all` of
+# everything. It shows the whole preset, so any change to it renews the page.
+rule report:
+    input:
+        lambda w: built("all" if w.scope else "default"),
+        lambda w: shown("all" if w.scope else "default"),
+    output:
+        at("report{scope}.html"),
+    log:
+        at("logs/report{scope}.log"),
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        scope=lambda w: "all" if w.scope else "first",
+        slice=lambda w: plan.digest(preset.model_dump(mode="json")),
+    shell:
+        "gainrl report --preset {params.preset} --scope {params.scope} --out {output}"
+        " > {log} 2>&1"
