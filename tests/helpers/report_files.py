@@ -132,7 +132,14 @@ def write_results(root: Path, **changes: Any) -> None:
         split = split_table(collect(used), statistics)
         write_split(split, labels, statistics, f"Cost of {name}", root / f"{name}_cost.csv")
     (root / "figures").mkdir()
-    for name in ("figure7", "figure7_curriculum", "figure7_cost", "figure3", "layers"):
+    for name in (
+        "figure7",
+        "figure7_curriculum",
+        "figure7_training",
+        "figure7_cost",
+        "figure3",
+        "layers",
+    ):
         imsave(root / "figures" / f"{name}.png", np.zeros((60, 100)))
     write_views(root / "signal.csv", SIGNAL)
     layout.model("tiny").mkdir(parents=True)

@@ -12,7 +12,7 @@ from run_folders import GAIN, GRPO, cell, change, write_run
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, read_run
-from gainrl.tables.curves import figure7, figure_cost, figure_curriculum
+from gainrl.tables.curves import HEALTH, figure7, figure_cost, figure_steps
 from gainrl.tables.table import COLUMNS, table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
@@ -313,14 +313,29 @@ def test_pictures_are_the_same_bytes_every_time(folders, tmp_path):
 
 def test_curriculum_figure_leaves_out_what_a_method_does_not_log(folders, tmp_path):
     paths = (tmp_path / "curriculum.png", tmp_path / "curriculum.pdf")
-    figure = figure_curriculum(collect(folders), CONFIG, *paths)
+    figure = figure_steps(collect(folders), CONFIG, *paths)
     assert [len(axis.get_lines()) for axis in figure.axes] == [2, 2, 2, 1]
     assert figure.axes[3].get_lines()[0].get_ydata().tolist() == [3, 6, 9, 12]
     assert drawn_colours(paths[0]) > 500
+
+
+def test_how_training_went_is_drawn_from_what_was_logged(folders, tmp_path):
+    for folder in folders:
+        path = folder / "steps.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [line | {"response_length": 10.0 * line["step"], "entropy": 0.5} for line in lines]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    paths = (tmp_path / "training.png", tmp_path / "training.pdf")
+    lengths, truncated, entropy, _ = figure_steps(
+        collect(folders), CONFIG, *paths, quantities=HEALTH
+    ).axes
+    assert lengths.get_lines()[0].get_ydata().tolist() == [10, 20, 30, 40]
+    assert [text.get_text() for text in truncated.texts] == ["not logged by these methods"]
+    assert set(entropy.get_lines()[1].get_ydata()) == {0.5}
 
 
 def test_a_column_logged_by_some_seeds_only_is_an_error(folders, tmp_path):
     change(folders[3] / "steps.jsonl", "curriculum/mu", "curriculum/nu")
     paths = (tmp_path / "curriculum.png", tmp_path / "curriculum.pdf")
     with pytest.raises(DataError, match=r"gain/seed1/steps\.jsonl: key 'curriculum/mu'"):
-        figure_curriculum(collect(folders), CONFIG, *paths)
+        figure_steps(collect(folders), CONFIG, *paths)

@@ -23,7 +23,7 @@ SEEDS = (0, 1)
 REPORT = {"report": 1, "default": 1}  # it shows the whole preset
 TABLE = {
     **dict.fromkeys(("make_table1", "make_table1_cost"), 1),
-    **dict.fromkeys(("make_figures_figure7", "make_figures_figure7_cost"), 1),
+    **dict.fromkeys((f"make_figures_figure7{part}" for part in ("", "_training", "_cost")), 1),
     **REPORT,
 }
 VIEWS = {**TABLE, "make_claims": 1}

@@ -30,7 +30,13 @@ def make_figures(context: Context, experiment: str, curves: Path, walk: Path) ->
     runs, preset = finished_runs(context, experiment), context.preset
     baseline, methods = preset.experiments[experiment].baseline, list(preset.methods)
     figure7(runs, preset.statistics, curves, curves.with_suffix(".pdf"), baseline, methods)
-    figure_curriculum(runs, preset.statistics, walk, walk.with_suffix(".pdf"), methods)
+    figure_steps(runs, preset.statistics, walk, walk.with_suffix(".pdf"), methods)
+
+
+def make_training_figure(context: Context, experiment: str, path: Path) -> None:
+    """Draw how training went: lengths, entropy and gradients, as PNG with PDF beside it."""
+    runs, preset, pdf = finished_runs(context, experiment), context.preset, path.with_suffix(".pdf")
+    figure_steps(runs, preset.statistics, path, pdf, list(preset.methods), HEALTH)
 
 
 def make_cost_figure(context: Context, experiment: str, path: Path) -> None:
@@ -166,19 +172,27 @@ QUANTITIES = (
 )
 
 
-def figure_curriculum(
+HEALTH = (
+    Quantity("response_length", "Length of responses", "Tokens", False, True),
+    Quantity("truncated", "Truncated responses", "Share of responses (%)", True, True),
+    Quantity("entropy", "Entropy of the policy", "Nats a token", False, True),
+    Quantity("grad_norm", "Norm of the gradient", "Before clipping", False, True),
+)
+
+
+def figure_steps(
     runs: Sequence[Run],
     statistics_config: Statistics,
     path_png: PathLike,
     path_pdf: PathLike,
     methods: Sequence[str] = (),
+    quantities: Sequence[Quantity] = QUANTITIES,
 ) -> Figure:
-    """Draw what each curriculum chose: batch accuracy, C, zero-variance share and mu over steps.
+    """Draw what was logged of each step: what the curriculum chose, or how training went.
 
-    Four panels for each model and data set, in the order of QUANTITIES. Lines are means over
-    seeds, bands the bootstrap interval; all but mu are trailing means over `smoothing` steps. A
-    method is left out of a panel where it logged nothing (GRPO has no mu), and a panel says so if
-    no method did.
+    A panel for each model, data set and quantity. Lines are means over seeds, bands the bootstrap
+    interval; what is `smoothed` are trailing means over `smoothing` steps. A method is left out of
+    a panel where it logged nothing (GRPO has no mu), and a panel says so if no method did.
 
     Args:
         runs: what `collect` returned.
@@ -186,6 +200,7 @@ def figure_curriculum(
         path_png: where the 200 dpi picture goes.
         path_pdf: where the vector picture goes.
         methods: as for `figure7`.
+        quantities: what is drawn, such as QUANTITIES or HEALTH.
 
     Returns:
         The figure, whose axes are the panels.
@@ -196,8 +211,8 @@ def figure_curriculum(
     groups = grouped(_some(runs))
     looks = looks_of([*methods, *(run.method for run in runs)])
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(len(groups) * len(QUANTITIES), 2, WIDTH, 2.15)
-        places = [(at, quantity) for at in groups for quantity in QUANTITIES]
+        figure, axes = canvas(len(groups) * len(quantities), 2, WIDTH, 2.15)
+        places = [(at, quantity) for at in groups for quantity in quantities]
         for axis, (at, quantity) in zip(axes, places, strict=True):
             window = statistics_config.smoothing if quantity.smoothed else 1
             drawn = False
@@ -216,7 +231,8 @@ def figure_curriculum(
             axis.set_ylabel(quantity.unit)
             if quantity.share:
                 axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-        trailing = f"Trailing means over {statistics_config.smoothing} steps, μ as it was. "
+        trailing = f"Trailing means over {statistics_config.smoothing} steps"
+        trailing += ". " if all(each.smoothed for each in quantities) else ", μ as it was. "
         _legend(figure, runs, looks, trailing + _bands(runs, statistics_config), {})
         save(figure, path_png, path_pdf)
     return figure

@@ -30,6 +30,11 @@ WALK = (
     "signal C under the current model, the share of groups without variance, and the mean mu of "
     "the Gaussian as a share of the data set."
 )
+TRAINING = (
+    "How training went: length of the responses, the share that met the limit, the policy's "
+    "entropy, and the gradient's norm. A length that falls to a few tokens, or an entropy that "
+    "falls to 0, explains an accuracy that stands still."
+)
 SPEED = (
     "Each method against the baseline: how far from it it ends, how far it is when both have spent "
     "as much, and how many times less it spends to the baseline's final level. A bar without a "
@@ -98,6 +103,8 @@ def _figures(
     yield replace(
         figure("curves:make_figures", done, curves, walk), targets=scope(first, "figures")
     )
+    health = Picture(f"{base}_training", "How training went", TRAINING, folded=True)
+    yield figure("curves:make_training_figure", done, health)
     yield figure(
         "curves:make_cost_figure", done, Picture(f"{base}_cost", "Accuracy by cost", SPENT)
     )
