@@ -326,9 +326,9 @@ def test_how_training_went_is_drawn_from_what_was_logged(folders, tmp_path):
         rows = [line | {"response_length": 10.0 * line["step"], "entropy": 0.5} for line in lines]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     paths = (tmp_path / "training.png", tmp_path / "training.pdf")
-    lengths, truncated, entropy, _ = figure_steps(
-        collect(folders), CONFIG, *paths, quantities=HEALTH
-    ).axes
+    figure = figure_steps(collect(folders), CONFIG, *paths, quantities=HEALTH)
+    lengths, truncated, entropy, _ = figure.axes
+    assert truncated.yaxis.get_major_formatter()(0.0005, 0) == "0.05"  # "0" once, on every tick
     assert lengths.get_lines()[0].get_ydata().tolist() == [10, 20, 30, 40]
     assert [text.get_text() for text in truncated.texts] == ["not logged by these methods"]
     assert set(entropy.get_lines()[1].get_ydata()) == {0.5}

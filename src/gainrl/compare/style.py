@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gainrl.compare.statistics import FloatArray, bootstrap_interval
 from gainrl.config.statistics import Statistics
@@ -131,6 +131,11 @@ def line(
     axis.margins(x=0.015)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+
+
+def percent() -> FuncFormatter:
+    """Ticks of shares, in percent with as many digits as they need; the axis names the unit."""
+    return FuncFormatter(lambda share, _: f"{100 * share:.4g}")
 
 
 def save(figure: Figure, path_png: PathLike, path_pdf: PathLike) -> None:

@@ -13,10 +13,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from gainrl.compare.statistics import FloatArray
-from gainrl.compare.style import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, canvas
+from gainrl.compare.style import LOOKS, SPARE_LOOKS, STYLE, WIDTH, Look, PathLike, canvas, percent
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.linearity.table import (
@@ -136,7 +136,7 @@ def figure_distance(
         axes[0].set(title="Weights", ylabel="Distance (staying = 1)")
         axes[1].set(title="Held-out responses", ylabel="KL to trained (nats a token)")
         axes[2].set(title=benchmark, ylabel="Accuracy (%)")
-        axes[2].yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+        axes[2].yaxis.set_major_formatter(percent())
         axes[2].yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         for axis in axes:
             axis.set_xticks(range(len(names)), names, fontsize=7)
@@ -183,7 +183,7 @@ def _shares(panels: Panels, curves_of, unit: str, paths: tuple[PathLike, PathLik
             _curve(axis, runs, curve, config)
         axis.set_title(_title(runs), loc="left")
         axis.set(xlabel="R² against the RL step", xlim=(0, 1), ylim=(0, 1.01))
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+        axis.yaxis.set_major_formatter(percent())
     axes[0].set_ylabel(unit)
     return finish(figure, *paths, f"Lines: means over {_seeds(panels)}. Bands (not by module): "
                    f"{config.confidence:.0%} bootstrap over seeds. Random walk: as many points, "

@@ -21,9 +21,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
-from gainrl.compare.style import LOOKS, STYLE, WIDTH, PathLike, canvas, line, save
+from gainrl.compare.style import LOOKS, STYLE, WIDTH, PathLike, canvas, line, percent, save
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.study.projection import clip_percentiles, principal_components
@@ -352,9 +352,8 @@ def panel_rows(
 
 
 def _bar(figure: Figure, drawn: ScalarMappable, axes: list[Axes], unit: str) -> Axes:
-    percent = PercentFormatter(1, decimals=0, symbol="")
     slim = 10 * figure.get_figheight()  # as wide in a tall figure as in a low one
-    return figure.colorbar(drawn, ax=axes, aspect=slim, pad=0.015, label=unit, format=percent).ax
+    return figure.colorbar(drawn, ax=axes, aspect=slim, pad=0.015, label=unit, format=percent()).ax
 
 
 def finish(figure: Figure, path_png: PathLike, path_pdf: PathLike, note: str) -> Figure:

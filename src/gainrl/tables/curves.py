@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter
 
 from gainrl.compare.statistics import FloatArray, smooth, target_accuracy
-from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, save
+from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, percent, save
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import Group, Run, grouped
@@ -93,7 +93,7 @@ def figure7(
                 line(axis, steps, curves, looks[method], statistics_config)
             _start(axis, np.mean([run.curve(name)[0] for found in group.values() for run in found]))
             axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
-            axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+            axis.yaxis.set_major_formatter(percent())
             axis.set_xlabel("RL steps")
             if place % columns == 0:
                 axis.set_ylabel("Test accuracy (%)")
@@ -145,7 +145,7 @@ def figure_cost(
                 curves = np.stack([run.curve(name) for run in found])
                 line(axis, np.mean(spent, axis=0), curves, looks[method], statistics_config)
             axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
-            axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+            axis.yaxis.set_major_formatter(percent())
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.set_xlabel(SPENT[currency])
             axis.set_ylabel("Test accuracy (%)" if currency == next(iter(SPENT)) else "")
@@ -230,7 +230,7 @@ def figure_steps(
             axis.set_xlabel("RL steps")
             axis.set_ylabel(quantity.unit)
             if quantity.share:
-                axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+                axis.yaxis.set_major_formatter(percent())
         trailing = f"Trailing means over {statistics_config.smoothing} steps"
         trailing += ". " if all(each.smoothed for each in quantities) else ", μ as it was. "
         _legend(figure, runs, looks, trailing + _bands(runs, statistics_config), {})
