@@ -87,6 +87,7 @@ def test_a_result_is_made_by_its_name(tmp_path, monkeypatch, capsys):
     arguments = ["--preset", str(path), "--root", str(tmp_path)]
     assert cli.main(["make", "figures/figure7", *arguments]) == 0
     folder = tmp_path / "figures"
+    assert "nothing is recorded in a store" in capsys.readouterr().out
     assert made == [("table1", folder / "figure7.png", folder / "figure7_curriculum.png")]
     assert cli.main(["make", "figures/figure8", *arguments]) == 2
     assert "no result 'figures/figure8'; did you mean" in capsys.readouterr().err
