@@ -97,6 +97,11 @@ def test_the_core_brings_no_library_for_models_or_the_pipeline(bare):
             "assert len(set(rows.tolist())) == 8",
         ),
         (
+            "gainrl.grading",
+            "assert m.grade('so \\\\boxed{(x+1)^2}', 'x^2 + 2 x + 1').correct\n"
+            "assert m.verifiers_reward('so \\\\boxed{2}', '3') == 0.0",
+        ),
+        (
             "gainrl.compare",
             "points = [m.Point(name, seed, '', step, None, seed / 9 + step * rise, 'here')\n"
             "    for name, rise in (('one', .1), ('two', .2)) for seed in (0, 1)\n"

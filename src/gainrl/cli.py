@@ -184,6 +184,20 @@ COMMANDS = (
         option("--smoothing", type=int, default=3, help="tests in a level; default: 3"),
         preset=False,
     ),
+    command(
+        "grade",
+        "grade a file of answers",
+        "grading.answers:grade_file",
+        option("answers", type=Path, help="JSONL with answers and gold answers"),
+        option("--out", type=Path, help="default: beside it, NAME-graded.jsonl"),
+        option("--answer", default="answer", help="column of the answers; default: answer"),
+        option("--gold", default="gold", help="column of the gold answers; default: gold"),
+        option(
+            "--grader", choices="grading.rewards:GRADERS", default="maths", help="default: maths"
+        ),
+        option("--workers", type=int, help="processes; default: one for each core"),
+        preset=False,
+    ),
     command("check", "check a preset and list its runs", _check, *PRESET, preset=False),
     command(
         "doctor",

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from gainrl.data.prompts import Prompts
 from gainrl.errors import GradingError
 from gainrl.evaluation.samples import Answer, Benchmark, graded
-from gainrl.grading.grade import Grade
+from gainrl.grading.grades import Grade
 from gainrl.models.nano import build_tokenizer
 from gainrl.models.texts import texts_of
 

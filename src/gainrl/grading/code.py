@@ -41,7 +41,7 @@ from typing import Any
 from gainrl.grading._blocks import defines
 from gainrl.grading._extraction import extract
 from gainrl.grading._slots import slot
-from gainrl.grading.grade import Grade
+from gainrl.grading.grades import Grade
 from gainrl.grading.program_tests import (
     CallTests,
     FunctionTests,

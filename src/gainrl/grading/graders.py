@@ -9,7 +9,7 @@ from typing import Protocol
 from gainrl.config.base import GraderName
 from gainrl.config.evaluation import Sandbox
 from gainrl.grading import code, maths, sandbox
-from gainrl.grading.grade import Grade
+from gainrl.grading.grades import Grade
 
 Reward = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 """Rewards of responses, each given the gold answer beside it."""

@@ -32,7 +32,7 @@ from gainrl.grading._structure import (
     unread,
 )
 from gainrl.grading._workers import Comparison, Worker, WorkerError
-from gainrl.grading.grade import Grade
+from gainrl.grading.grades import Grade
 
 __all__ = [
     "ALTERNATIVES",

@@ -1,0 +1,83 @@
+"""`gainrl grade`: the document's example as written, and files that cannot be graded."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gainrl import cli
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "grade.md"
+ROWS = [{"answer": "\\boxed{2}", "gold": "2"}, {"answer": "\\boxed{3}", "gold": "2"}]
+
+
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_first_commands_print_what_is_shown(tmp_path):
+    install, command = re.findall(r"(?m)^    (.*)$", PAGE.read_text(encoding="utf-8"))[:2]
+    assert (install, command) == ("pip install gainrl", "gainrl grade answers.jsonl")
+    (rows,) = blocks("json")
+    (tmp_path / "answers.jsonl").write_text(rows, encoding="utf-8")
+    words = [sys.executable, "-m", "gainrl.cli", *command.split()[1:]]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [done.stdout] == blocks("text")
+    graded = rows_of(tmp_path / "answers-graded.jsonl")
+    assert [row["id"] for row in graded] == [1, 2, 3, 4, 5]
+    assert [row["gainrl_correct"] for row in graded] == [True, True, True, False, False]
+    assert graded[3]["gainrl_extracted"] is None
+    before = [json.loads(line) for line in rows.splitlines()]
+    assert [{key: row[key] for key in row if "gainrl" not in key} for row in graded] == before
+
+
+def test_the_example_in_python_holds():
+    example = next(block for block in blocks("python") if "grade_many" in block)
+    exec(compile(example, str(PAGE), "exec"), {})
+
+
+def test_columns_and_the_output_may_be_named(tmp_path, capsys):
+    path, out = tmp_path / "a.jsonl", tmp_path / "new" / "b.jsonl"
+    path.write_text(json.dumps({"response": "\\boxed{2}", "solution": [1, 2]}) + "\n\n")
+    names = ["--answer", "response", "--gold", "solution", "--out", str(out), "--workers", "1"]
+    assert cli.main(["grade", str(path), *names]) == 0
+    assert rows_of(out)[0]["gainrl_correct"] is True
+    assert capsys.readouterr().out.startswith("1 of 1 right (100.0%)")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.jsonl: no row to grade"),
+        ("{\n", "a.jsonl: row 1 is not valid JSON"),
+        ("[1]\n", "a.jsonl: row 1 is no JSON object"),
+        ('{"anwser": "1", "gold": "1"}\n', "row 1 has no 'answer'; did you mean 'anwser'?"),
+        ('{"answer": "1", "gold": "1"}\n{"answer": "1"}\n', "row 2 has no 'gold'; known: answer"),
+        ('{"answer": "1", "gold": null}\n', "row 1: a gold answer is neither text nor a number"),
+        ('{"answer": 1, "gold": "1"}\n', "row 1: a response is neither text nor a list"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_graded_is_refused_and_nothing_is_written(
+    tmp_path, capsys, text, message
+):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    assert cli.main(["grade", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_missing_file_is_said(tmp_path, capsys):
+    assert cli.main(["grade", str(tmp_path / "none.jsonl")]) == 2
+    assert "none.jsonl: no such file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
