@@ -345,7 +345,7 @@ def test_equal_files_give_equal_bytes_and_no_date(results, claimed):
 
 def test_figures_are_embedded_with_words_and_the_curriculum_is_folded(results):
     made = page(results)
-    assert len(made.all("img", "src")) == 6  # figure 7, curriculum, training, cost, figure 3, layers
+    assert len(made.all("img", "src")) == 6  # figures 7, 3, training, curriculum, cost, layers
     assert all(made.all("img", "alt"))
     assert (made.all("img", "width")[0], made.all("img", "height")[0]) == ("60", "36")
     inside = re.search(r"<details><summary>(.*?)</summary>.*?</details>", made.text, re.DOTALL)
