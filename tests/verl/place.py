@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def preset(folder: Path, **training: Any) -> dict[str, Any]:
         "verl": {
             "python": str(PYTHON),
             "gpus_per_node": 1,
-            "patience": 240,
+            "patience": 900,  # the machine may have other work
             "variables": variables,
             "keys": cpu_keys(),
         },
@@ -119,7 +120,7 @@ class Place:
         """Variables of a user who has set none of ours."""
         return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "GAINRL_"))}
 
-    def gainrl(self, *arguments: str, seconds: float = 420) -> str:
+    def gainrl(self, *arguments: str, seconds: float = 900) -> str:
         """Run a command that has to succeed; returns what it printed."""
         with self.start(*arguments) as process:
             try:
@@ -142,20 +143,37 @@ class Place:
             text=True,
         )
 
-    def prepare(self, measured: bool = True, difficulty: bool = True) -> None:
-        """Everything before training; measured: what orders rest on too, and difficulties."""
+    def here(self, *arguments: str) -> None:
+        """Run a command that has to succeed in this process, which has imported most of it."""
+        import pytest  # not there for verl's Python, which imports this file too
+
+        from gainrl import cli
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in set(os.environ) - set(self.environment()):
+                patch.delenv(name)
+            patch.chdir(self.folder)
+            assert cli.main(self.command(*arguments)[3:]) == 0
+
+    def prepare(self) -> None:
+        """Everything before training."""
         where = ("--model", "nano", "--dataset", "sevens")
-        self.gainrl("tracking", "init")
+        self.here("tracking", "init")
         for name in ("chain", "sevens"):
-            self.gainrl("data", "--dataset", name)
-        self.gainrl("model", "--model", "nano")
-        self.gainrl("prompts", *where)
-        if measured:
-            self.gainrl("score", *where)
-            if difficulty:  # vLLM starts for it
-                self.gainrl("difficulty", *where)
-            self.gainrl("order", *where, "--order", "angle")
-        self.gainrl("evaluate", "--model", "nano", "--benchmark", "sevens")
+            self.here("data", "--dataset", name)
+        self.here("model", "--model", "nano")
+        for stage in ("prompts", "score", "difficulty"):
+            self.here(stage, *where)
+        self.here("order", *where, "--order", "angle")
+        self.here("evaluate", "--model", "nano", "--benchmark", "sevens")
+
+    @classmethod
+    def like(cls, prepared: Place, folder: Path, content: dict[str, Any]) -> Place:
+        """A place for runs of a preset that differs from the prepared one's in what comes after."""
+        made = cls(folder, content)
+        shutil.copytree(prepared.folder / "results", folder / "results")
+        made.here("tracking", "init")
+        return made
 
     def train(self, method: str, seed: int = 0) -> tuple[str, ...]:
         """The arguments that train a method."""

@@ -23,7 +23,7 @@ from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import read_json, read_lines
 from gainrl.signals.prefill import score
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 STEPS, SAVE = 12, 4
 
 
@@ -44,12 +44,9 @@ class Resumed:
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory):
-    if not places.PYTHON.exists():
-        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+def resumed(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("verl")
-    place = places.Place(folder, places.preset(folder))
-    place.prepare(difficulty=False)
+    place = places.Place.like(prepared, folder, places.preset(folder))
     run, saved = place.run("gain"), folder / "saved"
     pointer = run / "checkpoints" / "latest_checkpointed_iteration.txt"
 
@@ -58,7 +55,7 @@ def resumed(tmp_path_factory):
         return done and len(read_lines(run / "steps.jsonl")) > SAVE
 
     process = place.start(*place.train("gain"))
-    places.kill_when(process, past_the_checkpoint, 400)
+    places.kill_when(process, past_the_checkpoint, 900)
     # Ray's agents look for their store for a while, sometimes more than a minute, before they end.
     deadline = time.monotonic() + 180
     while places.processes_of(run) and time.monotonic() < deadline:

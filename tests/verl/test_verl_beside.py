@@ -29,15 +29,11 @@ class Beside:
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory):
-    if not places.PYTHON.exists():
-        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+def beside(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("beside")
     content = places.preset(folder, steps=STEPS, save_every=100)
     content["evaluation"] = {"every": 100, "temperature": 1.0, "samples": 1}
-    content["verl"]["patience"] = 900  # two starts on two cores
-    place = places.Place(folder, content)
-    place.prepare(measured=False)
+    place = places.Place.like(prepared, folder, content)
     runs = [place.run("grpo", seed) for seed in (0, 1)]
     started = [place.start(*place.train("grpo", seed)) for seed in (0, 1)]
     deadline = time.monotonic() + 600

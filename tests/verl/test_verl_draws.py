@@ -26,7 +26,7 @@ from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.records import read_json, read_lines
 from gainrl.training.steps import outcome_of
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 RELAY: list[Any] = [
     "dapo",
     {"name": "adcl", "chunks": 8, "rollouts": 2},
@@ -44,9 +44,7 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    if not places.PYTHON.exists():
-        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+def place(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("draws")
     content = places.preset(folder, steps=len(RELAY), save_every=20)
     content["seeds"] = [0]
@@ -64,11 +62,9 @@ def place(tmp_path_factory):
         "benchmarks": ["sevens", "chain"],
     }  # fmt: skip
     content["verl"]["variables"] |= {"GAINRL_KEEP": "1"}
-    content["verl"]["patience"] = 600  # the machine may have other work
-    place = places.Place(folder, content)
-    place.prepare()
-    place.gainrl("features", "--model", "nano", "--dataset", "sevens")
-    place.gainrl("evaluate", "--model", "nano", "--benchmark", "chain")
+    place = places.Place.like(prepared, folder, content)
+    place.here("features", "--model", "nano", "--dataset", "sevens")
+    place.here("evaluate", "--model", "nano", "--benchmark", "chain")
     return place
 
 
@@ -88,7 +84,7 @@ def trained(place, method, variables):
     content = json.loads(json.dumps(place.content))
     content["verl"]["variables"] |= {**variables, "GAINRL_PROBE": str(place.folder / method)}
     one = places.Place(place.folder, content)
-    one.gainrl(*one.train(method), seconds=700)
+    one.gainrl(*one.train(method))
     return one
 
 

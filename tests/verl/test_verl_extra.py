@@ -22,7 +22,7 @@ from gainrl.models.loading import load_model
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.records import read_lines
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 STEPS, RL, JUMP = 6, 2, 3
 
 
@@ -144,21 +144,18 @@ class Jumped:
 
 
 @pytest.fixture(scope="module")
-def jumped(tmp_path_factory):
-    if not places.PYTHON.exists():
-        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+def jumped(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("extra")
     content = places.preset(folder, steps=STEPS, save_every=RL)
     training = {"extra": {"rl": RL, "jump": JUMP}}
     content["methods"] = {"grpo-extra": {"curriculum": "uniform", "training": training}}
     content["experiments"]["table1"] |= {"methods": ["grpo-extra"], "baseline": "grpo-extra"}
-    place = places.Place(folder, content)
-    place.prepare(measured=False)
+    place = places.Place.like(prepared, folder, content)
     run = place.run("grpo-extra")
     pointer = run / "checkpoints" / "latest_checkpointed_iteration.txt"
     process = place.start(*place.train("grpo-extra"))
     places.kill_when(
-        process, lambda: pointer.exists() and len(read_lines(run / "steps.jsonl")) > RL, 400
+        process, lambda: pointer.exists() and len(read_lines(run / "steps.jsonl")) > RL, 900
     )
     deadline = time.monotonic() + 180
     while places.processes_of(run) and time.monotonic() < deadline:

@@ -20,13 +20,9 @@ SEEDS = (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    if not places.PYTHON.exists():
-        pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
+def place(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("verl-slow")
-    place = places.Place(folder, places.preset(folder, kl=0.001, mini_batch=4))
-    place.prepare()
-    return place
+    return places.Place.like(prepared, folder, places.preset(folder, kl=0.001, mini_batch=4))
 
 
 def test_ppo_with_a_critic_on_two_ranks(place):
