@@ -97,7 +97,7 @@ def arm(moment):
 
         checkpoint.os.replace = never
     elif kind == "exporting":  # all steps are done, the trained model is written half
-        LocalRun._export = lambda run, target: (target.mkdir(), die())
+        LocalRun._export = lambda run, target, like: (target.mkdir(), die())
     elif kind == "recorded":  # MLflow has it all, and only done.json is missing
         written = runs.write_json
         runs.write_json = lambda path, value: (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -83,9 +83,9 @@ class Training(Section):
     save_minutes: Annotated[float, Field(gt=0), Absent()] = 60.0
     """Minutes after which a checkpoint is written at the end of a step, whatever `save_every` says;
     changes no result."""
-    keep_model: bool = True
-    """Whether the final model is kept as a Hugging Face folder; from verl in the dtype of the start
-    model, bf16 for most."""
+    keep_model: bool | Literal["tested"] = True
+    """Whether the final model is kept as a Hugging Face folder, in the dtype of the start model,
+    bf16 for most; 'tested': only of runs whose experiment has tests under a protocol (`final`)."""
     extra: Annotated[Extra | None, Absent()] = None
     """RL-Extra; None is without."""
     downsample: Annotated[Downsample | None, Absent()] = None

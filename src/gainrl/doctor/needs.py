@@ -79,13 +79,10 @@ class Needs:
         kept = sum(
             memory.HALF * weights[run.model]
             for run in plan.runs(self.preset)
-            if run.model in weights and _kept(self.preset, run)
+            if run.model in weights
+            and plan.keeps_model(self.preset, run.model, run.dataset, run.method)
         )
         return start + one, start + one + kept
-
-
-def _kept(preset: Preset, run: RunKey) -> bool:
-    return preset.training_for(run.dataset, run.model, run.method).keep_model
 
 
 def needs_of(preset: Preset) -> Needs:

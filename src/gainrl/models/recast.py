@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gainrl.errors import ModelError
 from gainrl.models.tensors import Spec, TensorFolder, write_tensors
 from gainrl.records import read_json, write_json
 
@@ -25,8 +26,15 @@ def recast(folder: Path, like: Path) -> None:
         like: the start model. Where its config names no dtype, nothing is done.
 
     Raises:
-        ModelError: weights that cannot be read.
+        ModelError: weights that cannot be read, or a disk that is full.
     """
+    try:
+        _recast(folder, like)
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot write the model: {error.strerror or error}") from error
+
+
+def _recast(folder: Path, like: Path) -> None:
     config, source = read_json(folder / CONFIG), read_json(like / CONFIG)
     said = {key: source[key] for key in KEYS if source.get(key)}
     if not said:
@@ -43,11 +51,11 @@ def recast(folder: Path, like: Path) -> None:
             continue
         partial = folder / f".{file}.partial"
         specs = {name: wanted[name] for name in names}
-        write_tensors(
-            partial,
-            specs,
-            {name: (found.tensor(each).to(specs[each].dtype) for each in [name]) for name in names},
-        )
-        os.replace(partial, folder / file)
+        parts = {name: (found.tensor(n).to(specs[n].dtype) for n in [name]) for name in names}
+        try:
+            write_tensors(partial, specs, parts)
+            os.replace(partial, folder / file)
+        finally:
+            partial.unlink(missing_ok=True)
     kept = {key: value for key, value in config.items() if key not in KEYS}
     write_json(folder / CONFIG, {**kept, **said})

@@ -12,7 +12,13 @@ from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
 from gainrl.plan.backends import Backend, answering_engine, backend_of, engine_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
-from gainrl.plan.runs import benchmarks_of, need_studies, prompt_limits, snapshots
+from gainrl.plan.runs import (
+    benchmarks_of,
+    keeps_model,
+    need_studies,
+    prompt_limits,
+    snapshots,
+)
 from gainrl.training import algorithms
 
 
@@ -151,7 +157,10 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
     benchmarks = benchmarks_of(preset, model, dataset, method)
     critic = algorithms.named(preset.methods[method].algorithm).critic
     return {
-        "training": preset.training_for(dataset, model, method).fingerprint(),
+        "training": {
+            **preset.training_for(dataset, model, method).fingerprint(),
+            "keep_model": keeps_model(preset, model, dataset, method),
+        },
         "evaluation": preset.evaluation_for(dataset, model).fingerprint(),
         "method": _sorted(preset.methods[method].fingerprint(exclude={"label"})),
         **rendering_slice(preset, model, dataset),

@@ -50,6 +50,15 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
     return list(found)
 
 
+def keeps_model(preset: Preset, model: str, dataset: str, method: str) -> bool:
+    """Whether the final models of a method's runs are kept."""
+    wanted = preset.training_for(dataset, model, method).keep_model
+    if wanted != "tested":
+        return wanted
+    homes = experiments_of(preset, model, dataset, method)
+    return any(preset.experiments[name].final for name in homes)
+
+
 @dataclass(frozen=True)
 class PromptLimits:
     """What a prompt has to fit into; a training prompt whichever method draws it.

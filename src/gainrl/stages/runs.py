@@ -33,6 +33,7 @@ from gainrl.training.files import (
     CHECKPOINTS,
     CONFIG,
     DONE,
+    MODEL,
     OVERHEADS,
     SAMPLES,
     STEPS,
@@ -93,6 +94,7 @@ class TrainingRun:
             "seed": key.seed,
             "inputs": self._inputs(),
         }
+        self.keeps_model: bool = self.slice["training"]["keep_model"]
         self.config_hash = plan.digest(self.slice)
         self.steps, self.timing = self.folder / STEPS, self.folder / TIMING
         self.tests, self.checkpoints = self.folder / TESTS, self.folder / CHECKPOINTS
@@ -122,7 +124,7 @@ class TrainingRun:
 
         Every step goes to `record_step`, every test to `record_test` (a backend whose processes
         write these files themselves prints steps with `announce`); the answers of the last test to
-        samples/BENCHMARK.parquet (`records.SAMPLES`); with `settings.keep_model`, the weights as a
+        samples/BENCHMARK.parquet (`records.SAMPLES`); with `keeps_model`, the weights as a
         Hugging Face folder to model/. Tests are due every `evaluation.every` steps and at the last.
 
         Raises:
@@ -181,7 +183,7 @@ class TrainingRun:
             return
         for path in (self.steps, self.timing, self.tests, self.folder / OVERHEADS):
             path.unlink(missing_ok=True)
-        for name in (SAMPLES, "snapshots", CHECKPOINTS):
+        for name in (SAMPLES, MODEL, "snapshots", CHECKPOINTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for name in self.slice["benchmarks"]:
             self.record_test(read_json(self.context.layout.start(self.key.model, name)))

@@ -14,6 +14,7 @@ from gainrl import curricula
 from gainrl.errors import ModelError
 from gainrl.evaluation.accuracy import answer, summary
 from gainrl.models.loading import device, load_model, load_tokenizer, pad_token
+from gainrl.models.recast import recast
 from gainrl.models.resources import keep_freed_memory
 from gainrl.records import SAMPLES, write_table
 from gainrl.stages.common import render_prompts, render_templates, reward_for
@@ -42,8 +43,8 @@ class LocalRun(TrainingRun):
             self.trainer.load_state_dict(self.state)
             del self.state  # as large as the model and its optimizer
         self._loop()
-        if self.settings.keep_model:
-            self._export(self.folder / files.MODEL)
+        if self.keeps_model:
+            self._export(self.folder / files.MODEL, like=self.context.layout.model(self.key.model))
 
     def devices(self) -> dict[str, Any]:
         """The GPU, if there is one."""
@@ -113,14 +114,16 @@ class LocalRun(TrainingRun):
                 checkpoint.save(self.checkpoints, step, saved)
                 saved_at = time.monotonic()
 
-    def _export(self, target: Path) -> None:
-        """The trained model as a Hugging Face folder."""
+    def _export(self, target: Path, like: Path | None = None) -> None:
+        """The trained model as a Hugging Face folder, in the dtype of another one if given."""
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.network.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
+            if like:
+                recast(partial, like)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
         except (OSError, SafetensorError) as error:

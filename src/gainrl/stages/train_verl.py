@@ -66,7 +66,7 @@ class VerlRun(TrainingRun):
         self.printed, self.last = resumed, self.settings.steps
         write_text(self.checkpoints / "config_hash", self.config_hash)
         verl = self.context.preset.verl
-        exported = sorted({*self.slice["snapshots"], *[self.last] * self.settings.keep_model})
+        exported = sorted({*self.slice["snapshots"], *[self.last] * self.keeps_model})
         variables = {"GAINRL_EXPORTS": json.dumps(exported), **verl.variables}
         variables |= {"GAINRL_SEGMENTS": str(self._input("segments.npz"))}
         if self.settings.extra:
@@ -211,7 +211,7 @@ class VerlRun(TrainingRun):
 
     def _exports(self) -> bool:
         """Whether weights are wanted as a Hugging Face folder, at some step."""
-        return self.settings.keep_model or bool(self.slice["snapshots"])
+        return self.keeps_model or bool(self.slice["snapshots"])
 
     def _architecture(self, folder: Path) -> Architecture | None:
         """By which memory is divided; None, and a line, for a kind that cannot be counted."""
@@ -281,7 +281,7 @@ class VerlRun(TrainingRun):
         for name, rows in answers.groupby("benchmark"):
             rows = rows.drop(columns="benchmark").reset_index(drop=True)
             write_table(self.folder / files.SAMPLES / f"{name}.parquet", rows, SAMPLES)
-        if self.settings.keep_model:
+        if self.keeps_model:
             newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
             target = self.folder / files.MODEL
             if newest.exists():  # else it was moved before something else failed

@@ -12,7 +12,7 @@ from gainrl.errors import ConfigError
 from gainrl.models.known import known
 from gainrl.plan.backends.base import Backend, Resources
 from gainrl.plan.layout import Layout, RunKey
-from gainrl.plan.runs import benchmarks_of, snapshots
+from gainrl.plan.runs import benchmarks_of, keeps_model, snapshots
 from gainrl.training import algorithms
 from gainrl.training.verl import memory
 from gainrl.training.verl.settings import overrides, place_of
@@ -89,7 +89,7 @@ class VerlBackend(Backend):
             algorithms.named(preset.methods[run.method].algorithm),
             preset.ppo,
             run.seed,
-            export=training.keep_model or bool(kept),
+            export=keeps_model(preset, run.model, run.dataset, run.method) or bool(kept),
             arguments=preset.models[run.model].template_arguments,
             architecture=known(preset.models[run.model]),
             context=getattr(preset.models[run.model], "context", None),  # not of a packaged one
