@@ -26,7 +26,7 @@ TABLE = {
     **dict.fromkeys((f"make_figures_figure7{part}" for part in ("", "_training", "_cost")), 1),
     **REPORT,
 }
-VIEWS = {**TABLE, "make_claims": 1}
+VIEWS = {**TABLE, "make_claims_first": 1}
 SIGNAL = {"make_signal": 1}
 
 
