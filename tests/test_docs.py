@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -124,3 +125,16 @@ def test_the_table_of_benchmarks_is_that_of_the_registry():
         assert int(rows) == entry.eval.rows - entry.eval.unanswered
         assert getattr(entry.eval.hub, "id", None) == hub
         assert (licence, answers, grader) == (entry.licence, entry.answers, entry.grader)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_loops_that_are_shown_run_as_they_are_written(number, tmp_path):
+    text = (DOCS / "any-loop.md").read_text(encoding="utf-8")
+    script = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
+    (tmp_path / "loop.py").write_text(script, encoding="utf-8")
+    code = "import runpy, sys; runpy.run_path('loop.py'); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("seen_share" if number == 0 else "{'target': 23.1") in done.stdout
