@@ -112,3 +112,17 @@ def rehearsal_page():
     """The table and the page of a rehearsal that has ended, whatever has failed in it."""
     records.write_json(ROOT / "jobs.json", rehearsal.left(workflow))
     shell("gainrl rehearsal --preset {PRESET} --jobs {ROOT}/jobs.json --out results/rehearsal.csv")
+
+
+def say_answers():
+    """What the tables say that this call has made, and where it all is."""
+    from gainrl.report.ending import answers
+
+    print(*answers(preset, layout, rehearsal.left(workflow)), sep="\n")
+
+
+def say_failures():
+    """Each job that has failed, and why."""
+    from gainrl.report.ending import failures
+
+    print(*failures(rehearsal.left(workflow)), sep="\n", file=sys.stderr)

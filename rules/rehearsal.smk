@@ -7,10 +7,10 @@ rule rehearse:
         rules.all.input,
 
 
-if rehearsal.requested(sys.argv[1:]):
+# What a user is to see last: a rehearsal's page; else what was found, or what failed and why.
+onsuccess:
+    rehearsal_page() if preset is not whole else say_answers()
 
-    onsuccess:
-        rehearsal_page()
 
-    onerror:
-        rehearsal_page()
+onerror:
+    rehearsal_page() if preset is not whole else say_failures()

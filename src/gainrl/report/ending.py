@@ -1,0 +1,52 @@
+"""The last lines of a call of Snakemake: what was found, or what failed and why. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gainrl.config.preset import Preset
+from gainrl.plan import Layout
+from gainrl.processes import error_of
+from gainrl.tables.answer import answers as answers_of
+
+Jobs = Sequence[Mapping[str, Any]]
+"""As `gainrl.plan.rehearsal.left` gives them."""
+
+
+def answers(preset: Preset, layout: Layout, jobs: Jobs) -> list[str]:
+    """What the tables of experiments say, and the page's path, if the call was to make them."""
+    wanted = {Path(path) for job in jobs for path in job["outputs"]}
+    lines = []
+    for name, chosen in preset.experiments.items():
+        table = layout.root / f"{name}.csv"
+        if table in wanted:
+            labels = {each: preset.methods[each].label or each for each in chosen.methods}
+            lines += answers_of(pd.read_csv(table), chosen.baseline, labels, name)
+    pages = [layout.root / name for name in ("report.html", "report_all.html")]
+    return [*lines, *(f"more: {page}" for page in pages if page in wanted)]
+
+
+def failures(jobs: Jobs) -> list[str]:
+    """A line for each job that has failed, with its log, and how many were left."""
+    failed = [job for job in jobs if job["state"] == "failed"]
+    lines = [f"failed: {_title(job)}: {_why(job)}" for job in failed]
+    waiting = sum(job["state"] == "skipped" for job in jobs)
+    if waiting:
+        lines.append(f"not started: {waiting} jobs; the same call goes on from here")
+    return lines
+
+
+def _title(job: Mapping[str, Any]) -> str:
+    return " ".join([job["rule"], *job["of"].values()])
+
+
+def _why(job: Mapping[str, Any]) -> str:
+    for path in map(Path, job["log"]):
+        if path.exists() and path.stat().st_size:
+            said = error_of(path, 0).split(": ", 1)[1]  # "error: ..." or "last line: ..."
+            return f"{said.removeprefix('gainrl: ')} (log: {path})"
+    return "it left no log: see Snakemake's own above"

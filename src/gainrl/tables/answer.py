@@ -1,0 +1,64 @@
+"""What an experiment's table says, in a line for each model and data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from gainrl.compare.render import with_interval
+from gainrl.results.runs import AVERAGE
+
+HELD = (
+    ("difference_at_equal_tokens", "at equal rollout tokens"),
+    ("difference_to_baseline", "at the end"),
+)
+"""Metrics that methods are held against the baseline by, the first that the table has."""
+
+
+def answers(
+    frame: pd.DataFrame, baseline: str, labels: Mapping[str, str], experiment: str
+) -> list[str]:
+    """The baseline's final accuracy and each method's difference to it, in words.
+
+    A method is better or worse where its interval leaves 0 out, and not told apart where it holds
+    it. Of several benchmarks it is their average.
+
+    Args:
+        frame: the experiment's table (`tables.table.COLUMNS`).
+        labels: of the methods, in the order of the answer.
+    """
+    return [
+        f"{experiment}, {model} trained on {dataset}: {_place(group, baseline, labels)}"
+        for (model, dataset), group in frame.groupby(["model", "dataset"], sort=False)
+        if (group["metric"] == "final_accuracy").any()  # else it is about all tasks
+    ]
+
+
+def _place(group: pd.DataFrame, baseline: str, labels: Mapping[str, str]) -> str:
+    finals = group[group["metric"] == "final_accuracy"]
+    name = AVERAGE if (finals["benchmark"] == AVERAGE).any() else finals["benchmark"].iloc[-1]
+    cells = {
+        (row["method"], row["metric"]): row
+        for row in group[group["benchmark"] == name].to_dict("records")
+    }
+    start = cells[baseline, "final_accuracy"]
+    seeds = int(start["n"])
+    level = with_interval(start["mean"], start["low"], start["high"], ".1f", 100)
+    text = f"{labels[baseline]} ends at {level}% on {name} ({seeds} seed{'s' * (seeds != 1)})"
+    metric, where = next(
+        (each for each in HELD if any(key[1] == each[0] for key in cells)), (None, "")
+    )
+    parts = [
+        f"{labels[method]} {_held(cells[method, metric])}"
+        for method in labels
+        if method != baseline and (method, metric) in cells
+    ]
+    return f"{text}; {where}: {', '.join(parts)}" if parts else text
+
+
+def _held(row: Mapping[str, float]) -> str:
+    points = with_interval(row["mean"], row["low"], row["high"], "+.1f", 100)
+    if row["low"] > 0:
+        return f"{points} points (better)"
+    return f"{points} points ({'worse' if row['high'] < 0 else 'not told apart'})"
