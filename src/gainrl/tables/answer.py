@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def _place(group: pd.DataFrame, baseline: str, labels: Mapping[str, str]) -> str
     return f"{text}; {where}: {', '.join(parts)}" if parts else text
 
 
-def _held(row: Mapping[str, float]) -> str:
+def _held(row: Mapping[Any, Any]) -> str:
     points = with_interval(row["mean"], row["low"], row["high"], "+.1f", 100)
     if row["low"] > 0:
         return f"{points} points (better)"
