@@ -118,12 +118,12 @@ class Asynchronous:
             return False
         taken = None
         if any(batch.waiting for batch in self._batches):
-            size, batch = self.curriculum.size, self.curriculum.curriculum.setting.batch
+            size, least = self.curriculum.size, self.curriculum.curriculum.setting.batch
             taken = np.zeros(size, dtype=bool)
             taken[list(self.in_flight)] = True
             newest = self._batches[-1]
             insists = newest.apart and len(newest.waiting) == len(newest.rows)
-            if insists or size - int(taken.sum()) < batch:
+            if insists or size - int(taken.sum()) < least:
                 return False
         if self.lost_after is not None:
             stale = max(len(self._batches) + 1 - self.lost_after, 0)
