@@ -12,11 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gainrl
 from gainrl.commands import PRESET, command, context_of, option
-from gainrl.errors import UserError
+from gainrl.errors import ConfigError, UserError
+from gainrl.ordering.asked import OPTIONS
 
 if TYPE_CHECKING:
     from gainrl.stages.common import Context
@@ -82,6 +83,37 @@ def _difficulty(
         difficulty.measure_difficulty(context, model, dataset)
     else:
         difficulty.generate_rollouts(context, model, dataset, shard)
+
+
+def _order(
+    source: str | None,
+    model: str | None,
+    preset: str | None,
+    root: Path | None,
+    dataset: str | None,
+    order: str | None,
+    *file: Any,
+) -> None:
+    given = dict(zip(OPTIONS, file, strict=True))
+    if preset is None:
+        from gainrl.ordering.asked import Asked
+
+        asked: Any = {"source": source, "model": model, **given}
+        if dataset is not None or order is not None:
+            raise ConfigError("gainrl order: --dataset and --order go with --preset; see --by")
+        wanted = Asked(**asked)  # before what takes seconds to import
+        from gainrl.ordering.order import order_file
+
+        order_file(wanted)
+        return
+    named: dict[str, Any] = {"model": model, "dataset": dataset, "order": order}
+    if missing := [f"--{key}" for key, value in named.items() if value is None]:
+        raise ConfigError(f"gainrl order --preset needs {', '.join(missing)} too")
+    if source is not None or given["by"] is not None or given["out"] is not None:
+        raise ConfigError("gainrl order: FILE, --by and --out go without --preset")
+    from gainrl.stages.orders import make_order
+
+    make_order(context_of(preset, root, **named), **named)
 
 
 def _train(context: Context, model: str, dataset: str, method: str, seed: list[int]) -> None:
@@ -159,7 +191,7 @@ def _tracking(context: Context, action: str) -> None:
 
 # --- the commands --------------------------------------------------------------------------------
 
-ONLINE = frozenset({"data", "fetch", "plan", "doctor"})
+ONLINE = frozenset({"data", "order", "fetch", "plan", "doctor"})
 """Commands that may ask the hub. All others are jobs, which may have no network and need none."""
 PLACE = ("model", "dataset")
 RUN = (*PLACE, "method", "seed")
@@ -243,7 +275,20 @@ COMMANDS = (
         "stages.features:measure_features",
         *PLACE,
     ),
-    command("order", "sort prompts by a signal", "stages.orders:make_order", *PLACE, "order"),
+    command(
+        "order",
+        "sort a file's rows by a signal, or with --preset the pipeline's prompts",
+        _order,
+        option("source", nargs="?", help="JSONL, JSON or Parquet file, or OWNER/NAME of the hub"),
+        option("--model", help="folder, OWNER/NAME of the hub, or the preset's name of it"),
+        option("--preset", help="of the pipeline; then --model, --dataset and --order"),
+        option("--root", type=Path, help="of the pipeline's results"),
+        option("--dataset", help="of the preset"),
+        option("--order", help="of the preset: angle, length, ..."),
+        *(option(f"--{name.replace('_', '-')}", **each) for name, each in OPTIONS.items()),
+        preset=False,
+        extra="score",
+    ),
     command(
         "evaluate",
         "test the model as it is before RL",

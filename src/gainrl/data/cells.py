@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,8 @@ _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and symbols that are drawn as nothing."""
 _EDGE = r"[\s\u200b\u2060\ufeff]+"
 _EDGES = re.compile(rf"\A{_EDGE}|{_EDGE}\Z")
+MISSING = object()
+"""In place of a cell that a record does not have."""
 _NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -73,3 +76,28 @@ def written(value: float | Decimal | np.number[Any]) -> str | None:
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
     return "0" if plain == "-0" else plain
+
+
+def lookup(record: Any, path: str) -> Any:
+    """The value at a dotted path, or MISSING. A column whose own name has dots comes first."""
+    if path in record:
+        return record[path]
+    value = record
+    for part in path.split("."):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return MISSING
+    return value
+
+
+def names_of(value: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of everything in a record that is not itself a record."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value[:1])
+        for key, below in items:
+            yield from names_of(below, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix

@@ -129,17 +129,28 @@ class Renderer:
             if is_blank(question):
                 raise DataError(f"prompt '{name}': the question is empty")
         texts = [self._render(question, self.template) for question in questions]
+        contents = [self.template.replace("{question}", question) for question in questions]
+        tail = self._render(PROBE, "{question}").rpartition(PROBE)[2] if segments else None
+        return self._coded(ids, texts, contents, tail)
+
+    def _coded(
+        self, ids: Sequence[str], texts: list[str], contents: Sequence[str], tail: str | None
+    ) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids and suffix lengths of rendered prompts.
+
+        Args:
+            contents: (N,) what stands in the last turn.
+            tail: what the template puts after that turn; None for no suffixes.
+        """
         coded = _code(self.tokenizer, texts)
         self._check(ids, coded["input_ids"])
-        contents = [self.template.replace("{question}", question) for question in questions]
         for name, text, content in zip(ids, texts, contents, strict=True):
             if content.strip() not in text:
                 raise DataError(
                     f"prompt '{name}': the rendered prompt does not contain its question"
                 )
-        if not segments:
+        if tail is None:
             return coded["input_ids"], np.zeros(len(ids), dtype=int)
-        tail = self._render(PROBE, "{question}").rpartition(PROBE)[2]
         rows = zip(texts, contents, coded["offset_mapping"], strict=True)
         suffix = [_suffix_length(text, content, tail, offsets) for text, content, offsets in rows]
         return coded["input_ids"], np.array(suffix)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from gainrl.config.data import Fields, Files, Generated, Gym, Hub, Registered
 from gainrl.data.answers import READERS
-from gainrl.data.cells import check_text, is_blank
+from gainrl.data.cells import MISSING, check_text, is_blank, lookup, names_of
 from gainrl.data.entry import WHOLE, Between, Columns, Entry, Equals, HubTable, Split
 from gainrl.data.published import joined
 from gainrl.data.reading import Placed, numbered, read_files, read_hub
@@ -33,7 +33,6 @@ Splits = dict[str, pd.DataFrame]
 Source = Generated | Registered | Files | Hub | Gym
 """Data sets that are read from somewhere; a mix is made of their tables."""
 _FIELDS = ("question", "answer", "solution", "difficulty", "category")
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -206,8 +205,11 @@ def _frame(
     absent, rows, first, blank, unanswered = set(paths), [], None, "", _Unanswered(records)
     for row, place, record in _kept(records):
         first = record if first is None else first
-        cells = {field: _lookup(record, path) for field, path in paths.items()}
-        absent -= {field for field, cell in cells.items() if cell is not _MISSING}
+        cells = {
+            field: record if path == WHOLE else lookup(record, path)
+            for field, path in paths.items()
+        }
+        absent -= {field for field, cell in cells.items() if cell is not MISSING}
         read = {field: _read_cell(records, field, place, cell) for field, cell in cells.items()}
         blank = blank or (place if read["question"] is None else "")
         if read["answer"] is None:
@@ -222,7 +224,7 @@ def _frame(
         raise DataError(f"{where}: holds no rows{f' with {records.only}' if records.only else ''}")
     for field in paths:
         if field in absent:
-            hint = nearest(paths[field], _names(first))
+            hint = nearest(paths[field], names_of(first))
             raise DataError(f"{where}: no column '{paths[field]}' for the {field}{hint}")
     if blank:
         raise DataError(f"{blank}: the question in '{fields.question}' is empty")
@@ -248,7 +250,7 @@ def _kept(records: _Records) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 def _read_cell(records: _Records, field: str, place: str, value: Any) -> Any:
     """A value of the source, passed through the reader of one of our fields."""
-    if value is _MISSING:
+    if value is MISSING:
         return None
     try:
         found = READERS[records.columns.reader(field)](value)
@@ -288,33 +290,6 @@ class _Unanswered:
             log.warning(
                 "%s: left out %d rows without an answer: %s", self.records.where, count, rows
             )
-
-
-def _lookup(record: Any, path: str) -> Any:
-    """The value at a dotted path, or _MISSING. A column whose own name has dots comes first."""
-    if path == WHOLE:
-        return record
-    if path in record:
-        return record[path]
-    value = record
-    for part in path.split("."):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return _MISSING
-    return value
-
-
-def _names(value: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of everything in a record that is not itself a record."""
-    if isinstance(value, dict | list) and value:
-        items = value.items() if isinstance(value, dict) else enumerate(value[:1])
-        for key, below in items:
-            yield from _names(below, f"{prefix}.{key}" if prefix else str(key))
-    elif prefix:
-        yield prefix
 
 
 # --- checks --------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,12 +54,22 @@ def render(
     Raises:
         ModelError: the tokenizer has no chat template, or its template refuses the messages.
     """
+    return render_messages(tokenizer, conversation(question, template, system), arguments, now)
+
+
+def render_messages(
+    tokenizer: Any,
+    messages: Sequence[Mapping[str, Any]],
+    arguments: Mapping[str, Any] | None = None,
+    now: datetime = TODAY,
+) -> str:
+    """As `render`, of any conversation that ends before the model's turn."""
     if not tokenizer.chat_template:
         raise ModelError(f"{tokenizer.name_or_path}: {NO_TEMPLATE}")
     try:
-        return _applied(tokenizer, question, template, system, arguments, now)
+        return _applied(tokenizer, messages, arguments, now)
     except FAULTS as error:
-        raise ModelError(f"{tokenizer.name_or_path}: {_refusal(system, error)}") from error
+        raise ModelError(f"{tokenizer.name_or_path}: {_refusal(messages, error)}") from error
 
 
 def check_template(
@@ -95,29 +105,29 @@ def check_template(
 def _rendered_probe(
     tokenizer: Any, template: str, system: str | None, arguments: Mapping[str, Any]
 ) -> str:
+    messages = conversation(PROBE, template, system)
     try:
-        return _applied(tokenizer, PROBE, template, system, arguments, TODAY)
+        return _applied(tokenizer, messages, arguments, TODAY)
     except FAULTS as error:
-        refusal = _refusal(system, error)
+        refusal = _refusal(messages, error)
         if not system:
             raise ModelError(refusal) from error
+    messages = messages[1:]
     try:
-        _applied(tokenizer, PROBE, template, None, arguments, TODAY)
+        _applied(tokenizer, messages, arguments, TODAY)
     except FAULTS as error:  # the system message was not what it refused
-        raise ModelError(_refusal(None, error)) from error
+        raise ModelError(_refusal(messages, error)) from error
     raise ModelError(f"{refusal} (set the data set's 'system: null')")
 
 
 def _applied(
     tokenizer: Any,
-    question: str,
-    template: str,
-    system: str | None,
+    messages: Sequence[Mapping[str, Any]],
     arguments: Mapping[str, Any] | None,
     now: datetime,
 ) -> str:
     return tokenizer.apply_chat_template(
-        conversation(question, template, system),
+        list(messages),
         tokenize=False,
         add_generation_prompt=True,
         strftime_now=now.strftime,
@@ -125,8 +135,11 @@ def _applied(
     )
 
 
-def _refusal(system: str | None, error: Exception) -> str:
-    given = "a system and a user message" if system else "a user message"
+def _refusal(messages: Sequence[Mapping[str, Any]], error: Exception) -> str:
+    roles = [str(message.get("role")) for message in messages]
+    given = f"a {', a '.join(roles[:-1])} and a {roles[-1]} message"
+    if len(roles) == 1:
+        given = f"a {roles[0]} message"
     said = " ".join(str(error).split()) or "no reason given"
     kind = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
     return f"the chat template refuses {given}: {kind}{said}"

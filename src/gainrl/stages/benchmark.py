@@ -1,7 +1,7 @@
 """Tests under a protocol: every sample is generated once, kept, graded and summed up.
 
-The answers are kept in `parts/` (gainrl.stages.answering); `collect` grades them all and writes the
-score.
+The answers are kept in `parts/` (gainrl.evaluation.answering); `collect` grades them all and writes
+the score.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from gainrl import plan
 from gainrl.data import registry
 from gainrl.data.templates import template_hash
 from gainrl.errors import DataError
+from gainrl.evaluation import answering
+from gainrl.evaluation.answering import Questions
 from gainrl.evaluation.estimators import by_problem
 from gainrl.evaluation.samples import OVERLONG, Benchmark, graded
 from gainrl.models.loading import load_tokenizer
@@ -25,8 +27,7 @@ from gainrl.models.sampling import Sampling
 from gainrl.plan.benchmarks import Test, test_slice
 from gainrl.plan.layout import TRACKED
 from gainrl.records import PROMPTS, SAMPLES, read_table, write_json, write_table
-from gainrl.stages import answering
-from gainrl.stages.answering import Questions
+from gainrl.stages import engines
 from gainrl.stages.common import (
     Context,
     commit,
@@ -89,7 +90,7 @@ def prepare(context: Context, test: Test) -> Questions:
 
 def generate(context: Context, test: Test, shard: int = 0) -> None:
     """Generate the answers of one shard that are not there yet (errors: `answering.generate`)."""
-    answering.generate(context, prepare(context, test), shard)
+    engines.generate(context, prepare(context, test), shard)
 
 
 def collect(context: Context, test: Test) -> None:

@@ -9,12 +9,13 @@ from transformers import AutoConfig
 
 from gainrl import plan
 from gainrl.data.templates import template_hash
+from gainrl.evaluation import answering
+from gainrl.evaluation.answering import Questions
 from gainrl.evaluation.samples import Benchmark, graded
 from gainrl.models.loading import load_tokenizer
 from gainrl.models.sampling import Sampling
 from gainrl.records import DIFFICULTY, write_table
-from gainrl.stages import answering
-from gainrl.stages.answering import Questions
+from gainrl.stages import engines
 from gainrl.stages.common import Context, grader_for, renderer_for
 from gainrl.stages.prepare import weights_digest
 from gainrl.stages.score import track, train_table
@@ -34,7 +35,7 @@ def generate_rollouts(context: Context, model: str, dataset: str, shard: int) ->
         DataError: no prompts, or no such shard.
         BackendError: vLLM failed; what it had answered is kept.
     """
-    answering.generate(context, _questions(context, model, dataset), shard)
+    engines.generate(context, _questions(context, model, dataset), shard)
 
 
 def gather_difficulty(context: Context, model: str, dataset: str) -> None:

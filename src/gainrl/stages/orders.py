@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from gainrl import plan
@@ -12,9 +11,8 @@ from gainrl.config.methods import parse_order
 from gainrl.errors import DataError
 from gainrl.records import ORDER, SCORES, read_metadata, read_table, write_table
 from gainrl.signals.concentration import concentration
+from gainrl.signals.orders import ASCENDING, random_keys, ranked, residual
 from gainrl.stages.common import Context
-
-SHUFFLE_SEED = 0
 
 
 def make_order(context: Context, model: str, dataset: str, order: str) -> None:
@@ -41,17 +39,12 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
         intra = _column(scores, "c_intra_offdiagonal", source)
         value = concentration(intra, scores["c_inter"], weight)
     elif kind == "residual":
-        value = _residual(_column(scores, "c", source), length)
+        value = residual(_column(scores, "c", source), length)
     elif kind == "released":
         value = _column(scores, "c_released", source)
     else:
-        value = length if kind == "length" else _random_keys(scores["id"])
-    ascending = kind in ("reversed", "length", "shuffled")
-    frame = pd.DataFrame({"id": scores["id"], "value": value})
-    frame = frame.sort_values("id", kind="stable").sort_values(
-        "value", ascending=ascending, kind="stable", na_position="first"
-    )
-    frame.insert(0, "rank", np.arange(len(frame)))
+        value = length if kind == "length" else random_keys(scores["id"])
+    frame = ranked(pd.DataFrame({"id": scores["id"], "value": value}), kind in ASCENDING)
     metadata = {
         "scores": plan.file_digest(source),
         "scores_file": str(source),
@@ -59,7 +52,7 @@ def make_order(context: Context, model: str, dataset: str, order: str) -> None:
         "scoring": read_metadata(source),
     }
     target = context.layout.order(model, dataset, order)
-    write_table(target, frame.reset_index(drop=True), ORDER, metadata)
+    write_table(target, frame, ORDER, metadata)
 
 
 def _intra(context: Context, scores: pd.DataFrame, source: Path) -> pd.Series:
@@ -73,20 +66,3 @@ def _column(scores: pd.DataFrame, name: str, source: Path) -> pd.Series:
             f"{source}: no column '{name}'; add it with the key scoring.also or scoring.variant"
         )
     return scores[name]
-
-
-def _residual(value: pd.Series, length: pd.Series) -> pd.Series:
-    """Rank of `value` less its linear regression on the rank of `length`."""
-    known = value.notna()
-    ranks, given = value[known].rank(), length[known].rank()
-    spread = given.var()
-    slope = ranks.cov(given) / spread if spread else 0.0
-    left = (ranks - ranks.mean()) - slope * (given - given.mean())
-    return left.reindex(value.index)
-
-
-def _random_keys(ids: pd.Series) -> pd.Series:
-    """A fixed random key a prompt, the same whatever order the table is in."""
-    rank = ids.rank(method="first").astype(int) - 1
-    keys = np.random.default_rng([SHUFFLE_SEED, 31]).permutation(len(ids))
-    return pd.Series(keys[rank.to_numpy()].astype(float), index=ids.index)

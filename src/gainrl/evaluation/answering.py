@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gainrl.config.evaluation import EngineName
 from gainrl.errors import DataError
-from gainrl.evaluation.engines import AnswerRequest
+from gainrl.evaluation.engines import AnswerRequest, Engine
 from gainrl.evaluation.samples import Answer, Benchmark
 from gainrl.models.sampling import Sampling
 from gainrl.records import append_lines, read_lines, write_text
-from gainrl.stages.common import Context
-from gainrl.stages.engines import engine_named
 
-SAID_SECONDS = 10.0
-"""Between two lines of progress in the log."""
+EngineFor = Callable[[Sequence[AnswerRequest], Path], Engine]
+"""An engine for some requests, whose log, if it has one, lies at a path."""
+Told = Callable[[int, int], None]
+"""Called with answers that are done and answers in all, whenever some were finished."""
 
 
 @dataclass(frozen=True)
@@ -88,44 +86,34 @@ class Answers:
     seconds: float
 
 
-def generate(context: Context, asked: Questions, shard: int) -> None:
+def generate(
+    asked: Questions, shard: int, engine_for: EngineFor, told: Told = lambda *_: None
+) -> None:
     """Generate the answers of one shard that are not there yet.
 
     Raises:
         BackendError: vLLM failed; what it had answered is kept.
         DataError: there is no such shard.
     """
-    torch.set_num_threads(context.preset.threads)
     path = asked.part(shard)
     done = {(each.row, each.sample) for each in _kept(path, asked.head, repair=True)}
-    wanted = [
+    requests = [
         request
         for row in asked.benchmark.asked
         if row % asked.shards == shard
         for request in asked.requests(row)
-        if (row, request.sample) not in done
     ]
+    wanted = [each for each in requests if (each.row, each.sample) not in done]
+    told(len(done), len(requests))
     if not wanted:
         return
-    engine = engine_named(
-        context,
-        asked.engine,
-        asked.model,
-        asked.folder,
-        asked.tokenizer,
-        wanted,
-        asked.sampling,
-        path.with_suffix(".log"),
-    )
-    began = last = told = time.perf_counter()
+    engine, last = engine_for(wanted, path.with_suffix(".log")), time.perf_counter()
     for answers in engine.answers(wanted, asked.sampling, asked.seed):
         now = time.perf_counter()
         note = {"engine": engine.version, "draws": engine.draws, "seconds": now - last}
         append_lines(path, [*map(asdict, answers), note])
         last, done = now, done | {(answer.row, answer.sample) for answer in answers}
-        if now - told > SAID_SECONDS:
-            told = now
-            print(f"{len(done)} answers, {now - began:.0f} s", flush=True)
+        told(len(done), len(requests))
 
 
 def gathered(asked: Questions) -> Answers:
