@@ -230,6 +230,16 @@ COMMANDS = (
         option("--workers", type=int, help="processes; default: one for each core"),
         preset=False,
     ),
+    command(
+        "check-curriculum",
+        "a page on a policy of yours: its contract, time and memory, a run against uniform",
+        "simulation.check:check_curriculum",
+        option("policy", help="module:Class, a name, or a composition as JSON"),
+        option("--set", dest="settings", action="append", metavar="KEY=VALUE", help="a parameter"),
+        option("--size", type=int, default=1_000_000, help="prompts, for time and memory"),
+        option("--out", type=Path, help="a file in place of the terminal"),
+        preset=False,
+    ),
     command("check", "check a preset and list its runs", _check, *PRESET, preset=False),
     command(
         "doctor",

@@ -12,6 +12,7 @@ from gainrl.curricula.contract import (
     check_draws,
     check_generator,
     check_needs,
+    check_poison,
     check_seeds,
     check_state,
 )
@@ -94,3 +95,9 @@ def test_what_breaks_the_contract_is_named(broken, check, members, said):
     broken(dataclass(type("Broken", (Sampler,), {"draw": any_rows, **members})))
     with pytest.raises((AssertionError, ConfigError), match=said):
         check("broken")
+
+
+def test_a_bad_reward_that_nobody_refuses_breaks_it(monkeypatch):
+    monkeypatch.setattr("gainrl.curricula.curriculum.check_outcome", lambda *given: None)
+    with pytest.raises(AssertionError, match="an accuracy that is no number was observed"):
+        check_poison("mopps")

@@ -22,6 +22,7 @@ from gainrl.curricula.base import FloatArray, Groups, IntArray, Outcome, Request
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.parts import generator
 from gainrl.curricula.registry import NEEDS, build, compose
+from gainrl.errors import ConfigError, DataError
 
 SIZES = ((40, 6), (7, 5), (6, 6), (5, 1))
 """Prompts of the table and of a step: with room, around the end of an epoch, all, and one."""
@@ -157,8 +158,11 @@ def check_metrics(spec: Any) -> None:
 
 
 def check_state(spec: Any) -> None:
-    """A state that went through JSON continues exactly, whatever was done before it is loaded."""
-    for steps in (0, 5):
+    """A state that went through JSON continues exactly, whatever was done before it is loaded.
+
+    Saved at the start and at random points, the same every time.
+    """
+    for steps in (0, *np.random.default_rng(4).choice(np.arange(1, 30), 3, replace=False)):
         curriculum, other = (build(spec, example()) for _ in range(2))
         run(curriculum, np.random.default_rng(1), steps)
         state = json.loads(json.dumps(curriculum.state_dict(), allow_nan=False))
@@ -166,6 +170,37 @@ def check_state(spec: Any) -> None:
         run(other, np.random.default_rng(2), 3)
         other.load_state_dict(state)
         assert _shown(other) == expected, f"another course after a restart at step {steps}"
+
+
+def check_poison(spec: Any) -> None:
+    """A reward that is no number is refused by the row's name, and nothing of it is learned."""
+    curriculum = build(spec, example())
+    run(curriculum, np.random.default_rng(1), 2)
+    rows = np.array([3, 8])
+    ones = np.ones(2)
+    whole = np.full(2, 8)
+    poisoned = Outcome(rows, np.array([0.5, np.nan]), ones, ones, whole, whole, ones > 0, ones > 0)
+    before = json.dumps(curriculum.state_dict())
+    try:
+        curriculum.observe(poisoned)
+    except DataError as error:
+        said = str(error)
+    else:
+        raise AssertionError("an accuracy that is no number was observed")
+    assert "row 8" in said, f"the error does not name row 8: {said}"
+    assert json.dumps(curriculum.state_dict()) == before, "something was learned of a bad step"
+    run(curriculum, np.random.default_rng(1), 2)
+
+
+def check_small(spec: Any) -> None:
+    """A table that is smaller than a batch is refused, and one of exactly a batch is not."""
+    try:
+        build(spec, example(4, 6))
+    except ConfigError:
+        pass
+    else:
+        raise AssertionError("a batch of 6 from a table of 4 was not refused")
+    run(build(spec, example(6, 6)), np.random.default_rng(1), 3)
 
 
 def check_seeds(spec: Any) -> None:
@@ -210,6 +245,8 @@ CHECKS = (
     check_counts,
     check_metrics,
     check_state,
+    check_poison,
+    check_small,
     check_seeds,
     check_generator,
     check_needs,
