@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-architectures reference clean
+.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-architectures reference clean
 
 run: setup
 	snakemake --configfile $(PRESET) --quiet rules
@@ -28,7 +28,7 @@ $(STAMP): envs/local.txt pyproject.toml
 	touch $(STAMP)
 
 # On all cores, a process each; what measures seconds comes after, alone.
-REST := not slow and not slurm and not verl
+REST := not slow and not slurm and not verl and not trl
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --no-loadscope-reorder \
 		-m "not alone and $(REST)"
@@ -41,6 +41,17 @@ $(VERL): $(STAMP) envs/verl-cpu.txt
 # Ray, FSDP2 and vLLM on a CPU, in verl's own environment.
 test-verl: $(VERL)
 	$(BIN)/python -m pytest -m "verl and not slow" tests/verl
+
+TRL := .environments/trl-cpu/ready
+$(TRL): envs/trl-cpu.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# GRPOTrainer of TRL on a CPU, in an environment of its own.
+test-trl: setup $(TRL)
+	$(BIN)/python -m pytest -m trl tests/trl
 
 test-slow: $(VERL)
 	$(BIN)/python -m pytest -m slow
