@@ -97,6 +97,12 @@ def test_the_core_brings_no_library_for_models_or_the_pipeline(bare):
             "assert len(set(rows.tolist())) == 8",
         ),
         (
+            "gainrl.signals",
+            "import numpy as np\n"
+            "found = m.angles_of_states([np.eye(3), np.ones((4, 3))], n_prefix=1)\n"
+            "assert abs(found.combined()[1] - 2) < 1e-12",
+        ),
+        (
             "gainrl.grading",
             "assert m.grade('so \\\\boxed{(x+1)^2}', 'x^2 + 2 x + 1').correct\n"
             "assert m.verifiers_reward('so \\\\boxed{2}', '3') == 0.0",
@@ -178,6 +184,13 @@ def test_curves_are_compared_without_any_extra(bare):
     assert done.returncode == 0, done.stderr
     assert "2 methods, 1 seed each" in done.stdout
     assert (bare.folder / "comparison.tex").read_text().startswith("% A fragment")
+
+
+def test_a_piece_that_needs_torch_says_so_in_one_line(bare):
+    code = "from gainrl import signals\ntry:\n    signals.score\nexcept ImportError as error:\n    "
+    assert bare.run(code + "print(error)").stdout == (
+        "torch is not installed: pip install 'gainrl[score]'\n"
+    )
 
 
 def test_a_module_that_no_extra_brings_is_no_matter_of_extras(bare):

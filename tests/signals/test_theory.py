@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gainrl.signals.angle import Products, from_products
+from gainrl.signals.concentration import Products, from_products
 from gainrl.signals.taps import tapped
 
 LAYERS = {
@@ -104,7 +104,8 @@ def test_products_of_a_longer_prefix_give_the_signal_of_a_shorter_one(seed):
     products = Products((sums**2).sum(1), sums @ prefix[:p].T, sizes)
     for n in range(1, p + 1):
         found = from_products(products, prefix @ prefix.T, n)
-        for whole, got in zip(wholes, zip(*found, strict=True), strict=True):
+        parts = (found.intra, found.inter, found.intra_offdiagonal)
+        for whole, got in zip(wholes, zip(*parts, strict=True), strict=True):
             cos = cosines(whole)
             off = ~np.eye(len(whole) - n, dtype=bool)
             rest = cos[n:, n:][off].mean() if off.any() else 0.0

@@ -15,7 +15,7 @@ import numpy as np
 
 from gainrl.errors import DataError
 from gainrl.records import atomic_write, read_json, write_json
-from gainrl.signals.angle import FloatArray
+from gainrl.signals.concentration import FloatArray
 from gainrl.signals.prefill import Batch, Number
 
 HEAD = "head.json"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gainrl.data.prompts import Prompts
-from gainrl.signals.angle import FloatArray
+from gainrl.signals.concentration import FloatArray
 from gainrl.signals.prefill import batches
 from gainrl.signals.shared_prefix import PrefixForward, probe_of
 

@@ -19,7 +19,8 @@ import torch
 
 from gainrl.data.prompts import NO_PREFIX, Chunk, Prompts
 from gainrl.errors import DataError
-from gainrl.signals.angle import RELEASED_TAP, FloatArray, Products, from_products, released, unit
+from gainrl.signals.angle import RELEASED_TAP, released, unit
+from gainrl.signals.concentration import FloatArray, Products, from_products
 from gainrl.signals.shared_prefix import PrefixForward, probe_of
 
 CHUNK = 2048
@@ -31,7 +32,7 @@ Number = tuple[int, int]
 
 @dataclass(frozen=True)
 class Batch:
-    """Inner products of B prompts (gainrl.signals.angle.Products), by tap.
+    """Inner products of B prompts (gainrl.signals.concentration.Products), by tap.
 
     rows: (B,) rows of the data set; size: (B,) tokens after the chunk's prefix of p tokens, suffix
     excluded; square: (B,); dots: (B, p); released: (B,) or None.
@@ -172,7 +173,8 @@ def gather(
         size[batch.rows] = batch.size + width - n_prefix
         for tap in taps:
             products = Products(batch.square[tap], batch.dots[tap], batch.size)
-            values[tap][:, batch.rows] = from_products(products, gram[tap], n_prefix)
+            one = from_products(products, gram[tap], n_prefix)
+            values[tap][:, batch.rows] = (one.intra, one.inter, one.intra_offdiagonal)
         if batch.released is not None:
             released_value[batch.rows], has_released = batch.released, True
     if (seen != 1).any():

@@ -19,7 +19,8 @@ from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from gainrl.config.extra import Extra
-from gainrl.signals.angle import angles, unit
+from gainrl.signals.angle import unit
+from gainrl.signals.concentration import angles
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps
 
