@@ -72,7 +72,8 @@ lint: setup
 	$(BIN)/lint-imports
 	snakemake --lint --configfile config.yaml
 
-# docs/config.md and docs/preset.schema.json, from the docstrings in src/gainrl/config.
+# docs/config.md and docs/preset.schema.json, from the docstrings in src/gainrl/config; docs/reference/ and
+# tests/public.json, from those of the public pieces.
 reference: setup
 	$(BIN)/python -m gainrl.plan.reference
 

@@ -1,7 +1,7 @@
 """The reference page and the JSON schema of presets, from the sections of `gainrl.config`.
 
 `python -m gainrl.plan.reference` renews docs/config.md and docs/preset.schema.json in the working
-folder; a test holds both against the code.
+folder, and those of the public pieces (`plan.public`); a test holds them against the code.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gainrl.config.base import Section
 from gainrl.config.files import EXTENDS
 from gainrl.config.preset import Preset
 from gainrl.curricula import registry
+from gainrl.plan import public
 
 PAGE, SCHEMA = Path("docs/config.md"), Path("docs/preset.schema.json")
 HEAD = """\
@@ -288,9 +289,10 @@ def _type(node: Node, links: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Write both files below the working folder."""
+    """Write all files below the working folder."""
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(json.dumps(file_schema(), indent=1) + "\n", encoding="utf-8")
+    public.write()
 
 
 if __name__ == "__main__":
