@@ -54,3 +54,17 @@ def test_a_command_and_its_function_agree(command):
 def test_names_are_there_once():
     names = [command.name for command in cli.COMMANDS]
     assert len(names) == len(set(names))
+
+
+def test_the_help_has_every_command_once_in_its_group(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    own, _, rest = text.partition("with your own files:")[2].partition("with a preset:")
+    preset, _, jobs = rest.partition("jobs of the pipeline, which Snakemake calls:")
+    lists = [[line.split()[0] for line in part.splitlines() if line.startswith("  ")]
+             for part in (own, preset, jobs)]  # fmt: skip
+    assert lists[:2] == [list(names) for names in cli.GROUPS.values()]
+    shown = [name for names in lists for name in names]
+    assert sorted(shown) == sorted(command.name for command in cli.COMMANDS)
+    assert "compare methods by the learning curves" in own

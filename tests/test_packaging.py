@@ -161,7 +161,7 @@ def test_types_and_metadata_are_in_the_package(bare):
         (("check", "--preset", "config.yaml"), "pipeline"),
         (("report", "--preset", "config.yaml", "--out", "report.html"), "pipeline"),
         (("doctor",), "pipeline"),
-        (("study", "--preset", "config.yaml"), "pipeline"),
+        (("tracking", "init", "--preset", "config.yaml"), "pipeline"),
         (("compare", "curves.csv", "--figure", "all.png"), "plot"),
         (("compare", "--mlflow", "mine"), "pipeline"),
     ],

@@ -45,12 +45,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gainrl", description=gainrl.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="gainrl",
+        description=gainrl.__doc__,
+        epilog=_grouped(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"gainrl {gainrl.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", help="one of those below"
+    )
     for each in COMMANDS:
-        each.add_to(commands.add_parser(each.name, help=each.help, description=each.help))
+        each.add_to(commands.add_parser(each.name, description=each.help))
     return parser
+
+
+def _grouped() -> str:
+    """Every command with what it does, in the groups of GROUPS; the rest are jobs."""
+    helps = {each.name: each.help for each in COMMANDS}
+    rest = tuple(name for name in helps if not any(name in names for names in GROUPS.values()))
+    lines = []
+    for title, names in {**GROUPS, "jobs of the pipeline, which Snakemake calls": rest}.items():
+        lines += [f"{title}:", *(f"  {name:<17} {helps[name]}" for name in names), ""]
+    return "\n".join([*lines, "gainrl COMMAND --help says a command's options."])
 
 
 # --- what a command says in other words than the function that it calls --------------------------
@@ -193,6 +210,11 @@ def _tracking(context: Context, action: str) -> None:
 
 ONLINE = frozenset({"data", "order", "fetch", "plan", "doctor"})
 """Commands that may ask the hub. All others are jobs, which may have no network and need none."""
+GROUPS = {
+    "with your own files": ("compare", "grade", "order", "extrapolate"),
+    "with a preset": (*("check", "doctor", "plan", "make", "report", "show", "tracking"),),
+}
+"""How `gainrl --help` sorts the commands."""
 PLACE = ("model", "dataset")
 RUN = (*PLACE, "method", "seed")
 COMMANDS = (
@@ -225,7 +247,10 @@ COMMANDS = (
         option("--answer", default="answer", help="column of the answers; default: answer"),
         option("--gold", default="gold", help="column of the gold answers; default: gold"),
         option(
-            "--grader", choices="grading.rewards:GRADERS", default="maths", help="default: maths"
+            "--grader",
+            choices=["maths", "maths-tolerant", "code"],
+            default="maths",
+            help="default: maths",
         ),
         option("--workers", type=int, help="processes; default: one for each core"),
         preset=False,

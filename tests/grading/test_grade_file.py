@@ -13,7 +13,6 @@ import pytest
 from gainrl import cli
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "grade.md"
-ROWS = [{"answer": "\\boxed{2}", "gold": "2"}, {"answer": "\\boxed{3}", "gold": "2"}]
 
 
 def blocks(kind):
@@ -52,6 +51,14 @@ def test_columns_and_the_output_may_be_named(tmp_path, capsys):
     assert cli.main(["grade", str(path), *names]) == 0
     assert rows_of(out)[0]["gainrl_correct"] is True
     assert capsys.readouterr().out.startswith("1 of 1 right (100.0%)")
+
+
+@pytest.mark.parametrize(("grader", "right"), [("maths", False), ("maths-tolerant", True)])
+def test_the_grader_may_be_named(tmp_path, grader, right):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"answer": "\\boxed{72}", "gold": "72.001"}) + "\n")
+    assert cli.main(["grade", str(path), "--grader", grader]) == 0
+    assert rows_of(tmp_path / "a-graded.jsonl")[0]["gainrl_correct"] is right
 
 
 @pytest.mark.parametrize(
