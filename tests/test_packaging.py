@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = ("src", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
-SECONDS = 0.5
-"""Within which a public piece is imported; processor time, for others may use the machine."""
+MOST = 3
+"""Times what numpy and pydantic take to import (0.15 s), so that a busy machine changes nothing."""
 
 
 CURVES = "method,seed,step,accuracy\none,0,0,0.2\none,0,1,0.3\ntwo,0,0,0.2\ntwo,0,1,0.4\n"
@@ -87,7 +88,7 @@ def test_the_core_brings_no_library_for_models_or_the_pipeline(bare):
     assert len(names) < 15, names
 
 
-@pytest.mark.parametrize(
+PIECES = pytest.mark.parametrize(
     ("module", "use"),
     [
         (
@@ -117,18 +118,24 @@ def test_the_core_brings_no_library_for_models_or_the_pipeline(bare):
         ),
     ],
 )
-def test_a_public_piece_works_alone_and_is_imported_at_once(bare, module, use):
-    timed = (
-        "import sys, time; began = time.process_time()\n"
-        f"import {module} as m\n"
-        "print(time.process_time() - began)\n"
-        "heavy = {'torch', 'pandas', 'sympy', 'matplotlib', 'yaml'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    bare.run(timed)  # compiles
-    seconds = min(float(bare.run(timed).stdout) for _ in range(3))
-    assert seconds < SECONDS
-    bare.run(f"import {module} as m\n{use}")
+
+
+@PIECES
+def test_a_public_piece_works_alone_and_imports_nothing_heavy(bare, module, use):
+    heavy = "{'torch', 'pandas', 'sympy', 'matplotlib', 'yaml'}"
+    imported = f"import sys, {module} as m\nassert not {heavy} & set(sys.modules)\n"
+    bare.run(imported + use)
+
+
+@PIECES
+def test_a_public_piece_is_imported_at_once(bare, module, use):
+    def seconds(modules):
+        code = f"import time; t = time.process_time(); import {modules}; "
+        return float(bare.run(code + "print(time.process_time() - t)").stdout)
+
+    seconds(module)  # compiles
+    measured = [(seconds(module), seconds("numpy, pydantic")) for _ in range(3)]
+    assert min(ours / theirs for ours, theirs in measured) < MOST, measured
 
 
 def test_the_version_is_one(bare, built):
@@ -186,11 +193,10 @@ def test_curves_are_compared_without_any_extra(bare):
     assert (bare.folder / "comparison.tex").read_text().startswith("% A fragment")
 
 
-def test_a_piece_that_needs_torch_says_so_in_one_line(bare):
+def test_a_piece_that_runs_models_says_in_one_line_what_to_install(bare):
     code = "from gainrl import signals\ntry:\n    signals.score\nexcept ImportError as error:\n    "
-    assert bare.run(code + "print(error)").stdout == (
-        "torch is not installed: pip install 'gainrl[score]'\n"
-    )
+    said = bare.run(code + "print(error)").stdout
+    assert re.fullmatch(r"\w+ is not installed: pip install 'gainrl\[score\]'\n", said)
 
 
 def test_a_module_that_no_extra_brings_is_no_matter_of_extras(bare):

@@ -62,6 +62,7 @@ def test_arguments_become_a_list_and_long_lines_are_split():
         "What.\n\nArgs:\n    one: first,\n        goes on.\n    two: second.\n\nRaises:\n    E: no."
     )
     assert public._prose(doc) == (
-        "What.\n\n**Args**\n\n- `one`: first,\n  on.\n- `two`: second.\n\n**Raises**\n\n- `E`: no."
+        "What.\n\n**Args**\n\n- `one`: first,\n  goes on.\n- `two`: second.\n\n"
+        "**Raises**\n\n- `E`: no."
     )
     assert public._split("a: 'dict[str, int]', b=(1, 2)") == ["a: 'dict[str, int]'", "b=(1, 2)"]
