@@ -8,15 +8,15 @@ curriculum.observe(rows, rewards)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Outcome, Request, Setting
+from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Request, Setting
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.registry import Spec, build, compose
+from gainrl.curricula.seen import Rewards, Seen, Step, groups_of
 from gainrl.errors import CheckpointError, ConfigError, DataError
 
 SAID = {
@@ -26,11 +26,6 @@ SAID = {
     "features": "features=, a mapping of (N,) values by name",
 }
 """What `make` is to be given for a sampler's `needs`."""
-EPSILON = 1e-6
-"""What GRPO adds to the standard deviation of a group's rewards."""
-
-Rewards = npt.ArrayLike | Sequence[npt.ArrayLike]
-"""(B, G), or a sequence of B groups of any size; an empty one if all its responses were lost."""
 
 
 def make(
@@ -92,74 +87,6 @@ def make(
     return BatchCurriculum(build(spec, setting))
 
 
-@dataclass
-class _Step:
-    """The groups of a step so far, in the order of their first request, and its last estimates."""
-
-    rewards: dict[int, list[float]] = field(default_factory=dict)
-    correct: dict[int, list[float]] = field(default_factory=dict)
-    tokens: dict[int, int] = field(default_factory=dict)
-    signal: dict[int, float] = field(default_factory=dict)
-    advantage: dict[int, float] = field(default_factory=dict)
-
-    def add(self, row: int, seen: Seen) -> None:
-        """Join responses to a row's group."""
-        self.rewards.setdefault(row, []).extend(seen.rewards)
-        self.correct.setdefault(row, []).extend(seen.correct)
-        self.tokens[row] = self.tokens.get(row, 0) + seen.tokens
-        self.signal[row] = seen.signal
-        self.advantage[row] = seen.advantage
-
-    @property
-    def answered(self) -> list[int]:
-        """The rows with a response."""
-        return [row for row, rewards in self.rewards.items() if rewards]
-
-    def groups(self) -> Groups:
-        """What a curriculum gets to see."""
-        rows = self.answered
-        if not rows:
-            return Groups.none()
-        return Groups(
-            rows=np.array(rows, dtype=np.int64),
-            rollouts=np.array([len(self.rewards[row]) for row in rows], dtype=np.int64),
-            accuracy=np.array([float(np.mean(self.correct[row])) for row in rows]),
-            mixed=np.array([len(set(self.rewards[row])) > 1 for row in rows]),
-            tokens=np.array([self.tokens[row] for row in rows], dtype=np.int64),
-        )
-
-    def outcome(self, kept: IntArray | slice) -> Outcome:
-        """What it learns from; C and advantages are of the groups that are trained on."""
-        seen, rows = self.groups(), self.answered
-        trained = np.zeros(len(rows), dtype=bool)
-        trained[kept] = True
-        known = np.array([self.advantage[row] for row in rows])
-        own = [mean_abs_advantage(self.rewards[row]) for row in rows]
-        advantage = np.where(np.isnan(known), own, known)
-        signal = np.array([self.signal[row] for row in rows])
-        return Outcome(
-            rows=seen.rows,
-            accuracy=seen.accuracy,
-            signal=np.where(trained, signal, np.nan),
-            advantage=np.where(trained, advantage, np.nan),
-            tokens=seen.tokens,
-            rollouts=seen.rollouts,
-            mixed=seen.mixed,
-            trained=trained,
-        )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What came of the responses to a row: as the arguments of `BatchCurriculum.observe`."""
-
-    rewards: list[float]
-    correct: list[float]
-    tokens: int = 0
-    signal: float = float("nan")
-    advantage: float = float("nan")
-
-
 class BatchCurriculum:
     """A curriculum that is asked for rows and told their rewards (`make`).
 
@@ -173,7 +100,7 @@ class BatchCurriculum:
         self.curriculum = curriculum
         self.open: list[Request] = []
         """Batches that were given out and not observed, the oldest first."""
-        self._step = _Step()
+        self._step = Step()
         self._next: Request | None = None
 
     @property
@@ -264,7 +191,7 @@ class BatchCurriculum:
         at = self._batch_of(np.array(list(seen), dtype=np.int64) if rows is None else rows)
         if self.curriculum.several_draws:
             return self._observe_draw(at, seen)
-        step = _Step()
+        step = Step()
         for row in self.open[at].rows.tolist():
             step.add(row, seen[row])
         self.curriculum.observe(step.outcome(slice(None)))
@@ -274,7 +201,7 @@ class BatchCurriculum:
     def _observe_draw(self, at: int, seen: Mapping[int, Seen]) -> IntArray | None:
         """As `observe`, where the step may go on."""
         asked, estimates = self.open[at], None
-        into = self._step if asked.purpose == "group" else _Step()
+        into = self._step if asked.purpose == "group" else Step()
         for row in asked.rows.tolist():
             into.add(row, seen[row])
         if asked.purpose != "group":
@@ -287,7 +214,7 @@ class BatchCurriculum:
         kept = self.curriculum.keep(groups)
         self.curriculum.observe(self._step.outcome(kept))
         self.open.pop(at)
-        self._step = _Step()
+        self._step = Step()
         return groups.rows[kept]
 
     def read(
@@ -300,8 +227,8 @@ class BatchCurriculum:
         tokens: npt.ArrayLike | None = None,
     ) -> dict[int, Seen]:
         """What `observe` is told, checked, by row; nothing is learned (DataError as there)."""
-        groups = _groups(self.name, "rewards", rows, rewards)
-        right = groups if correct is None else _groups(self.name, "correct", rows, correct)
+        groups = groups_of(self.name, "rewards", rows, rewards)
+        right = groups if correct is None else groups_of(self.name, "correct", rows, correct)
         for row, one, other in zip(rows.tolist(), groups, right, strict=True):
             self._check_group(row, one, other, correct is not None)
         if self.reads_signal and signal is None:
@@ -400,36 +327,14 @@ class BatchCurriculum:
         self.curriculum.load_state_dict(state["curriculum"])
         self.open = [_request(each) for each in state["open"]]
         self._next = None if state["next"] is None else _request(state["next"])
-        saved, self._step = state["step"], _Step()
+        saved, self._step = state["step"], Step()
         numbers = [_numbered(saved[key]) for key in ("signal", "advantage")]
         lists = (saved["rows"], saved["rewards"], saved["correct"], saved["tokens"], *numbers)
         for row, *values in zip(*lists, strict=True):
             self._step.add(row, Seen(*values))
 
 
-def mean_abs_advantage(rewards: Sequence[float]) -> float:
-    """Mean |A| of a group, with GRPO's A = (r - mean) / (std + 1e-6); 0 for fewer than two."""
-    if len(rewards) < 2 or len(set(rewards)) == 1:
-        return 0.0
-    values = np.asarray(rewards, dtype=np.float64)
-    return float(np.abs(values - values.mean()).mean() / (values.std(ddof=1) + EPSILON))
-
-
 # --- what is given -------------------------------------------------------------------------------
-
-
-def _groups(name: str, what: str, rows: IntArray, given: Rewards) -> list[FloatArray]:
-    """The groups of (B, G) or ragged numbers."""
-    groups = [np.asarray(group, dtype=np.float64) for group in given]  # type: ignore[union-attr]
-    if len(groups) != len(rows):
-        raise DataError(f"curriculum '{name}': {what} of {len(groups)} rows, not {len(rows)}")
-    for row, group in zip(rows.tolist(), groups, strict=True):
-        if group.ndim != 1:
-            raise DataError(f"curriculum '{name}': {what} are not (B, G) but (B, {group.shape})")
-        if not (fine := np.isfinite(group)).all():
-            at = int(fine.argmin())
-            raise DataError(f"curriculum '{name}': {what} {at} of row {row} is {group[at]}")
-    return groups
 
 
 def _real(what: str, values: npt.ArrayLike, size: int) -> FloatArray:

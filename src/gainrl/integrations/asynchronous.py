@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gainrl.curricula.base import IntArray
-from gainrl.curricula.batches import BatchCurriculum, Seen
+from gainrl.curricula.batches import BatchCurriculum
+from gainrl.curricula.seen import Seen
 from gainrl.errors import DataError
 
 
