@@ -211,7 +211,7 @@ def _tracking(context: Context, action: str) -> None:
 ONLINE = frozenset({"data", "order", "fetch", "plan", "doctor"})
 """Commands that may ask the hub. All others are jobs, which may have no network and need none."""
 GROUPS = {
-    "with your own files": ("compare", "grade", "order", "extrapolate"),
+    "with your own files": ("order", "check-curriculum", "compare", "grade", "extrapolate"),
     "with a preset": (*("check", "doctor", "plan", "make", "report", "show", "tracking"),),
 }
 """How `gainrl --help` sorts the commands."""
