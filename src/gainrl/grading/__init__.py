@@ -12,13 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gainrl.grading.graders import CodeGrader, Grader, MathsGrader, find
+    from gainrl.grading.graders import CodeGrader, Grader, MathsGrader
     from gainrl.grading.grades import Grade
     from gainrl.grading.maths import canonical, extract, grade, grade_many, marks_once
     from gainrl.grading.program_tests import CallTests, FunctionTests, StreamTests, encode
     from gainrl.grading.rewards import (
         compute_score,
         gold_text,
+        grader_of,
         reward_of,
         trl_reward,
         verifiers_reward,
@@ -36,10 +37,10 @@ __all__ = [
     "compute_score",
     "encode",
     "extract",
-    "find",
     "gold_text",
     "grade",
     "grade_many",
+    "grader_of",
     "marks_once",
     "reward_of",
     "trl_reward",
@@ -47,11 +48,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "graders": ("CodeGrader", "Grader", "MathsGrader", "find"),
+    "graders": ("CodeGrader", "Grader", "MathsGrader"),
     "grades": ("Grade",),
     "maths": ("canonical", "extract", "grade", "grade_many", "marks_once"),
     "program_tests": ("CallTests", "FunctionTests", "StreamTests", "encode"),
-    "rewards": ("compute_score", "gold_text", "reward_of", "trl_reward", "verifiers_reward"),
+    "rewards": (
+        *("compute_score", "gold_text", "grader_of", "reward_of", "trl_reward"),
+        "verifiers_reward",
+    ),
 }
 
 
