@@ -13,13 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
 FloatArray = NDArray[np.float64]
-Values = TypeVar("Values")
+Values = TypeVar("Values", "torch.Tensor", "pd.Series", FloatArray)
 """Arrays, tensors or columns of numbers."""
 TINY = 1e-12
 """Norm below which a vector counts as zero, as in torch's `normalize`."""
@@ -27,7 +31,7 @@ TINY = 1e-12
 
 def concentration(intra: Values, inter: Values, weight: float = 1.0) -> Values:
     """C = C_intra + weight * C_inter (Eq. 7; Table 4 sweeps the weight)."""
-    return intra + weight * inter  # type: ignore[operator]
+    return intra + weight * inter
 
 
 @dataclass(frozen=True)
