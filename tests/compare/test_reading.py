@@ -67,6 +67,8 @@ def test_a_csvs_columns_may_be_called_otherwise_and_others_are_left_alone(tmp_pa
         ("10,500", "10,", "row 3: tokens are missing, other tests of method 'grpo', seed 0 have"),
         ("0.4\n", "0.4,7\n", "curves.csv: row 3 has 6 cells, the head 5"),
         (CSV, "", "curves.csv: the file is empty"),
+        ("seed,step", "step,step", "curves.csv: no column 'seed'"),
+        ("tokens,", "step,", "curves.csv: the column 'step' is there 2 times"),
     ],
 )
 def test_a_damaged_csv_is_named_by_file_row_and_column(tmp_path, old, new, message):
@@ -138,7 +140,9 @@ def test_a_log_of_verl_has_each_steps_tokens_and_attempts_are_put_together(tmp_p
         ("a-seed0.jsonl", VERL, {"metric": "val/acc"}, "no metric 'val/acc'; known: perf/"),
         ("a-seed0.jsonl", VERL, {"tokens": "nope"}, "no metric 'nope' for tokens"),
         ("a.jsonl", VERL, {}, "does not say method and seed"),
-        ("a-seed0.jsonl", '{"loss": 1}\n', {}, "row 1 has no number 'step'"),
+        ("a-seed0.jsonl", '{"loss": 1}\n', {}, "row 1 has no whole number 'step'"),
+        ("a-seed0.jsonl", '{"step": 1.5}\n', {}, "row 1 has no whole number 'step'"),
+        ("a-seed0.jsonl", '{"step": NaN}\n', {}, "row 1 has no whole number 'step'"),
         ("a-seed0.jsonl", '{"st\n{"step": 1}\n', {}, "row 1 is not valid JSON"),
         ("a-seed0.jsonl", "", {}, "nothing is logged there"),
         ("a-seed0.json", "{}", {}, "no 'log_history', as in TRL's trainer_state.json"),

@@ -195,9 +195,13 @@ def points_of(
         DataError: a name without method and seed, two logs of one run that begin alike, a log
             without the metric, or tokens of some steps but not of those before them.
     """
+    try:
+        pattern = re.compile(runs)
+    except re.error as error:
+        raise DataError(f"--runs {runs}: not a regular expression: {error}") from error
     attempts: dict[tuple[str, int, str], list[Log]] = {}
     for log in logs:
-        attempts.setdefault(log.run or _named(log, runs), []).append(log)
+        attempts.setdefault(log.run or _named(log, pattern), []).append(log)
     found = []
     for (method, seed, task), parts in attempts.items():
         log = _joined(parts, f"method '{method}', seed {seed}")
@@ -217,8 +221,8 @@ def points_of(
     return found
 
 
-def _named(log: Log, runs: str) -> tuple[str, int, str]:
-    matches = list(re.finditer(runs, log.name))
+def _named(log: Log, runs: re.Pattern[str]) -> tuple[str, int, str]:
+    matches = list(runs.finditer(log.name))
     try:
         groups = matches[-1].groupdict()
         return groups["method"], int(groups["seed"]), groups.get("task") or ""

@@ -90,6 +90,9 @@ def read_csv(path: PathLike, columns: Mapping[str, str] | None = None) -> list[P
                 f"{path}: no column '{names[name]}'{nearest(names[name], head)}; if it is called "
                 f"otherwise: --columns {name}=NAME"
             )
+    for name in names.values():
+        if head.count(name) > 1:
+            raise DataError(f"{path}: the column '{name}' is there {head.count(name)} times")
     return [_point(path, number, dict(zip(head, cells, strict=True)), names)
             for number, cells in rows]  # fmt: skip
 
@@ -198,15 +201,16 @@ def read_log(path: PathLike) -> Log:
     verl = False
     for number, row in enumerate(rows, start=1):
         where = f"{path}: row {number}"
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
-            raise DataError(f"{where} has no number 'step', as in a log of TRL or verl")
+        step = row.get("step") if isinstance(row, dict) else None
+        if not isinstance(step, int) or isinstance(step, bool):
+            raise DataError(f"{where} has no whole number 'step', as in a log of TRL or verl")
         if isinstance(row.get("data"), dict):
             verl, values = True, row["data"]
         else:
             values = {key: value for key, value in row.items() if key != "step"}
         for name, value in values.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                metrics.setdefault(name, {})[int(row["step"])] = float(value)
+                metrics.setdefault(name, {})[step] = float(value)
     if not metrics:
         raise DataError(f"{path}: no metric is logged there")
     return Log(str(path), str(path), metrics, VERL_TOKENS if verl else TRL_TOKENS, verl)

@@ -17,6 +17,7 @@ from typing import Any, cast
 from gainrl.config.base import GraderName
 from gainrl.errors import DataError, nearest
 from gainrl.grading.graders import Grader, find
+from gainrl.grading.grades import Grade
 from gainrl.grading.maths import ALTERNATIVES, extract
 
 GOLDS = ("answer", "solution", "ground_truth", "gold", "target")
@@ -43,6 +44,11 @@ def compute_score(
         DataError: a gold answer that is none, or an unknown grader.
     """
     (found,) = grader_of(grader)([solution_str], [gold_text(ground_truth, grader)])
+    return scored(found)
+
+
+def scored(found: Grade) -> dict[str, Any]:
+    """A grade as verl's reward loop takes it: no null, and the same keys for every response."""
     right = float(found.correct)
     shown = {"extracted": found.extracted or "", "reason": found.reason, "rule": found.rule or ""}
     return {"score": right, "acc": right, **shown}

@@ -11,6 +11,7 @@ from typing import Any
 from gainrl.config.evaluation import Sandbox
 from gainrl.grading.graders import Grader, find
 from gainrl.grading.maths import marks_once
+from gainrl.grading.rewards import scored
 from gainrl.training.verl.golds import read_gold
 
 
@@ -34,10 +35,9 @@ def compute_score(
         ground_truth = read_gold(beside, ground_truth)
     (found,) = _grader(extra_info["grader"])([solution_str], [ground_truth])
     _beat()
-    right = float(found.correct)
-    shown = {"extracted": found.extracted or "", "reason": found.reason, "rule": found.rule or ""}
-    score = right + format_weight * marks_once(solution_str)
-    return {"score": score, "acc": right, "prompt": str(extra_info["id"]), **shown}
+    given = scored(found)
+    score = given["score"] + format_weight * marks_once(solution_str)
+    return {**given, "score": score, "prompt": str(extra_info["id"])}
 
 
 def _beat() -> None:
