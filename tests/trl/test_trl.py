@@ -124,6 +124,26 @@ def test_several_updates_a_generation_and_several_generations_an_update(model, t
         assert [step["rows"] for step in seen] == by_the_policy(policy, batch, seen)
 
 
+def test_two_processes_learn_the_same_and_share_a_batch(model, tmp_path):
+    settings = {
+        "out": str(tmp_path),
+        "model": str(model),
+        "curriculum": POLICIES["mopps"],
+        "steps": 5,
+        "config": {**SMALL, "per_device_train_batch_size": 8},
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+    script = Path(__file__).with_name("tiny.py")
+    done = run(*launcher, script, "train", tmp_path / "settings.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    both = [(tmp_path / f"seen{rank}.jsonl").read_text().splitlines()[:5] for rank in (0, 1)]
+    steps = [[json.loads(line) for line in pair] for pair in zip(*both, strict=True)]
+    seen = [{"rewards": a["rewards"] + b["rewards"]} for a, b in steps]
+    drawn = [a["rows"] + b["rows"] for a, b in steps]
+    assert drawn == by_the_policy(POLICIES["mopps"], 4, seen)
+
+
 def test_what_cannot_be_is_one_line(model, tmp_path):
     mopps = {"name": "mopps"}
     resumed = {"steps": 2, "resume": str(tmp_path / "without" / "run" / "checkpoint-1")}

@@ -127,7 +127,9 @@ def train(settings: dict) -> None:
 
 
 def write(out: Path, seen: list) -> None:
-    (out / "seen.jsonl").write_text("".join(json.dumps(each) + "\n" for each in seen))
+    (out / f"seen{os.environ.get('RANK', '')}.jsonl").write_text(
+        "".join(json.dumps(each) + "\n" for each in seen)
+    )
 
 
 if __name__ == "__main__":

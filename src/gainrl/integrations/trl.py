@@ -35,7 +35,7 @@ READ = ("generation_batch_size", "num_generations", "shuffle_dataset", "seed")
 """What is read of `GRPOConfig`."""
 
 
-class GRPOCurriculum(TrainerCallback, ExportableState):  # type: ignore[misc]
+class GRPOCurriculum(TrainerCallback, ExportableState):
     """A policy that chooses the prompts of a `GRPOTrainer`, and its callback.
 
     dataset: what the trainer is given in place of the user's data set: as long as that one, so that
@@ -191,7 +191,7 @@ class GRPOCurriculum(TrainerCallback, ExportableState):  # type: ignore[misc]
             )
 
 
-class _Places(datasets.Dataset):  # type: ignore[misc]
+class _Places(datasets.Dataset):
     """Places of a data set whose examples are settled when they are read."""
 
     owner: GRPOCurriculum

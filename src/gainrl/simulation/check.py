@@ -177,8 +177,12 @@ def measure(spec: Any, size: int, steps: int) -> Cost:
     simulate(learner, build(spec, known), 3, 0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    times = (median(watched.drawing), median(watched.observing), max(whole))
-    return Cost(*(1000 * each for each in times), peak / 1e6)
+    return Cost(
+        draw=1000 * median(watched.drawing),
+        observe=1000 * median(watched.observing),
+        slowest=1000 * max(whole),
+        megabytes=peak / 1e6,
+    )
 
 
 def _scale(spec: Any, size: int) -> list[str]:

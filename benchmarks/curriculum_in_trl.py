@@ -1,7 +1,8 @@
 """What a curriculum costs in TRL's `GRPOTrainer`: steps a second with and without, alternating.
 
     make .environments/trl-cpu/ready
-    PYTHONPATH=src .environments/trl-cpu/bin/python benchmarks/trl.py --rounds 7 --steps 40
+    export PYTHONPATH=src
+    .environments/trl-cpu/bin/python benchmarks/curriculum_in_trl.py
 
 A tiny random model on a CPU, 100,000 prompts, 4 a step with 4 completions of 16 tokens each: a step
 is so short that what a curriculum adds weighs more than in a real run. CPU seconds of the process.
@@ -14,9 +15,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 
 import datasets
+import numpy as np
 from trl import GRPOConfig, GRPOTrainer
 
 from gainrl.integrations.trl import GRPOCurriculum
@@ -31,8 +32,27 @@ def odd(completion_ids, **more):
     return [float(sum(ids) % 2) for ids in completion_ids]
 
 
-def seconds(model: str, rows: datasets.Dataset, name: str | None, steps: int, out: str) -> float:
-    """CPU seconds a step."""
+class Watched(GRPOCurriculum):
+    """Notes the seconds that it takes to fill places, and to be told rewards."""
+
+    spent = 0.0
+
+    def example_at(self, place):
+        began = time.perf_counter()
+        found = super().example_at(place)
+        Watched.spent += time.perf_counter() - began
+        return found
+
+    def _observe(self, *told):
+        began = time.perf_counter()
+        super()._observe(*told)
+        Watched.spent += time.perf_counter() - began
+
+
+def seconds(
+    model: str, rows: datasets.Dataset, name: str | None, steps: int, out: str
+) -> tuple[float, ...]:
+    """CPU seconds a step; seconds a step in the curriculum, and their share of the run."""
     args = GRPOConfig(
         out,
         max_steps=steps,
@@ -48,22 +68,24 @@ def seconds(model: str, rows: datasets.Dataset, name: str | None, steps: int, ou
     if name is None:
         trainer = GRPOTrainer(model, odd, args, rows)
     else:
-        curriculum = GRPOCurriculum(name, rows, args)
+        curriculum = Watched(name, rows, args)
         reward = curriculum.reward(odd)
         trainer = GRPOTrainer(model, reward, args, curriculum.dataset, callbacks=[curriculum])
-    began = time.process_time()
+    began, Watched.spent = time.perf_counter(), 0.0
+    cpu = time.process_time()
     trainer.train()
-    return (time.process_time() - began) / steps
+    whole, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return cpu / steps, Watched.spent / steps, Watched.spent / whole
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--policy", default="mopps")
     arguments = parser.parse_args()
     rows = datasets.Dataset.from_dict({"prompt": [f"{n % 40} + 1 = ?" for n in range(SIZE)]})
-    times: dict[str | None, list[float]] = {None: [], arguments.policy: []}
+    times: dict[str | None, list[tuple[float, ...]]] = {None: [], arguments.policy: []}
     with tempfile.TemporaryDirectory() as folder:
         tiny.write_model(folder)
         seconds(folder, rows, None, 5, folder)  # what is slow the first time
@@ -71,11 +93,13 @@ def main() -> None:
             order = list(times) if turn % 2 else list(times)[::-1]
             for name in order:
                 times[name].append(seconds(folder, rows, name, arguments.steps, folder))
-    plain, with_it = (times[name] for name in (None, arguments.policy))
-    ratios = [b / a - 1 for a, b in zip(plain, with_it, strict=True)]
-    print(f"without: {1 / median(plain):.2f} steps a CPU second; with: {1 / median(with_it):.2f}")
-    print(f"overhead: median of pairs {100 * median(ratios):+.1f}%")
-    print("pairs:", " ".join(f"{100 * each:+.1f}%" for each in ratios))
+    plain, with_it = (np.array(times[name]) for name in (None, arguments.policy))
+    pairs = with_it[:, 0] / plain[:, 0] - 1
+    rates = 1 / np.median(plain[:, 0]), 1 / np.median(with_it[:, 0])
+    print(f"without: {rates[0]:.2f} steps a CPU second; with: {rates[1]:.2f}")
+    print(f"pairs: median {np.median(pairs):+.1%}, {pairs.min():+.1%} to {pairs.max():+.1%}")
+    spent = 1000 * np.median(with_it[:, 1]), np.median(with_it[:, 2])
+    print(f"in the curriculum: {spent[0]:.1f} ms a step, {spent[1]:.2%} of the run")
 
 
 if __name__ == "__main__":
