@@ -131,7 +131,7 @@ def watch():
     build = curricula.build
 
     def building(spec, setting):
-        keep_batches(sys.modules["gainrl.training.verl.trainer"].CurriculumTrainer)
+        keep_batches(sys.modules["gainrl.training.verl.trainer"].RunTrainer)
         relay = json.loads(os.environ.get("GAINRL_RELAY", "[]"))
         return Noted([build(each, setting) for each in relay or [spec]])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from gainrl.stages.evaluate import max_response
 from gainrl.stages.runs import TrainingRun
 from gainrl.training import algorithms, files
 from gainrl.training.verl import launch, saving, settings
+from gainrl.training.verl.segments import Signal, segments_of
 
 POLL_SECONDS = 0.2
 
@@ -68,7 +70,6 @@ class VerlRun(TrainingRun):
         verl = self.context.preset.verl
         exported = sorted({*self.slice["snapshots"], *[self.last] * self.keeps_model})
         variables = {"GAINRL_EXPORTS": json.dumps(exported), **verl.variables}
-        variables |= {"GAINRL_SEGMENTS": str(self._input("segments.npz"))}
         if self.settings.extra:
             variables["GAINRL_EXTRA"] = self.settings.extra.model_dump_json()
         if not self._complete():  # else only something after the last test failed
@@ -122,13 +123,6 @@ class VerlRun(TrainingRun):
         place = settings.place_of(self.folder, folder, benchmarks)
         renderings = self._write_train(place.train, tokenizer, config)
         scoring = preset.scoring_for(key.method)
-        launch.write_segments(
-            self._input("segments.npz"),
-            renderings,
-            scoring.tap,
-            scoring.inter_weight,
-            scoring.variant == "offdiagonal",
-        )
         self.prompts: dict[str, str] = {}
         tests = {
             name: self._write_test(name, target, tokenizer, config)
@@ -175,6 +169,10 @@ class VerlRun(TrainingRun):
                 for name, test in tests.items()
             },
             "ends": sorted(folder_ends(folder, tokenizer)),
+            "signal": asdict(
+                Signal(scoring.tap, scoring.inter_weight, scoring.variant == "offdiagonal")
+            ),
+            "segments": segments_of(renderings).tolist(),
             "prompt_lengths": [prompts.lengths.tolist() for prompts in renderings],
             "templates": bool(self.settings.templates),
             "format_weight": self.settings.format_weight,

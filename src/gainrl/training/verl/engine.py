@@ -13,7 +13,6 @@ import os
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
@@ -23,45 +22,14 @@ from gainrl.signals.angle import unit
 from gainrl.signals.concentration import angles
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps
+from gainrl.training.verl.names import FIELD, SECONDS
+from gainrl.training.verl.segments import SEGMENTS, SIGNAL, Signal
 
-FIELD = "gainrl_signal"
-SECONDS = "gainrl_signal_seconds"
-"""Seconds that the signal took, by sample; measured where GAINRL_TIME_SIGNAL is set."""
-SEGMENTS = "GAINRL_SEGMENTS"
-"""Environment variable: the .npz of `gainrl.training.verl.launch.write_segments`."""
 EXTRA = "GAINRL_EXTRA"
 """Environment variable: the section `training.extra` as JSON; the policy jumps where it is set."""
 EXPORTS = "GAINRL_EXPORTS"
 """Environment variable: steps, a JSON list; others are saved without a Hugging Face folder."""
 VENDOR = "gainrl"
-
-
-class SegmentLookup:
-    """Prefix and question length of each prompt, in tokens."""
-
-    def __init__(self, path: str) -> None:
-        with np.load(path) as stored:
-            self.weight = float(stored["weight"])
-            self.offdiagonal, self.tap = bool(stored["offdiagonal"]), str(stored["tap"])
-            flat, lengths = stored["tokens"], stored["lengths"]
-            ends = np.cumsum(lengths)
-            sizes = zip(stored["n_prefix"].tolist(), stored["n_question"].tolist(), strict=True)
-            rows = zip(ends - lengths, ends, sizes, strict=True)
-            self.sizes = {flat[start:end].tobytes(): found for start, end, found in rows}
-
-    def of(self, tokens: torch.Tensor) -> tuple[int, int]:
-        """Prefix and question tokens of a prompt.
-
-        Raises:
-            ValueError: verl rendered a prompt otherwise than gainrl did.
-        """
-        size = self.sizes.get(tokens.cpu().numpy().astype(np.int64).tobytes())
-        if size is None:
-            raise ValueError(
-                f"gainrl: a prompt of {len(tokens)} tokens is not in the scored data set: verl "
-                "rendered it otherwise (another chat template or tokenizer?)"
-            )
-        return size
 
 
 class SignalEngine(FSDPEngineWithLMHead):
@@ -126,18 +94,17 @@ class SignalEngine(FSDPEngineWithLMHead):
         from verl.utils import tensordict_utils as tu
 
         wanted = forward_only and tu.get_non_tensor_data(micro_batch, "calculate_entropy", False)
-        if not wanted or SEGMENTS not in os.environ:
+        asked = tu.get_non_tensor_data(micro_batch, SIGNAL, None)
+        if not wanted or asked is None:
             return super().forward_step(micro_batch, loss_function, forward_only)
         if self.ulysses_sequence_parallel_size > 1:
             raise ValueError("gainrl: the angle signal needs ulysses_sequence_parallel_size = 1")
-        if not hasattr(self, "_segments"):
-            self._segments = SegmentLookup(os.environ[SEGMENTS])
-        tap = self._segments.tap
-        with tapped(self.module, [tap]) as states:
+        signal = Signal(**asked)
+        with tapped(self.module, [signal.tap]) as states:
             result = super().forward_step(micro_batch, loss_function, forward_only)
         began = time.perf_counter()
         output = (result[1] if isinstance(result, tuple) else result)["model_output"]
-        output[FIELD] = self._signal(states[tap], micro_batch)
+        output[FIELD] = _signal(states[signal.tap], micro_batch, signal)
         if "GAINRL_TIME_SIGNAL" in os.environ:
             if output[FIELD].is_cuda:
                 torch.cuda.synchronize()
@@ -145,25 +112,33 @@ class SignalEngine(FSDPEngineWithLMHead):
             output[SECONDS] = torch.full_like(output[FIELD], share)
         return result
 
-    def _signal(self, states: torch.Tensor, micro_batch: Any) -> torch.Tensor:
-        """(B, 1) C from (1, T, d) packed or (B, L, d) padded states."""
-        segments, inputs = self._segments, micro_batch["input_ids"]
-        starts = inputs.offsets()[:-1].tolist()
-        prompts = [row for row in micro_batch["prompts"].unbind()]
-        packed = (states.shape[0] == 1 and len(prompts) > 1) or states.shape[0] != len(prompts)
-        values = []
-        for i, prompt in enumerate(prompts):
-            n, size = segments.of(prompt)
-            rows = states[0, starts[i] : starts[i] + n + size] if packed else states[i, : n + size]
-            units = unit(rows)
-            found = angles(
-                units[n:].sum(0, keepdim=True),
-                units[:n].sum(0),
-                torch.tensor([size], device=units.device),
-                n,
-            )
-            values.append(found.combined(segments.weight, segments.offdiagonal))
-        return torch.stack(values)
+
+def _signal(states: torch.Tensor, micro_batch: Any, signal: Signal) -> torch.Tensor:
+    """(B, 1) C from (1, T, d) packed or (B, L, d) padded states.
+
+    NaN where a prompt is not as long as its segments say: it is one that verl filled a batch up
+    with, or verl rendered it otherwise.
+    """
+    inputs = micro_batch["input_ids"]
+    starts = inputs.offsets()[:-1].tolist()
+    lengths = [len(row) for row in micro_batch["prompts"].unbind()]
+    rows = [row.tolist() for row in micro_batch[SEGMENTS].unbind()]
+    packed = (states.shape[0] == 1 and len(lengths) > 1) or states.shape[0] != len(lengths)
+    values = []
+    for i, (n, size, whole) in enumerate(rows):
+        if lengths[i] != whole:
+            values.append(torch.full((1,), torch.nan, device=states.device))
+            continue
+        there = states[0, starts[i] : starts[i] + n + size] if packed else states[i, : n + size]
+        units = unit(there)
+        found = angles(
+            units[n:].sum(0, keepdim=True),
+            units[:n].sum(0),
+            torch.tensor([size], device=units.device),
+            n,
+        )
+        values.append(found.combined(signal.weight, signal.offdiagonal))
+    return torch.stack(values)
 
 
 def register() -> None:

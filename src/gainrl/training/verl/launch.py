@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from gainrl.data.prompts import Prompts
 from gainrl.data.templates import conversation
 from gainrl.errors import BackendError
 from gainrl.processes import (
@@ -113,27 +111,6 @@ def write_prompts(
         frame = frame.assign(agent_name=AGENT, __rollout_n__=test.samples)
     with atomic_write(path) as file:
         frame.to_parquet(file)
-
-
-def write_segments(
-    path: Path, renderings: Sequence[Prompts], tap: str, weight: float, offdiagonal: bool
-) -> None:
-    """What the engine plugin needs to know of each prompt, found by its tokens.
-
-    renderings: of the training table, one for each template.
-    """
-    rows = [row for prompts in renderings for row in prompts.tokens]
-    with atomic_write(path) as file:
-        np.savez(
-            file,
-            tap=tap,
-            weight=weight,
-            offdiagonal=offdiagonal,
-            tokens=np.array([token for row in rows for token in row], dtype=np.int64),
-            lengths=np.concatenate([prompts.lengths for prompts in renderings]),
-            n_prefix=np.concatenate([prompts.prefixes for prompts in renderings]),
-            n_question=np.concatenate([prompts.n_question for prompts in renderings]),
-        )
 
 
 def run(

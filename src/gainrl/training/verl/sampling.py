@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.dataset.rl_dataset import collate_fn
 
 from gainrl.curricula import Curriculum, Request
+from gainrl.errors import BackendError, CheckpointError, DataError
 from gainrl.training.templates import Drawn
 from gainrl.training.verl.answers import Answer
-
-PARTITION = "train"
-"""verl's name of what is trained on, in TransferQueue."""
+from gainrl.training.verl.names import PARTITION
 
 
 class CurriculumLoader:
     """In place of verl's data loader: the prompts of the request that was made last.
 
-    dataset: the training table's rows, once more for each template, in the order of the templates.
+    dataset: verl's, once more for each template, in the order of the templates; place: where in it
+    each row of that order is, None for where it stands; columns: a further field of the rows by
+    name, (M, ...) in that order.
     """
 
-    def __init__(self, dataset: Any, curriculum: Curriculum, templates: Drawn | None) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        curriculum: Curriculum,
+        place: Mapping[int, int] | None = None,
+        columns: Mapping[str, torch.Tensor] | None = None,
+        templates: Drawn | None = None,
+    ) -> None:
         self.dataset, self.curriculum, self.templates = dataset, curriculum, templates
-        self.place = {
-            int(row["index"]): at for at, row in enumerate(dataset.dataframe["extra_info"])
-        }
+        self.place, self.columns = place, dict(columns or {})
         self.request: Request | None = None
         self.uids: list[str] = []
         """Of the prompts of the request, as verl names them."""
@@ -44,10 +51,12 @@ class CurriculumLoader:
         rows = self.request.rows
         if self.templates is not None:
             rows = rows + self.curriculum.setting.size * self.templates.drawn[rows]
-        batch = collate_fn([self.dataset[self.place[row]] for row in rows.tolist()])
+        places = [row if self.place is None else self.place[row] for row in rows.tolist()]
+        batch = collate_fn([self.dataset[each] for each in places])
         counts = np.empty(len(rows), dtype=object)
         counts[:] = self.request.rollouts.tolist()
-        return {**batch, "__rollout_n__": counts}
+        more = {name: values[torch.from_numpy(rows)] for name, values in self.columns.items()}
+        return {**batch, **more, "__rollout_n__": counts}
 
     def __len__(self) -> int:
         return max(len(self.dataset), 1)
@@ -55,10 +64,27 @@ class CurriculumLoader:
     def state_dict(self) -> dict[str, Any]:
         """The curriculum's state and that of the templates, for verl's data.pt."""
         state: dict[str, Any] = {"curriculum": json.dumps(self.curriculum.state_dict())}
+        state |= {"name": self.curriculum.name, "size": self.curriculum.setting.size}
         return state | ({"templates": self.templates.state_dict()} if self.templates else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: it was taken of another curriculum, or of other data.
+        """
+        now = {"name": self.curriculum.name, "size": self.curriculum.setting.size}
+        for key, what in (("name", "the curriculum was"), ("size", "the prompts were")):
+            if state.get(key, now[key]) != now[key]:  # older checkpoints do not say
+                raise CheckpointError(
+                    f"the checkpoint's data.pt: {what} {state[key]} and would now be {now[key]}; "
+                    "go on as before, or begin anew (trainer.default_local_dir)"
+                )
+        if "curriculum" not in state:
+            raise CheckpointError(
+                "the checkpoint's data.pt is of verl's own data loader: a curriculum cannot go on "
+                "from it; begin anew (trainer.default_local_dir)"
+            )
         self.curriculum.load_state_dict(json.loads(state["curriculum"]))
         if self.templates is not None:
             self.templates.load_state_dict(state["templates"])
@@ -73,6 +99,8 @@ class CurriculumSampler(ReplayBuffer):
 
     loader: CurriculumLoader
     gather: Callable[[], list[str]]
+    success: float | None = None
+    """Reward from which on a response is correct; None for what the reward function says."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -115,7 +143,12 @@ class CurriculumSampler(ReplayBuffer):
         """Of prompts that are over; a response without a token is none."""
         by_uid: dict[str, list[tuple[int, str]]] = {uid: [] for uid in uids}
         for key, tag in self.partitions[PARTITION].items():
-            uid, session, _ = key.split("_")
+            uid, session, part = key.split("_")
+            if part != "0":
+                raise BackendError(
+                    "gainrl: an agent loop gave several outputs for one rollout, and a curriculum "
+                    "needs one; have it join them"
+                )
             if uid in by_uid and tag["response_len"]:
                 by_uid[uid].append((int(session), key))
         keys = [key for sessions in by_uid.values() for _, key in sorted(sessions)]
@@ -128,6 +161,26 @@ class CurriculumSampler(ReplayBuffer):
         columns = data["responses"].unbind(), data["rm_scores"].unbind(), data["extra_fields"]
         found = {}
         for key, tokens, scores, extra in zip(keys, *columns, strict=True):
-            information = getattr(extra, "data", extra)["reward_extra_info"]
-            found[key] = Answer(key, tokens.numpy(), float(information["acc"]), float(scores.sum()))
+            reward = float(scores.sum())
+            information = getattr(extra, "data", extra).get("reward_extra_info", {})
+            correct = self._correct(reward, information)
+            found[key] = Answer(key, tokens.numpy(), correct, reward)
         return found
+
+    def _correct(self, reward: float, information: Mapping[str, Any]) -> float:
+        """1 for a right answer, else 0, or a share.
+
+        Raises:
+            DataError: it is none.
+        """
+        if self.success is not None:
+            return float(reward >= self.success)
+        correct = float(information.get("acc", reward))
+        if not 0 <= correct <= 1:
+            what = "'acc' of the reward function" if "acc" in information else "a reward"
+            raise DataError(
+                f"gainrl: {what} is {correct}, and a curriculum learns from accuracies, 0 to 1: "
+                "return a dict with 'score' and 'acc', or say from which reward on a response is "
+                "correct (+gainrl.success=1.0)"
+            )
+        return correct

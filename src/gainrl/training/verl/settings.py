@@ -19,10 +19,8 @@ from gainrl.data.templates import TODAY
 from gainrl.models.known import Architecture
 from gainrl.training import files
 from gainrl.training.algorithms import Algorithm
-from gainrl.training.verl import memory
+from gainrl.training.verl import memory, names
 
-PLUGIN = "gainrl.training.verl.engine"
-SAMPLER = "gainrl.training.verl.sampling"
 REWARD = Path(__file__).with_name("reward.py")
 AGENTS = Path(__file__).with_name("agents.yaml")
 CONTENTS = ["model", "optimizer", "extra"]
@@ -97,7 +95,7 @@ def overrides(
         "data.seed": seed,
         "data.truncation": "error",
         "actor_rollout_ref.model.path": str(place.model),
-        "actor_rollout_ref.model.external_lib": PLUGIN,
+        "actor_rollout_ref.model.external_lib": names.ENGINE,
         "actor_rollout_ref.model.use_remove_padding": True,
         "actor_rollout_ref.model.enable_gradient_checkpointing": True,
         "actor_rollout_ref.actor.strategy": "fsdp2",
@@ -132,9 +130,7 @@ def overrides(
         "actor_rollout_ref.rollout.val_kwargs.top_p": evaluation.top_p,
         "reward.custom_reward_function.path": str(REWARD),
         "reward.custom_reward_function.name": "compute_score",
-        "trainer.v1.trainer_mode": "gainrl",
-        "trainer.v1.sampler.custom_sampler.path": f"pkg://{SAMPLER}",
-        "trainer.v1.sampler.custom_sampler.name": "CurriculumSampler",
+        "trainer.v1.trainer_mode": names.RUN_MODE,
         "trainer.logger": ["console"],
         "trainer.project_name": "gainrl",
         "trainer.experiment_name": place.folder.name,
@@ -170,7 +166,7 @@ def overrides(
     for name, value in (arguments or {}).items():
         values[f"+data.apply_chat_template_kwargs.{name}"] = value
     values |= verl.keys
-    return [f"{key}={_text(value)}" for key, value in sorted(values.items())]
+    return [f"{key}={hydra_value(value)}" for key, value in sorted(values.items())]
 
 
 def template_arguments(template: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,10 +180,10 @@ def template_arguments(template: Any, arguments: Mapping[str, Any]) -> dict[str,
     return {**dated, **arguments}
 
 
-def _text(value: Any) -> str:
+def hydra_value(value: Any) -> str:
     """A value in Hydra's grammar."""
     if value is None:
         return "null"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{hydra_value(item)}" for key, item in value.items()) + "}"
     return json.dumps(value) if isinstance(value, str | list | bool) else str(value)

@@ -1,7 +1,6 @@
-"""verl trainer plugin: batches come from a curriculum, which then sees what became of them.
+"""The trainer of a run of our pipeline on verl: what the plug-in does, and its records.
 
-Imported inside verl's TaskRunner. The curriculum's state is saved in verl's checkpoint (data.pt),
-and every step appends the same record as the local backend does.
+Imported inside verl's TaskRunner. Every step appends the same record as the local backend does.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,31 +20,29 @@ import pandas as pd
 import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
-from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
-from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
-from verl.utils import tensordict_utils as tu
-from verl.utils.debug import marked_timer
+from verl.trainer.ppo.v1.trainer_base import register_trainer
 
 from gainrl import curricula
 from gainrl.config.training import Downsample
-from gainrl.curricula import Outcome, Setting
+from gainrl.curricula import Setting
 from gainrl.evaluation.accuracy import summary
 from gainrl.records import append_lines, read_lines, write_text
 from gainrl.records.runs import OverheadRecord, StepRecord, TimingRecord
 from gainrl.training import files
 from gainrl.training.algorithms.ppo import explained_variance
 from gainrl.training.downsample import down_sample
-from gainrl.training.rollouts import OldPolicy, by_group, collect
-from gainrl.training.steps import outcome_of, record_of
+from gainrl.training.rollouts import OldPolicy
+from gainrl.training.steps import record_of
 from gainrl.training.templates import Drawn
-from gainrl.training.verl.answers import Lost, Sampled, filled, mini_batch
-from gainrl.training.verl.engine import FIELD, SECONDS
-from gainrl.training.verl.sampling import PARTITION, CurriculumLoader
+from gainrl.training.verl.answers import filled
+from gainrl.training.verl.names import PARTITION, RUN_MODE, SECONDS
+from gainrl.training.verl.plugin import CurriculumTrainer
+from gainrl.training.verl.sampling import CurriculumLoader
 from gainrl.training.verl.saving import Saving
+from gainrl.training.verl.segments import SEGMENTS, Signal
 from gainrl.training.verl.testing import answer_rows
 
-MODE = "gainrl"
 LOSSES = {
     "loss": "actor/pg_loss",
     "kl": "actor/kl_loss",
@@ -55,45 +53,44 @@ AFTER = {"sync": "update_weights", "save": "save_checkpoint", "tests": "testing"
 """What comes after an update, and verl's names for it."""
 
 
-@register_trainer(MODE)
-class CurriculumTrainer(Saving, PPOTrainerSync):
-    """verl's synchronous trainer with a curriculum in place of its sampler."""
-
-    @property
-    def trainer_mode(self) -> str:
-        """verl compares this name with 'sync' in several places."""
-        return "sync"
-
-    @trainer_mode.setter
-    def trainer_mode(self, _name: str) -> None:
-        pass
+@register_trainer(RUN_MODE)
+class RunTrainer(Saving, CurriculumTrainer):
+    """The plug-in's trainer for a job that launch.py wrote; C is measured whoever reads it."""
 
     def _init_dataloader(self) -> None:
-        super()._init_dataloader()
         self.job = json.loads(Path(self.config.gainrl.job).read_text(encoding="utf-8"))
         self.folder = Path(self.job["folder"])
-        spec = self.job["curriculum"]
+        super()._init_dataloader()
+        self.total_training_steps = self.job["steps"]
+        self.steps_per_epoch = self.job["steps"] + 1
+
+    def _curriculum_loader(self) -> CurriculumLoader:
+        """The job's curriculum, over the training table's rows."""
+        spec, seed = self.job["curriculum"], self.job["seed"]
         optional: dict[str, Any] = {
             name: None if spec[name] is None else np.array(spec[name])
             for name in ("order", "difficulty", "categories")
         }
-        features = spec["features"]
+        features, lengths = spec["features"], self.job["prompt_lengths"]
         setting = Setting(
-            len(self.job["prompt_lengths"][0]),
+            len(lengths[0]),
             self.config.data.train_batch_size,
-            self.job["seed"],
+            seed,
             rollouts=spec["rollouts"],
             features=features and {name: np.array(found) for name, found in features.items()},
             **optional,
         )
-        self.curriculum = curricula.build(spec["parts"], setting)
-        count = len(self.job["prompt_lengths"])
-        templates = Drawn(count, setting.size, self.job["seed"]) if self.job["templates"] else None
-        self.train_dataloader = CurriculumLoader(self.train_dataset, self.curriculum, templates)
-        self.replay_buffer.loader = self.train_dataloader
-        self.replay_buffer.gather = self._gather
-        self.total_training_steps = self.job["steps"]
-        self.steps_per_epoch = self.job["steps"] + 1
+        self.bonus = self.job["format_weight"] > 0
+        self.mini_prompts = self.job["mini_batch"]
+        self.signal_of = Signal(**self.job["signal"])
+        rows = enumerate(self.train_dataset.dataframe["extra_info"])
+        return CurriculumLoader(
+            self.train_dataset,
+            curricula.build(spec["parts"], setting),
+            {int(row["index"]): at for at, row in rows},
+            {SEGMENTS: torch.tensor(self.job["segments"])},
+            Drawn(len(lengths), setting.size, seed) if self.job["templates"] else None,
+        )
 
     def on_init_end(self) -> None:
         """After a checkpoint was loaded."""
@@ -132,79 +129,11 @@ class CurriculumTrainer(Saving, PPOTrainerSync):
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
 
-    # --- rolling out ---------------------------------------------------------------------------
-
-    def prepare_step(self) -> dict[str, Any]:
-        """Nothing: prompts are rolled out when the sampler is asked for a batch."""
-        return {}
-
-    def _next_train_batch(self, num_prompts: int | None = None) -> Any:
-        """What the curriculum asks for: one batch of the loader, however many prompts it has."""
-        batch = self._fetch_one_gen_batch()
-        self.train_dataloader.uids = list(batch["uid"])
-        tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
-        return batch
-
-    def _gather(self) -> list[str]:
-        """Ask the curriculum until the step has enough; the keys of what it admits."""
-        began, rolled = time.perf_counter(), self.replay_buffer.seconds
-        if self.train_dataloader.templates is not None:
-            self.train_dataloader.templates.next()
-        self.lost, made = Lost(), []
-
-        def fresh() -> Sampled:
-            bonus = self.job["format_weight"] > 0
-            made.append(Sampled(self.replay_buffer.roll_out, bonus, self.lost))
-            return made[-1]
-
-        self.rollouts = collect(self.curriculum, fresh)
-        self.trained = self.rollouts.trained
-        self.sampled: dict[str, float] = {}
-        self.keys = made[0].keys_of(self.trained)
-        self._name_groups()
-        self._divide(len(self.keys))
-        rolled = self.replay_buffer.seconds - rolled
-        self.choosing = time.perf_counter() - began - rolled
-        return self.keys
-
-    def _name_groups(self) -> None:
-        """One uid a group, by which verl compares rewards: each request had one of its own."""
-        uids = np.array([key.split("_")[0] for key in self.keys], dtype=object)
-        first = np.repeat(uids[self.trained.starts], self.trained.sizes)
-        other = np.flatnonzero(uids != first)
-        if len(other):
-            fields = tu.get_tensordict({"uid": first[other].tolist()})
-            keys = [self.keys[k] for k in other]
-            tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields)
-
-    def _divide(self, sequences: int) -> None:
-        """Size mini-batches for groups of any sizes: as many updates as the preset says.
-
-        verl multiplies prompts by rollouts to get sequences; this configuration is the trainer's
-        own, the workers have theirs.
-        """
-        prompts = self.job["mini_batch"] or len(self.trained.rows)
-        updates = -(-len(self.trained.rows) // prompts)
-        size = mini_batch(sequences, updates, self._data_parallel())
-        self.config.actor_rollout_ref.rollout.n = 1
-        self.config.actor_rollout_ref.actor.ppo_mini_batch_size = size
-        self.config.critic.ppo_mini_batch_size = size
-
     # --- the update ----------------------------------------------------------------------------
-
-    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        """As verl's, but 0 for a response that is alone in its group: nothing compares with it."""
-        batch = super()._compute_advantage(batch, metrics)
-        alone = np.repeat(self.trained.sizes == 1, self.trained.sizes)
-        if alone.any() and not self.use_critic:
-            keys = [self.keys[k] for k in np.flatnonzero(alone)]
-            data = tq.kv_batch_get(keys=keys, partition_id=PARTITION, select_fields=["advantages"])
-            zero = [torch.zeros_like(row) for row in data["advantages"].unbind()]
-            self._put(keys, advantages=zero)
-        return batch
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         """As verl's, of the rollouts and tokens that `downsample` leaves."""
+        self.sampled: dict[str, float] = {}
         if self.job["downsample"] is None:
             return super()._update_actor(batch, metrics)
         section = Downsample.model_validate(self.job["downsample"])
@@ -249,15 +178,6 @@ class CurriculumTrainer(Saving, PPOTrainerSync):
             extra_info=dict(batch.extra_info),
         )
 
-    def _put(self, keys: list[str], **fields: list[torch.Tensor]) -> None:
-        """Write a tensor a response to TransferQueue."""
-        nested = {
-            name: torch.nested.as_nested_tensor(rows, layout=torch.jagged)
-            for name, rows in fields.items()
-        }
-        content = TensorDict(nested, batch_size=len(keys))
-        tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=content)
-
     def _compute_metrics(
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], **named: Any
     ) -> None:
@@ -273,72 +193,60 @@ class CurriculumTrainer(Saving, PPOTrainerSync):
         record = OverheadRecord(step=self.global_steps, **row)
         append_lines(self.folder / files.OVERHEADS, [record.row()])
 
-    def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
-        """One RL step; afterwards the curriculum observes it and it is recorded."""
-        began = time.perf_counter()
-        batch = super().step(metrics, timing_raw)
-        with marked_timer("gainrl", timing_raw):
-            outcome, record = self._outcome()
-            observed = time.perf_counter()
-            self.curriculum.observe(outcome)
-            choosing = self.choosing + time.perf_counter() - observed
-            for key, theirs in LOSSES.items():
-                record[key] = float(np.mean(metrics.get(theirs, 0.0)))
-            if self.job["extra"]:
-                record["jumped"] = int(self.global_steps % self.job["extra"]["rl"] == 0)
-            if self.use_critic:
-                record["value_loss"] = float(np.mean(metrics["critic/vf_loss"]))
-            record["step"] = self.global_steps
-            row = StepRecord.of(record, self.curriculum.metrics())
-            append_lines(self.folder / files.STEPS, [row])
-        seconds = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
-        rolled = seconds.pop("seconds_gen", 0.0)
-        whole = time.perf_counter() - began
-        seconds["seconds_signal"] = self.signal_seconds
-        seconds |= {"seconds_rollout": rolled, "seconds_train": whole - rolled}
-        seconds |= {"seconds_step": whole, "seconds_curriculum": choosing}
-        timing = TimingRecord(step=self.global_steps, **seconds)
-        append_lines(self.folder / files.TIMING, [timing.row()])
-        metrics.update({f"gainrl/{key}": value for key, value in row.items() if key != "step"})
-        return batch
+    def _fields(self) -> list[str]:
+        """More of each response: entropy, and what a critic says."""
+        fields = ["entropy", *(["values", "returns"] if self.use_critic else [])]
+        timed = [SECONDS] if "GAINRL_TIME_SIGNAL" in os.environ else []
+        return [*super()._fields(), *fields, *timed]
 
-    def _outcome(self) -> tuple[Outcome, dict[str, Any]]:
-        """What the curriculum learns of the step, and the step's record."""
-        fields = ["advantages", "entropy", FIELD]
-        fields += ["values", "returns"] if self.use_critic else []
-        fields += [SECONDS] if "GAINRL_TIME_SIGNAL" in os.environ else []
-        data = tq.kv_batch_get(keys=self.keys, partition_id=PARTITION, select_fields=fields)
-        advantages = torch.stack([row.abs().mean() for row in data["advantages"].unbind()])
-        trained = replace(self.trained, advantages=advantages)
-        values = torch.stack([row.squeeze() for row in data[FIELD].unbind()])
-        signal = by_group(values, trained.sizes, lambda group: group.mean(1)).double().numpy()
-        timed = data[SECONDS].unbind() if SECONDS in fields else []
-        self.signal_seconds = sum(row.item() for row in timed) / self._data_parallel()
+    def _noted(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Append the step's record; what MLflow has of a run is read from there."""
+        record = self._record()
+        for key, theirs in LOSSES.items():
+            record[key] = float(np.mean(metrics.get(theirs, 0.0)))
+        if self.job["extra"]:
+            record["jumped"] = int(self.global_steps % self.job["extra"]["rl"] == 0)
+        if self.use_critic:
+            record["value_loss"] = float(np.mean(metrics["critic/vf_loss"]))
+        record["step"] = self.global_steps
+        row = StepRecord.of(record, self.curriculum.metrics())
+        append_lines(self.folder / files.STEPS, [row])
+        return {key: value for key, value in row.items() if key != "step"}
+
+    def _record(self) -> dict[str, Any]:
+        """What the step record says of rollouts."""
         cut = [int(tokens[-1]) not in self.job["ends"] for tokens in self.rollouts.responses]
         lengths = np.array(self.job["prompt_lengths"])
         templates = self.train_dataloader.templates
         drawn = 0 if templates is None else templates.drawn
         record = record_of(
             self.rollouts,
-            trained,
-            signal,
+            self.learned,
+            self.signal,
             lengths[drawn, np.arange(lengths.shape[1])],
             cut,
             self.curriculum.whole_batches,
         )
         # Over tokens, as the local trainer's: verl's own metric is averaged as the loss is.
-        run = np.flatnonzero(trained.tokens_in_loss)
-        entropies = data["entropy"].unbind()
+        run = np.flatnonzero(self.learned.tokens_in_loss)
+        entropies = self.data["entropy"].unbind()
         total = sum(float(entropies[k].sum()) for k in run)
-        record["entropy"] = total / max(int(trained.lengths[run].sum()), 1)
+        record["entropy"] = total / max(int(self.learned.lengths[run].sum()), 1)
         if self.use_critic:
-            values, returns = (torch.cat(data[name].unbind()) for name in ("values", "returns"))
+            values, returns = (torch.cat(self.data[key].unbind()) for key in ("values", "returns"))
             record["explained_variance"] = explained_variance(values, returns)
-        record |= {**self.lost.record(), **self.sampled}
-        return outcome_of(self.rollouts, trained, signal), record
+        return record | {**self.lost.record(), **self.sampled}
 
-    def _data_parallel(self) -> int:
-        return int(self.config.trainer.nnodes * self.config.trainer.n_gpus_per_node)
+    def _timed(self, timing_raw: Mapping[str, float], seconds: float) -> None:
+        """Append the step's seconds."""
+        found = {f"seconds_{name}": float(value) for name, value in timing_raw.items()}
+        rolled = found.pop("seconds_gen", 0.0)
+        timed = self.data[SECONDS].unbind() if SECONDS in self._fields() else []
+        found["seconds_signal"] = sum(row.item() for row in timed) / self._data_parallel()
+        found |= {"seconds_rollout": rolled, "seconds_train": seconds - rolled}
+        found |= {"seconds_step": seconds, "seconds_curriculum": self.choosing}
+        timing = TimingRecord(step=self.global_steps, **found)
+        append_lines(self.folder / files.TIMING, [timing.row()])
 
     def _validate(self) -> dict[str, float]:
         """verl's validation; its answers and their accuracy become our records."""
