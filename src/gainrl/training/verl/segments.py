@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def segments_of(renderings: Sequence[Prompts]) -> IntArray:
 
 
 def rendered(
-    tokenizer: Any, conversations: Sequence[Any], arguments: Mapping[str, Any], now: Any
+    tokenizer: Any, conversations: Sequence[Any], arguments: Mapping[str, Any], now: datetime
 ) -> IntArray:
     """(N, 3) of conversations, each a list of messages.
 
