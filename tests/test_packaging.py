@@ -231,3 +231,11 @@ def test_the_pinned_list_has_what_every_extra_requires():
     for required in map(Requirement, (each for found in lists for each in found)):
         if required.name != "gainrl":
             assert versions[canonicalize_name(required.name)] in required.specifier, required
+
+
+def test_the_core_leaves_antlr_to_others():
+    """verl's hydra pins antlr4 4.9, which each other extra of latex2sympy2_extended excludes."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    required = {each.name: each for each in map(Requirement, project["dependencies"])}
+    assert required["latex2sympy2_extended"].extras == set()
+    assert set(required) == {"latex2sympy2_extended", "numpy", "pydantic"}
