@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +45,15 @@ def test_it_is_what_a_device_computes(states):
     ours = angles_of_states(states, PREFIX, SUFFIX)
     for name in ("intra", "inter", "intra_offdiagonal"):
         assert getattr(ours, name) == pytest.approx(getattr(theirs, name).numpy(), abs=1e-6)
+
+
+def test_the_documents_example_runs():
+    page = Path(__file__).resolve().parents[2] / "docs" / "signal.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec(compile(example, str(page), "exec"), names)
+    assert sorted(names["order"]) == list(range(8))
+    assert np.isfinite(names["c"]).all()
 
 
 def test_a_zero_vector_is_no_nan():
