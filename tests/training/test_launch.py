@@ -57,6 +57,39 @@ def test_a_failure_names_the_log_and_the_error_in_it(tmp_path):
     )
 
 
+def test_a_full_disk_is_named_where_torch_does_not(tmp_path):
+    """What torch says of it: nothing about a disk."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    run = tmp_path / "run"
+    run.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(run)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("cannot mount a small file system")
+    body = f"""
+        with open("{run}/half", "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                sys.exit("RuntimeError: unexpected pos 86400 vs 86288")
+    """
+    try:
+        with pytest.raises(BackendError) as caught:
+            launch.run(program(tmp_path, body), {"folder": str(run)}, {}, 60.0)
+        assert str(caught.value) == (
+            f"{run / 'verl.log'}: verl exited with code 1; {run}: No space left on device"
+        )
+        assert sorted(path.name for path in run.iterdir()) == [
+            "half",
+            "job.json",
+            "verl",
+            "verl.log",
+        ]
+    finally:
+        subprocess.run(["umount", "--lazy", str(run)], check=True)
+
+
 def test_logs_of_earlier_attempts_are_kept_and_their_errors_are_not_shown(tmp_path):
     (tmp_path / "verl.log").write_text("OSError: of yesterday\n")
     for day in ("today", "tomorrow"):

@@ -21,6 +21,7 @@ from gainrl.config.models import Nano
 from gainrl.models.loading import load_model
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.records import read_lines
+from gainrl.training.verl import launch, saving
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 STEPS, RL, JUMP = 6, 2, 3
@@ -66,10 +67,13 @@ def worker(tmp_path_factory):
         variables |= {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         variables["GAINRL_EXTRA"] = json.dumps({"rl": RL, "jump": JUMP, "moments": moments})
         variables["GAINRL_EXPORTS"] = "[2, 3]"
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
         command = [places.PYTHON, places.SHIMS / "worker_steps.py", folder / "model"]
         command += [folder / name, str(first), str(last), *([checkpoint] if checkpoint else [])]
-        subprocess.run(command, check=True, env={**os.environ, **variables}, timeout=600)
+        with open(folder / f"{name}.log", "wb") as log:
+            environment = {**os.environ, **variables}
+            said = {"stdout": log, "stderr": subprocess.STDOUT}
+            subprocess.run(command, check=True, env=environment, timeout=600, **said)
         states = {
             step: torch.load(folder / name / f"step-{step}" / "weights.pt", weights_only=True)
             for step in range(first, last + 1)
@@ -128,6 +132,30 @@ def test_moments_that_are_kept_are_kept(worker, whole):
     states, jumps = worker("kept", 1, 3, moments="kept")
     assert_close(jumps[0]["after"], whole[1][0]["after"])
     assert [set(states[step]["counts"]) for step in (1, 2, 3)] == [{4}, {8}, {12}]
+
+
+def test_a_full_disk_ends_the_worker_and_takes_nothing_that_was_saved_before(worker):
+    """The checkpoint that was cut off is not the newest, and the next start removes it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    place = worker.folder / "full"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("cannot mount a small file system")
+    try:
+        with pytest.raises(subprocess.CalledProcessError):
+            worker("full", 1, 40)
+        assert launch.refused(place) == f"{place}: No space left on device"
+        last = max(int(each.name.removeprefix("step-")) for each in place.glob("step-*"))
+        assert last > 2
+        shutil.rmtree(place / "step-1")  # room for a note
+        for step in range(2, last + 1):
+            (place / f"step-{step}").rename(place / f"global_step_{step}")
+        (place / saving.NEWEST).write_text(str(last - 1))
+        assert saving.prune(place, keep=1) == [*range(2, last - 1), last]
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 # --- a run that is killed between two jumps and resumed: minutes, so with `make test-slow` --------

@@ -183,7 +183,19 @@ def run(
             for socket in Path("/tmp").glob(f"rl-colocate-zmq-{_as_ray_has_it(number)}-*"):
                 socket.unlink(missing_ok=True)
     if reason:
-        raise BackendError(f"{log}: {reason}; {error_of(log, 0)}")
+        raise BackendError(f"{log}: {reason}; {refused(folder) or error_of(log, 0)}")
+
+
+def refused(folder: Path) -> str | None:
+    """Why a folder takes no MiB more, if it does not: torch's error of a full disk says nothing."""
+    probe = folder / ".probe"
+    try:
+        probe.write_bytes(b"\0" * (1 << 20))
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 def _as_ray_has_it(job: int) -> str:
