@@ -108,6 +108,12 @@ def rollout_inputs(wildcards):
     }
 
 
+def sync_journals():
+    """What nodes have written for the tracking store goes there, from this machine."""
+    if os.environ.get("GAINRL_JOURNAL"):
+        shell("gainrl tracking sync --preset {PRESET}")
+
+
 def rehearsal_page():
     """The table and the page of a rehearsal that has ended, whatever has failed in it."""
     records.write_json(ROOT / "jobs.json", rehearsal.left(workflow))

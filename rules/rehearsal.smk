@@ -9,8 +9,10 @@ rule rehearse:
 
 # What a user is to see last: a rehearsal's page; else what was found, or what failed and why.
 onsuccess:
+    sync_journals()
     rehearsal_page() if preset is not whole else say_answers()
 
 
 onerror:
+    sync_journals()
     rehearsal_page() if preset is not whole else say_failures()

@@ -19,5 +19,8 @@ onstart:
             write_text(asked, whole.model_dump_json(indent=1) + "\n")
         profile = f"--profile {Path(workflow.basedir).parent / 'slurm'}" if cluster else ""
         shell("gainrl doctor --preset {asked} {profile} || test $? -eq 1")
+    # Nodes write journals (gainrl.tracking.journal) where the store is a file; jobs inherit this.
+    if cluster and preset.tracking.is_file(os.environ.get("MLFLOW_TRACKING_URI")):
+        os.environ["GAINRL_JOURNAL"] = "1"
     if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
         shell("gainrl tracking init --preset {PRESET}")

@@ -203,7 +203,8 @@ def _extrapolate(first: Path, second: Path, steps: list[int], out: Path, dtype: 
 def _tracking(context: Context, action: str) -> None:
     from gainrl.tables import make
 
-    {"init": make.initialise_tracking, "check": make.check_tracking}[action](context)
+    actions = {"init": make.initialise_tracking, "sync": make.sync_tracking}
+    {**actions, "check": make.check_tracking}[action](context)
 
 
 # --- the commands --------------------------------------------------------------------------------
@@ -422,9 +423,9 @@ COMMANDS = (
     ),
     command(
         "tracking",
-        "set up the tracking store, or check it against the run folders",
+        "set up the tracking store, fill it from journals, or check it against the run folders",
         _tracking,
-        option("action", choices=["init", "check"]),
+        option("action", choices=["init", "sync", "check"]),
     ),
 )
 

@@ -68,14 +68,22 @@ def test_an_environment_that_is_not_built(tmp_path, monkeypatch, environment, fl
     assert words in check.do
 
 
-@pytest.mark.parametrize(("kind", "nodes"), [("nfs4", False), ("lustre", True), ("ext4", True)])
-def test_sqlite_where_several_machines_write_is_a_warning(
-    tmp_path, monkeypatch, programs, kind, nodes
+@pytest.mark.parametrize(
+    ("kind", "nodes", "status", "words"),
+    [
+        ("nfs4", False, "warning", "where its locks do not hold"),
+        ("lustre", True, "ok", "from the journals of jobs"),
+        ("ext4", True, "ok", "from the journals of jobs"),
+    ],
+)
+def test_sqlite_where_its_locks_do_not_hold_is_for_one_process(
+    tmp_path, monkeypatch, programs, kind, nodes, status, words
 ):
     monkeypatch.setattr(places, "filesystem", lambda _path: kind)
     (check,) = places.check_tracking(None, tmp_path, nodes)
-    assert check.status == "warning"
+    assert check.status == status
     assert kind in check.saw
+    assert words in check.saw
 
 
 def test_sqlite_on_a_local_disk_is_fine_for_local_jobs(tmp_path, programs):

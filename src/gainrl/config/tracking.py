@@ -16,6 +16,14 @@ class Tracking(Section):
     experiment: str = Field(default="gainrl", max_length=200)
     """What the names of its experiments begin with; artifacts lie in folders of that name."""
 
+    def is_file(self, variable: str | None) -> bool:
+        """Whether the store is a file, which machines cannot share, and no server.
+
+        Args:
+            variable: MLFLOW_TRACKING_URI, which wins.
+        """
+        return (variable or self.uri or "sqlite:").startswith(("sqlite:", "file:", "/", "."))
+
     @field_validator("experiment")
     @classmethod
     def _names_a_folder(cls, value: str) -> str:

@@ -93,10 +93,10 @@ def check_tracking(preset: Preset | None, root: Path, nodes: bool) -> Iterator[C
     kind = filesystem(existing(path.parent))
     saw = f"SQLite, {path} on {kind}"
     do = "run `mlflow server` on a local disk, and set MLFLOW_TRACKING_URI"
-    if kind in NETWORK:
+    if nodes:
+        yield ok(name, f"{saw}, which one process fills from the journals of jobs")
+    elif kind in NETWORK:
         yield warning(name, f"{saw}, where its locks do not hold", do)
-    elif nodes:
-        yield warning(name, f"{saw}, which other machines may not see", do)
     else:
         yield ok(name, saw)
 

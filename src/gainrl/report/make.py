@@ -38,6 +38,7 @@ from gainrl.report.page import (
 )
 from gainrl.results.runs import Run, collect
 from gainrl.stages.common import PREPARATION, Context
+from gainrl.tracking.journal import sync
 from gainrl.tracking.record import LOCAL_PAGES, pages
 from gainrl.training.files import TRACKING
 
@@ -86,8 +87,9 @@ def make_report(context: Context, path: Path, everything: bool) -> None:
 
     Raises:
         DataError: something that the page is to show is missing or damaged.
-        TrackingError: the tracking index does not know a run's experiment.
+        TrackingError: the tracking index does not know a run's experiment, or as `journal.sync`.
     """
+    sync(context.layout.tracking, context.layout.home)  # the page links to the store's runs
     found = Reader(context, everything)
     write_text(path, render(found.report()))
     print(f"{path}: {len(found.runs)} runs, {len(found.tests)} tests")

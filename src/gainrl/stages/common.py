@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from gainrl.errors import ConfigError, DataError, ModelError
 from gainrl.grading.graders import Grader, Reward, find
 from gainrl.plan import Layout
 from gainrl.plan.backends.verl import environment_file
+from gainrl.tracking.journal import JOURNAL, JournaledRun, Tracked
 from gainrl.tracking.record import TrackedRun
 
 PREPARATION = "preparation"
@@ -56,9 +58,10 @@ class Context:
         parent: str | None = None,
         tags: Mapping[str, str] | None = None,
         resumes: bool = False,
-    ) -> TrackedRun:
-        """Open the MLflow run of a stage; `resumes` as for `TrackedRun`."""
-        return TrackedRun(
+    ) -> Tracked:
+        """Open the MLflow run of a stage, or its journal; `resumes` as for `TrackedRun`."""
+        opened = JournaledRun if os.environ.get(JOURNAL) else TrackedRun
+        return opened(
             self.layout.tracking,
             note,
             experiment=self.experiment(experiment),

@@ -28,7 +28,7 @@ from gainrl.records import (
 from gainrl.records.runs import DoneRecord, LeftOut, RunRecord, StepRecord, TestRecord, TimingRecord
 from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
-from gainrl.tracking.record import TrackedRun
+from gainrl.tracking.journal import Tracked
 from gainrl.training.files import (
     CHECKPOINTS,
     CONFIG,
@@ -188,7 +188,7 @@ class TrainingRun:
         for name in self.slice["benchmarks"]:
             self.record_test(read_json(self.context.layout.start(self.key.model, name)))
 
-    def _track(self, resumes: bool) -> TrackedRun:
+    def _track(self, resumes: bool) -> Tracked:
         key, preset = self.key, self.context.preset
         homes = plan.experiments_of(preset, key.model, key.dataset, key.method)
         tracked = self.context.track(

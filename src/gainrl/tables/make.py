@@ -17,6 +17,7 @@ from gainrl.tables.facts import finished_runs, table_facts
 from gainrl.tables.scores import TestRows, read_scored
 from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_benchmarks
 from gainrl.tables.table import COLUMNS, table1, write_table
+from gainrl.tracking.journal import sync
 from gainrl.tracking.record import initialise, missing, store_uri
 from gainrl.training import files
 
@@ -100,6 +101,16 @@ def initialise_tracking(context: Context) -> None:
     context.root.mkdir(parents=True, exist_ok=True)
     initialise(uri, context.root, context.layout.tracking, names, parents)
     print(f"tracking store: {uri}")
+
+
+def sync_tracking(context: Context) -> None:
+    """Put into the store what jobs on a cluster's nodes have written into journals.
+
+    Raises:
+        TrackingError: the store cannot be reached or has refused something.
+    """
+    count = sync(context.layout.tracking, context.layout.home)
+    print(f"tracking: {count} journals had something new")
 
 
 def check_tracking(context: Context) -> None:
