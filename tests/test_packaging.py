@@ -171,6 +171,7 @@ def test_types_and_metadata_are_in_the_package(bare):
         (("tracking", "init", "--preset", "config.yaml"), "pipeline"),
         (("compare", "curves.csv", "--figure", "all.png"), "plot"),
         (("compare", "--mlflow", "mine"), "pipeline"),
+        (("order", "rows.jsonl", "--by", "length", "--out", "ordered.jsonl"), "score"),
     ],
 )
 def test_a_command_whose_libraries_are_missing_says_in_one_line_what_to_install(
