@@ -188,7 +188,6 @@ def test_every_training_key_but_none_of_the_paths_reaches_a_runs_slice():
         ("dataset", "chian", "chain"),
         ("benchmark", "wrd", "word"),
         ("method", "gian", "gain"),
-        ("experiment", "tabel1", "table1"),
         ("order", "angel", "angle"),
     ],
 )

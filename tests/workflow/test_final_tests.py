@@ -42,7 +42,7 @@ def made(project) -> Iterator[Project]:
     done = project.snakemake("results/final.csv", "results/benchmarks.csv", preset=preset)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
-    assert jobs_in(output) == {"benchmark": 5, "make_benchmarks": 1, "make_table1": 1}
+    assert jobs_in(output) == {"benchmark": 5, "make_benchmarks": 1, "make_final": 1}
     yield project
     written.write_bytes(before)
 

@@ -15,8 +15,8 @@ def test_a_call_ends_with_the_answer(project: Project) -> None:
     assert done.returncode == 0, done.stderr
     answer, more = done.stdout.strip().splitlines()[-2:]
     assert re.match(
-        r"table1, nano trained on chain: GRPO ends at [\d.]+( \[.*?\])?% on chain \(\d seeds?\); "
-        r"at equal rollout tokens: GAIN-RL [+-][\d.]+",
+        r"table1, nano trained on chain: grpo ends at [\d.]+ \[.*?\]% on chain \(2 seeds\); "
+        r"at equal rollout tokens: adarft [+-][\d.]+ .* gain [+-][\d.]+",
         answer,
     )
     assert more == "more: results/report.html"

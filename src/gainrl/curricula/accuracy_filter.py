@@ -31,10 +31,10 @@ class Unsolved(Filter):
     def draw(self, sampler: Sampler, count: int, seen: Groups) -> IntArray:
         """(count,) rows, unsolved ones as long as there are enough."""
         free = ~(np.zeros_like(self.solved) | sampler.excluded)
-        unsolved = np.flatnonzero(free & ~self.solved)
-        missing = count - len(unsolved)
+        missing = count - np.count_nonzero(free & ~self.solved)
         if missing < 0:
             return sampler.draw_without(count, self.solved)
+        unsolved = np.flatnonzero(free & ~self.solved)
         filled = sampler.rng.permutation(np.flatnonzero(free & self.solved))[:missing]
         return np.concatenate([sampler.rng.permutation(unsolved), filled])
 
