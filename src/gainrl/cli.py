@@ -12,15 +12,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import gainrl
-from gainrl.commands import PRESET, command, context_of, option
-from gainrl.errors import ConfigError, UserError
+from gainrl.commands import PRESET, command, option
+from gainrl.errors import UserError
 from gainrl.ordering.asked import OPTIONS
-
-if TYPE_CHECKING:
-    from gainrl.stages.common import Context
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,143 +64,6 @@ def _grouped() -> str:
     for title, names in {**GROUPS, "jobs of the pipeline, which Snakemake calls": rest}.items():
         lines += [f"{title}:", *(f"  {name:<17} {helps[name]}" for name in names), ""]
     return "\n".join([*lines, "gainrl COMMAND --help says a command's options."])
-
-
-# --- what a command says in other words than the function that it calls --------------------------
-
-
-def _check(preset: str, root: Path | None) -> None:
-    from gainrl import plan
-
-    for key in plan.runs(plan.load(preset)):
-        print(f"{key.parent}/seed{key.seed}")
-
-
-def _score(context: Context, model: str, dataset: str, shard: int | None) -> None:
-    from gainrl.stages import score
-
-    if shard is None:
-        score.score_prompts(context, model, dataset)
-    else:
-        score.score_shard(context, model, dataset, shard)
-
-
-def _difficulty(
-    context: Context, model: str, dataset: str, shard: int | None, collect: bool
-) -> None:
-    from gainrl.stages import difficulty
-
-    if collect:
-        difficulty.gather_difficulty(context, model, dataset)
-    elif shard is None:
-        difficulty.measure_difficulty(context, model, dataset)
-    else:
-        difficulty.generate_rollouts(context, model, dataset, shard)
-
-
-def _order(
-    source: str | None,
-    model: str | None,
-    preset: str | None,
-    root: Path | None,
-    dataset: str | None,
-    order: str | None,
-    *file: Any,
-) -> None:
-    given = dict(zip(OPTIONS, file, strict=True))
-    if preset is None:
-        from gainrl.ordering.asked import Asked
-
-        asked: Any = {"source": source, "model": model, **given}
-        if dataset is not None or order is not None:
-            raise ConfigError("gainrl order: --dataset and --order go with --preset; see --by")
-        wanted = Asked(**asked)  # before what takes seconds to import
-        from gainrl.ordering.order import order_file
-
-        order_file(wanted)
-        return
-    named: dict[str, Any] = {"model": model, "dataset": dataset, "order": order}
-    if missing := [f"--{key}" for key, value in named.items() if value is None]:
-        raise ConfigError(f"gainrl order --preset needs {', '.join(missing)} too")
-    if source is not None or given["by"] is not None or given["out"] is not None:
-        raise ConfigError("gainrl order: FILE, --by and --out go without --preset")
-    from gainrl.stages.orders import make_order
-
-    make_order(context_of(preset, root, **named), **named)
-
-
-def _train(context: Context, model: str, dataset: str, method: str, seed: list[int]) -> None:
-    from gainrl.plan import RunKey
-    from gainrl.stages.runs import train
-
-    train(context, [RunKey(model, dataset, method, each) for each in seed])
-
-
-def _probe(context: Context, model: str, dataset: str, method: str, seed: int) -> None:
-    from gainrl.plan import RunKey
-    from gainrl.study.measure import probe_run
-
-    probe_run(context, RunKey(model, dataset, method, seed))
-
-
-def _linearity(context: Context, model: str, dataset: str, method: str, seed: int) -> None:
-    from gainrl.linearity.trace import trace_run
-    from gainrl.plan import RunKey
-
-    trace_run(context, RunKey(model, dataset, method, seed))
-
-
-def _benchmark(
-    context: Context,
-    subject: str,
-    name: str,
-    protocol: str,
-    engine: str,
-    shard: int | None,
-    collect: bool,
-) -> None:
-    from gainrl.plan.benchmarks import parse
-    from gainrl.stages import benchmark
-
-    test = parse(context.preset, subject, name, protocol, engine)
-    if not collect:
-        benchmark.generate(context, test, shard or 0)
-    if shard is None:
-        benchmark.collect(context, test)
-
-
-def _report(context: Context, out: Path, scope: str) -> None:
-    from gainrl.report.make import make_report
-
-    make_report(context, out, everything=scope == "all")
-
-
-def _simulate(context: Context, out: Path, figure: Path | None) -> None:
-    from gainrl.simulation.make import make_simulation
-
-    make_simulation(context, out, figure)
-    print(out.with_suffix(".md").read_text(encoding="utf-8"))
-
-
-def _plan(preset: str, root: Path | None, out: Path, profile: Path) -> None:
-    from gainrl.cost.make import make_plan
-
-    make_plan(context_of(preset, root), preset, out, profile)
-
-
-def _extrapolate(first: Path, second: Path, steps: list[int], out: Path, dtype: str | None) -> None:
-    from gainrl.models.extrapolation import extrapolate_checkpoint
-
-    before, after, wanted = steps
-    a = extrapolate_checkpoint(first, second, (before, after, wanted), out, dtype)
-    print(f"{out}: a = {a:g}")
-
-
-def _tracking(context: Context, action: str) -> None:
-    from gainrl.tables import make
-
-    actions = {"init": make.initialise_tracking, "sync": make.sync_tracking}
-    {**actions, "check": make.check_tracking}[action](context)
 
 
 # --- the commands --------------------------------------------------------------------------------
@@ -266,7 +125,7 @@ COMMANDS = (
         option("--out", type=Path, help="a file in place of the terminal"),
         preset=False,
     ),
-    command("check", "check a preset and list its runs", _check, *PRESET, preset=False),
+    command("check", "check a preset and list its runs", "calls:check", *PRESET, preset=False),
     command(
         "doctor",
         "look whether this machine and its cluster can run a preset",
@@ -292,7 +151,7 @@ COMMANDS = (
     command(
         "score",
         "prefill-score the training prompts (Eq. 5)",
-        _score,
+        "calls:score",
         *PLACE,
         option("--shard", type=int, help="one of scoring.shards jobs, from 0"),
     ),
@@ -300,7 +159,7 @@ COMMANDS = (
     command(
         "difficulty",
         "measure difficulties with rollouts",
-        _difficulty,
+        "calls:difficulty",
         *PLACE,
         option("--shard", type=int, help="only generate: one of scoring.difficulty_shards, from 0"),
         option("--collect", action="store_true", help="only grade what the shards wrote"),
@@ -314,7 +173,7 @@ COMMANDS = (
     command(
         "order",
         "sort a file's rows by a signal, or with --preset the pipeline's prompts",
-        _order,
+        "calls:order",
         option("source", nargs="?", help="JSONL, JSON or Parquet file, or OWNER/NAME of the hub"),
         option("--model", help="folder, OWNER/NAME of the hub, or the preset's name of it"),
         option("--preset", help="of the pipeline; then --model, --dataset and --order"),
@@ -335,7 +194,7 @@ COMMANDS = (
     command(
         "train",
         "training runs, one after another",
-        _train,
+        "calls:train",
         *PLACE,
         "method",
         option("--seed", type=int, nargs="+", required=True, help="a run for each"),
@@ -350,8 +209,8 @@ COMMANDS = (
     command(
         "gradients", "gradient norms of single prompts", "study.measure:study_gradients", *PLACE
     ),
-    command("probe", "look into a run's snapshots", _probe, *RUN),
-    command("linearity", "how straight a run moved", _linearity, *RUN),
+    command("probe", "look into a run's snapshots", "calls:probe", *RUN),
+    command("linearity", "how straight a run moved", "calls:linearity", *RUN),
     command(
         "make",
         "a table or figure of the preset by its name",
@@ -361,7 +220,7 @@ COMMANDS = (
     command(
         "report",
         "the page with tables, figures, cost and configuration",
-        _report,
+        "calls:report",
         "out",
         option(
             "--scope", choices=["first", "all"], default="first", help="experiments; default: first"
@@ -377,7 +236,7 @@ COMMANDS = (
     command(
         "plan",
         "estimate GPU-hours; write job scripts and verl command lines",
-        _plan,
+        "calls:plan",
         *PRESET,
         "out",
         option("--profile", type=Path, default=Path("slurm"), help="default: slurm"),
@@ -386,7 +245,7 @@ COMMANDS = (
     command(
         "benchmark",
         "test a model under a protocol",
-        _benchmark,
+        "calls:benchmark",
         "subject",
         "benchmark",
         "protocol",
@@ -406,7 +265,7 @@ COMMANDS = (
     command(
         "extrapolate",
         "a later checkpoint from two earlier ones",
-        _extrapolate,
+        "calls:extrapolate",
         option("--from", dest="first", type=Path, required=True, help="model at step T0"),
         option("--to", dest="second", type=Path, required=True, help="model at step T1"),
         option("--steps", type=int, nargs=3, required=True, metavar=("T0", "T1", "T")),
@@ -417,14 +276,14 @@ COMMANDS = (
     command(
         "simulate",
         "run curricula without a model",
-        _simulate,
+        "calls:simulate",
         "out",
         option("--figure", type=Path, help="PNG to draw; a PDF beside it"),
     ),
     command(
         "tracking",
         "set up the tracking store, fill it from journals, or check it against the run folders",
-        _tracking,
+        "calls:tracking",
         option("action", choices=["init", "sync", "check"]),
     ),
 )

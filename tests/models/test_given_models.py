@@ -14,7 +14,7 @@ from gainrl.models.extrapolation import extrapolate_checkpoint
 from gainrl.models.loading import load_model
 from gainrl.stages import prepare
 from gainrl.stages.data import prepare_data
-from gainrl.tables import make as results
+from gainrl.stages.tracking import initialise_tracking
 
 WARMUP = {"phases": [{"datasets": ["chain"], "steps": 1, "batch": 2}]}
 
@@ -29,7 +29,7 @@ def contents(folder):
 
 def warmed(given, root, /, **keys):
     context = context_for(given, root, **{"warmup": WARMUP, **keys})
-    results.initialise_tracking(context)
+    initialise_tracking(context)
     prepare_data(context, "chain")
     prepare.build_model(context, "nano")
     return context.layout.model("nano")

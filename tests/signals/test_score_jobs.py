@@ -19,7 +19,7 @@ from gainrl.signals.parts import Parts, read_shard
 from gainrl.stages import prepare, score
 from gainrl.stages.data import prepare_data
 from gainrl.stages.prompts import choose_prompts
-from gainrl.tables import make as results
+from gainrl.stages.tracking import initialise_tracking
 
 PRELOAD = [f"gainrl.stages.{name}" for name in ("prepare", "results", "signals")]
 PRELOAD += ["transformers.models.llama.modeling_llama", "pytest"]
@@ -100,7 +100,7 @@ def _own_store():
 def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("score") / "prepared"
     context = context_of(root)
-    results.initialise_tracking(context)
+    initialise_tracking(context)
     prepare_data(context, "chain")
     prepare.build_model(context, "nano")
     choose_prompts(context, *KEYS)

@@ -21,7 +21,7 @@ from gainrl.records import DIFFICULTY, read_json, read_lines, read_table
 from gainrl.stages import difficulty, prepare
 from gainrl.stages.data import prepare_data
 from gainrl.stages.prompts import choose_prompts
-from gainrl.tables.make import initialise_tracking
+from gainrl.stages.tracking import initialise_tracking
 
 PRELOAD = ["gainrl.stages.difficulty", "transformers.models.llama.modeling_llama", "pytest"]
 SAMPLES = 2

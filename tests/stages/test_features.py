@@ -23,8 +23,8 @@ from gainrl.stages.common import Context
 from gainrl.stages.data import prepare_data
 from gainrl.stages.prompts import choose_prompts
 from gainrl.stages.runs import TrainingRun
+from gainrl.stages.tracking import initialise_tracking
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
-from gainrl.tables import make as results
 
 COMPONENTS = [name for name in FEATURES.required if name != "id"]
 
@@ -90,7 +90,7 @@ def test_equal_states_have_no_components():
 def test_the_stage_writes_a_table_of_every_prompt_twice_the_same(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     context, target = context_of(tmp_path), signals(tmp_path) / "features.parquet"
-    results.initialise_tracking(context)
+    initialise_tracking(context)
     prepare_data(context, "chain")
     prepare.build_model(context, "nano")
     choose_prompts(context, *KEYS)

@@ -20,7 +20,7 @@ from gainrl.plan import RunKey
 from gainrl.stages import data, evaluate, prepare, prompts
 from gainrl.stages.common import Context
 from gainrl.stages.runs import train
-from gainrl.tables.make import initialise_tracking
+from gainrl.stages.tracking import initialise_tracking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLACE, KEY = ("mine", "sums"), RunKey("mine", "sums", "grpo", 0)

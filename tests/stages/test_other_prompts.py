@@ -12,7 +12,7 @@ from gainrl.records import PROMPTS, read_json, read_table, write_table
 from gainrl.stages import prepare
 from gainrl.stages.common import Context
 from gainrl.stages.data import prepare_data
-from gainrl.tables.make import initialise_tracking
+from gainrl.stages.tracking import initialise_tracking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

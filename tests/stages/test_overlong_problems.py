@@ -21,8 +21,8 @@ from gainrl.records import SAMPLES, read_json, read_lines, read_table
 from gainrl.stages import benchmark, data, evaluate, prepare, prompts
 from gainrl.stages.common import Context
 from gainrl.stages.runs import train
+from gainrl.stages.tracking import initialise_tracking
 from gainrl.stages.train_verl import VerlRun
-from gainrl.tables.make import initialise_tracking
 
 LONG, LONGER = "sums/eval/0001", "sums/eval/0003"
 QUESTIONS = ["2 + 3 = ?", f"{'1 + ' * 47}1 = ?", "4 + 4 = ?", f"{'1 + ' * 70}1 = ?"]

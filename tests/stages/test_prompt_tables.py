@@ -17,9 +17,10 @@ from gainrl.records import PROMPTS, read_json, read_table
 from gainrl.stages import data, difficulty, evaluate, features, orders, prepare, prompts, score
 from gainrl.stages.common import Context
 from gainrl.stages.runs import train
+from gainrl.stages.tracking import initialise_tracking
 from gainrl.stages.train_verl import VerlRun
 from gainrl.study import measure
-from gainrl.tables.make import initialise_tracking, make_table
+from gainrl.tables.make import make_table
 
 PLACE = ("mine", "sums")
 LEFT = ["sums/train/0003", "sums/train/0007"]

@@ -13,9 +13,9 @@ from gainrl.report import plan as report_plan
 from gainrl.stages import data, evaluate, prepare, prompts
 from gainrl.stages.common import Context
 from gainrl.stages.runs import train
+from gainrl.stages.tracking import initialise_tracking
 from gainrl.study.make import make_study_figure
 from gainrl.study.measure import probe_run
-from gainrl.tables.make import initialise_tracking
 
 KEY = RunKey("mine", "sums", "grpo", 0)
 

@@ -128,7 +128,12 @@ class Runner:
         self.folder = folder
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(
-            ["gainrl.stages.train_local", "gainrl.stages.prepare", "gainrl.tables.make", "mlflow"]
+            [
+                "gainrl.stages.train_local",
+                "gainrl.stages.prepare",
+                "gainrl.stages.tracking",
+                "mlflow",
+            ]
         )
         self.preset = self.write_preset("preset.json", preset())
         self.log = folder / "log"

@@ -20,7 +20,7 @@ from gainrl.stages import difficulty, prepare
 from gainrl.stages.common import Context
 from gainrl.stages.data import prepare_data
 from gainrl.stages.prompts import choose_prompts
-from gainrl.tables.make import initialise_tracking
+from gainrl.stages.tracking import initialise_tracking
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(600)]
 GREEDY, WARM = Sampling(0.0, 1.0, 20), Sampling(1.0, 0.9, 20)
