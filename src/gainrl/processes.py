@@ -62,11 +62,16 @@ def marked(mark: str) -> list[int]:
 
 
 def error_of(log: Path, start: int) -> str:
-    """The last error that a log names after byte `start`, else its last line."""
+    """The last error that a log names after byte `start`, else its last line, and which it is."""
+    found, line = last_error(log, start)
+    return f"{'error' if found else 'last line'}: {line}"
+
+
+def last_error(log: Path, start: int = 0) -> tuple[bool, str]:
+    """Whether a log names an error after byte `start`; the last one, else the last line."""
     with open(log, "rb") as file:
         file.seek(start)
         text = file.read().decode("utf-8", errors="replace")
     lines = [ESCAPES.sub("", line).strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if ERROR.search(line)]
-    shown = (errors or lines or ["(empty)"])[-1]
-    return f"{'error' if errors else 'last line'}: {shown[:300]}"
+    return bool(errors), (errors or lines or ["(empty)"])[-1][:300]

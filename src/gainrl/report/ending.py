@@ -10,7 +10,7 @@ import pandas as pd
 
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout
-from gainrl.processes import error_of
+from gainrl.processes import last_error
 from gainrl.tables.answer import answers as answers_of
 
 Jobs = Sequence[Mapping[str, Any]]
@@ -47,6 +47,6 @@ def _title(job: Mapping[str, Any]) -> str:
 def _why(job: Mapping[str, Any]) -> str:
     for path in map(Path, job["log"]):
         if path.exists() and path.stat().st_size:
-            said = error_of(path, 0).split(": ", 1)[1]  # "error: ..." or "last line: ..."
-            return f"{said.removeprefix('gainrl: ')} (log: {path})"
+            _, line = last_error(path)
+            return f"{line.removeprefix('gainrl: ')} (log: {path})"
     return "it left no log: see Snakemake's own above"
