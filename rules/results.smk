@@ -6,7 +6,7 @@ for result in results.values():
 
     rule:
         name:
-            f"make_{result.name.replace('/', '_')}"
+            result.rule
         input:
             list(map(str, result.inputs)),
         output:

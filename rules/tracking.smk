@@ -8,6 +8,7 @@
 
 onstart:
     from gainrl.records import write_text
+    from gainrl.tracking import journal
 
     # In the preset's own order: the first experiment is the default one.
     write_text(PRESET, preset.model_dump_json(indent=1) + "\n")
@@ -21,6 +22,6 @@ onstart:
         shell("gainrl doctor --preset {asked} {profile} || test $? -eq 1")
     # Nodes write journals (gainrl.tracking.journal) where the store is a file; jobs inherit this.
     if cluster and preset.tracking.is_file(os.environ.get("MLFLOW_TRACKING_URI")):
-        os.environ["GAINRL_JOURNAL"] = "1"
+        journal.switch_on()
     if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
         shell("gainrl tracking init --preset {PRESET}")

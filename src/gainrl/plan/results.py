@@ -78,6 +78,11 @@ class Result:
     local: bool = True
     experiment: str | None = None
 
+    @property
+    def rule(self) -> str:
+        """What Snakemake calls the job: `make_`, and the name without slashes."""
+        return f"make_{self.name.replace('/', '_')}"
+
     def files(self, root: Path) -> list[Path]:
         """The CSV and the PNGs; what lies beside them has the same names and other suffixes.
 

@@ -7,6 +7,7 @@ machine that has the store, replays what is new in them (`sync`). A server needs
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ JOURNAL = "GAINRL_JOURNAL"
 """Environment variable: set for the jobs of a cluster, which are to write journals."""
 SUFFIX, REPLAYED = ".journal.jsonl", ".replayed"
 OPEN = "open"
+
+
+def switch_on() -> None:
+    """From now on the jobs that this process starts write journals."""
+    os.environ[JOURNAL] = "1"
 
 
 class JournaledRun:
