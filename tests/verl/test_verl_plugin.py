@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,6 @@ SMALL = {
     "data.train_batch_size": BATCH,
     "data.max_prompt_length": 96,
     "data.max_response_length": 12,
-    "actor_rollout_ref.model.path": "model",
     "actor_rollout_ref.actor.ppo_mini_batch_size": BATCH,
     "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 1024,
     "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu": 1024,
@@ -54,12 +54,13 @@ SMALL = {
 """What is smaller than in the document, and where this test looks."""
 
 
-def command() -> str:
-    """The document's first block; verl's processes are told of the CPU as well."""
+def command(place: int = 0) -> str:
+    """One of the document's blocks, for the model here; verl's processes are told of the CPU."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    block = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[0]
-    assert "trainer.v1.trainer_mode=gainrl +gainrl.curriculum=mopps" in block
-    return block.replace("=gainrl.integrations.verl", "=cpu_platform,gainrl.integrations.verl")
+    block = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[place]
+    assert "trainer.v1.trainer_mode=gainrl +gainrl.curriculum=" in block
+    block = block.replace("=gainrl.integrations.verl", "=cpu_platform,gainrl.integrations.verl")
+    return block.replace("Qwen/Qwen2.5-0.5B-Instruct", "model")
 
 
 def prepare(folder: Path) -> None:
@@ -78,9 +79,11 @@ def prepare(folder: Path) -> None:
         frame.to_parquet(folder / f"{name}.parquet")
 
 
-def start(folder: Path, attempt: int) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, attempt: int, block: int = 0, more: Mapping[str, object] | None = None
+) -> subprocess.Popen[bytes]:
     """Their command, in their folder."""
-    changed = {**SMALL, **places.cpu_keys()}
+    changed = {**SMALL, **places.cpu_keys(), **(more or {})}
     shown = [f"{key}={hydra_value(value)}" for key, value in changed.items()]
     variables = {
         **os.environ,
@@ -99,7 +102,7 @@ def start(folder: Path, attempt: int) -> subprocess.Popen[bytes]:
     variables.pop("RAY_ADDRESS", None)
     with open(folder / f"verl-{attempt}.log", "wb") as log:
         return subprocess.Popen(
-            ["bash", "-c", command(), "run.sh", *shown],
+            ["bash", "-ec", command(block), "run.sh", *shown],
             cwd=folder,
             env=variables,
             stdout=log,

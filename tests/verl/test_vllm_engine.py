@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import place as places
 import pytest
+from ordered_files import records
 
-from gainrl import plan
+from gainrl import cli, plan
 from gainrl.config.models import Nano
 from gainrl.errors import BackendError
 from gainrl.evaluation.engines import AnswerRequest, TransformersEngine
 from gainrl.evaluation.vllm_engine import VllmEngine
+from gainrl.grading import Grade
 from gainrl.models.loading import folder_ends, load_model, load_tokenizer
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.sampling import Sampling
@@ -99,6 +102,35 @@ def test_silence_ends_it_and_nothing_stays_behind(engine, requests, tmp_path):
         answers(hasty, requests, GREEDY)
     assert places.processes_of(tmp_path / "vllm.log") == []
     assert [path.name for path in tmp_path.iterdir()] == ["vllm.log"]
+
+
+def test_a_file_is_ordered_by_the_pass_rates_of_vllm(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    rows = [{**row, "answer": "7"} for row in records()[:6]]
+    source, out = tmp_path / "train.jsonl", tmp_path / "ordered.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["order", str(source), "--model", str(folder), "--by", "pass-rate", "--samples", "2"]
+    command += ["--temperature", "0", "--max-response", "6", "--out", str(out)]
+    monkeypatch.setattr("gainrl.ordering.order.find", lambda _: OddLength())
+    found = {}
+    for engine in ("transformers", "vllm"):
+        asked = [*command, "--engine", engine, "--vllm-python", str(places.PYTHON)]
+        assert cli.main(asked) == 0, capsys.readouterr().err
+        found[engine] = list(read_lines(out))
+        out.unlink()
+    assert found["vllm"] == found["transformers"]
+    assert {row["gainrl_value"] for row in found["vllm"]} == {0.0, 1.0}
+    assert not (tmp_path / "ordered.jsonl.parts").exists()
+    assert places.processes_of(tmp_path / "ordered.jsonl") == []
+
+
+class OddLength:
+    """Takes answers of an odd number of characters for right: random weights have no right one."""
+
+    version = "odd"
+
+    def __call__(self, responses, golds):
+        return [Grade(len(text) % 2 == 1, text, "by its length") for text in responses]
 
 
 def rollouts(tmp_path, engine):
