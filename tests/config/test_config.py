@@ -258,6 +258,31 @@ def test_two_keys_of_one_override_are_checked_together():
 # --- files ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("training", "evaluation", "words"),
+    [
+        ({"tokens": 900}, {}, "training.tokens: needs the key 'evaluation.tests' (grpo on chain)"),
+        ({}, {"tests": 3}, "evaluation.tests: needs the key 'training.tokens'"),
+        (
+            {"tokens": 900, "downsample": {"rollouts": [1, 0.5], "tokens": [1, 1]}},
+            {"tests": 3},
+            "training.tokens: training.downsample goes by the share of all steps",
+        ),
+        ({"tokens": 900, "backend": "verl"}, {"tests": 3}, "training.tokens is an option of"),
+    ],
+)
+def test_a_run_by_tokens_is_refused_what_goes_by_steps(training, evaluation, words):
+    data = changed("evaluation", to=evaluation)
+    data["training"].update(training)
+    assert words in error_of(data)
+
+
+def test_epochs_are_not_for_a_critic():
+    data = changed("methods", "grpo", to={"algorithm": "ppo", "curriculum": "uniform"})
+    data["training"]["epochs"] = 2
+    assert "training.epochs: needs an algorithm without a critic (grpo on chain)" in error_of(data)
+
+
 def test_a_missing_file(tmp_path):
     path = tmp_path / "none.yaml"
     assert error_of(path) == f"{path}: cannot read the preset: No such file or directory"

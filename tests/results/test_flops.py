@@ -34,6 +34,12 @@ def test_every_pass_is_counted(changes, algorithm, passes):
     assert per_token({**LOCAL, **changes}, algorithm) == passes
 
 
+def test_each_epoch_is_an_update_and_the_second_needs_the_old_policy():
+    training = {"backend": "local", "prompts": 2, "rollouts": 4, "mini_batch": None, "kl": 0.0}
+    assert per_token({**training, "epochs": 1}, "grpo") == 2 + 6
+    assert per_token({**training, "epochs": 3}, "grpo") == 2 + 2 + 3 * 6
+
+
 def test_each_step_has_its_own_tokens():
     assert step_flops(2, [1, 0], [4, 5], LOCAL, "grpo").tolist() == [80, 80]
 

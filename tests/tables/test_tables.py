@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from run_folders import GAIN, GRPO, cell, change, write_run
+from run_folders import GAIN, GRPO, cell, change, write_lines, write_run
 
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -298,6 +298,45 @@ def test_accuracy_stands_where_the_runs_had_spent_as_much(folders, tmp_path):
     assert seconds.get_lines()[1].get_xdata().tolist() == [0, 4, 8]
     assert seconds.get_lines()[1].get_ydata().tolist() == pytest.approx([0.2, 0.5, 0.75])
     assert drawn_colours(paths[0]) > 500
+
+
+def by_tokens(folder, steps, tested):
+    """Make a run one that ended after 400 tokens, tested in two parts: of `steps` and `tested`."""
+    path = folder / "run.json"
+    run = json.loads(path.read_text())
+    run["training"] |= {"tokens": 400, "steps": 99}
+    run["evaluation"] |= {"tests": 2}
+    path.write_text(json.dumps(run))
+    done = json.loads((folder / "done.json").read_text())
+    (folder / "done.json").write_text(json.dumps({**done, "steps": len(steps)}))
+    for name in ("steps", "timing"):
+        at = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in at.read_text().splitlines()] * 2
+        rows = [{**row, "step": i + 1} for i, row in enumerate(rows[: len(steps)])]
+        if name == "steps":
+            rows = [{**row, "rollout_tokens": n} for row, n in zip(rows, steps, strict=True)]
+        write_lines(at, rows)
+    test = json.loads((folder / "eval.jsonl").read_text().splitlines()[0])
+    write_lines(folder / "eval.jsonl", [{**test, "step": at, "accuracy": p} for at, p in tested])
+
+
+def test_runs_by_tokens_are_compared_and_drawn_at_the_same_tokens(folders, tmp_path):
+    by_tokens(folders[0], [200, 200], [(0, 0.2), (1, 0.4), (2, 0.6)])
+    by_tokens(folders[1], [100, 200, 200], [(0, 0.2), (2, 0.5), (3, 0.6)])  # at 300 and 500
+    by_tokens(folders[2], [100] * 4, [(0, 0.2), (2, 0.6), (4, 0.8)])
+    by_tokens(folders[3], [400], [(0, 0.2), (1, 0.6)])  # one step spends both parts
+    runs = collect(folders)
+    figure = figure7(runs, CONFIG, tmp_path / "a.png", tmp_path / "a.pdf")
+    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
+    assert [line.get_xdata().tolist() for line in lines] == [[0, 200, 400]] * 2
+    assert lines[0].get_ydata().tolist() == pytest.approx([0.2, 0.4, (0.6 + 0.55) / 2])
+    assert lines[1].get_ydata().tolist() == pytest.approx([0.2, 0.5, 0.7])
+    assert figure.axes[0].get_xlabel() == "Rollout tokens"
+    figure_cost(runs, CONFIG, tmp_path / "b.png", tmp_path / "b.pdf")
+    steps = figure_steps(runs, CONFIG, tmp_path / "c.png", tmp_path / "c.pdf").axes[0]
+    assert steps.get_lines()[0].get_xdata().tolist() == [200, 400]
+    table = table1(runs, CONFIG, "grpo")
+    assert cell(table, "gain", "difference_to_baseline")["mean"] == pytest.approx(0.1)
 
 
 def test_pictures_are_the_same_bytes_every_time(folders, tmp_path):

@@ -14,11 +14,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from gainrl import cli
 from gainrl.records import append_lines, read_json, read_lines
+from gainrl.results.runs import read_run
 from gainrl.training.local import checkpoint
 
 TINY = Path(__file__).parents[2] / "experiments" / "tiny.yaml"
@@ -269,6 +271,28 @@ def test_a_run_with_a_critic_goes_on_as_exactly(runner, prepared, new_root, tmp_
     steps = read_lines(whole / run / "steps.jsonl")
     assert {"value_loss", "explained_variance"} <= set(steps[-1])
     assert all(row["grad_norm"] > 0 for row in steps)  # of groups of equal rewards too
+
+
+def test_a_run_by_tokens_ends_and_is_tested_at_the_same_ones_after_a_kill(
+    runner, prepared, new_root, tmp_path
+):
+    content = preset()
+    content["training"].update(tokens=900, steps=50, prompts=4)
+    content["evaluation"]["tests"] = 3
+    for key in ("studies", "linearity", "claims"):
+        del content[key]
+    changed = runner.write_preset("tokens.json", content)
+    whole = Path(shutil.copytree(prepared, tmp_path / "whole"))
+    assert runner(whole, *TRAIN, preset=changed) == 0, runner.said
+    assert runner(new_root, *TRAIN, preset=changed, moment="line 5") == -signal.SIGKILL
+    assert runner(new_root, *TRAIN, preset=changed) == 0, runner.said
+    assert "going on from step 4" in runner.said
+    assert_same_results(new_root, whole)
+    spent = np.cumsum([row["rollout_tokens"] for row in read_lines(whole / RUN / "steps.jsonl")])
+    assert spent[-1] >= 900 > spent[-2]
+    wanted = [0, *(int(np.argmax(spent >= part)) + 1 for part in (300, 600, 900))]
+    assert [row["step"] for row in read_lines(whole / RUN / "eval.jsonl")] == wanted
+    assert read_run(whole / RUN).evaluated.tolist() == wanted
 
 
 def test_a_checkpoint_by_the_clock_is_gone_on_from(runner, new_root):

@@ -228,6 +228,21 @@ def test_several_updates_a_step_start_from_the_same_old_policy(make, prompts, gr
     np.testing.assert_allclose(signal, once, atol=1e-6, rtol=0)
 
 
+def test_a_second_epoch_is_over_the_same_rollouts_and_the_policy_before_both(make, gradients):
+    """Two epochs of two mini-batches are the four mini-batches one after another."""
+    trainer, plain = make(mini_batch=2, lr=0.05, epochs=2), make(mini_batch=2, lr=0.05)
+    rollouts = trainer._roll_out()
+    trainer._update(rollouts)
+    assert len(gradients) == 4
+    first = [gradient.clone() for gradient in gradients[0]]
+    gradients.clear()
+    rollouts.old = plain._measure(rollouts)
+    plain._update(rollouts)
+    plain._update(rollouts)
+    assert all(torch.equal(one, two) for one, two in zip(first, gradients[0], strict=True))
+    assert same(weights(trainer), weights(plain))
+
+
 # --- groups without variance ---------------------------------------------------------------------
 
 

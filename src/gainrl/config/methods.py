@@ -84,6 +84,8 @@ class Changes(Section):
     """As training.mini_batch."""
     rollouts: Annotated[int, Field(ge=2)] | None = None
     """As training.rollouts."""
+    epochs: Annotated[Positive | None, Absent()] = None
+    """As training.epochs."""
     lr: Rate | None = None
     """As training.lr."""
     clip: Annotated[float | None, Field(gt=0), Absent()] = None

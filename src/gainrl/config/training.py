@@ -39,6 +39,10 @@ class Training(Section):
     FSDP2 and vLLM), `module:Class`, or an entry point of another package (docs/backends.md)."""
     steps: Positive = 200
     """RL steps of a run (paper, section 4)."""
+    tokens: Annotated[Positive | None, Absent()] = None
+    """Generated tokens that end a run, after the step that has spent them: those of all responses,
+    of further draws and of estimates too. `steps` are then the most, and `evaluation.tests` says
+    when it is tested. So methods with small steps make more of them. None: all steps are made."""
     prompts: Positive = 1024
     """Prompts a step, n (paper, section 4)."""
     rollouts: Annotated[int, Field(ge=2)] = 8
@@ -46,6 +50,9 @@ class Training(Section):
     mini_batch: Positive | None = None
     """Prompts of an optimiser step, a divisor of `prompts` (paper: 256, appendix E.2); None is all,
     one optimiser step an RL step."""
+    epochs: Annotated[Positive, Absent()] = 1
+    """Passes of the optimiser over a step's rollouts, PPO's epochs: above 1 each rollout is trained
+    on as often, and the clip binds."""
     lr: Rate = 1e-6
     """Learning rate of AdamW, constant (paper, appendix E.2)."""
     weight_decay: float = Field(default=0.0, ge=0)

@@ -121,6 +121,7 @@ class Costs:
             longest=longest,
             kl=training.kl > 0,
             critic=algorithms.named(preset.methods[key.method].algorithm).critic,
+            epochs_per_batch=training.epochs,
             evaluation_every=evaluation.every,
             evaluation_samples=answers,
             evaluation_response=tokens / answers if answers else 1.0,

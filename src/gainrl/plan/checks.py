@@ -14,7 +14,7 @@ from gainrl.plan.backends import check_backends
 from gainrl.plan.datasets import check_datasets, check_difficulties
 from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import check_format, policy_of
-from gainrl.plan.runs import order_keys, runs
+from gainrl.plan.runs import order_keys, runs, snapshots
 from gainrl.training import algorithms
 
 
@@ -25,8 +25,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
         ConfigError: as `load_preset`, or an unknown task, data set, algorithm, backend, curriculum
             or parameter, a pool of a task that has none, or a method that lacks the order or
             difficulty its curriculum walks, goes by difficulties that a data set lacks, rewards the
-            format of programs, takes a part of rollouts whose advantages are a critic's, or asks
-            for what its backend cannot do.
+            format of programs, takes a part of rollouts whose advantages are a critic's, ends by
+            tokens but goes by steps, or asks for what its backend cannot do.
     """
     preset = load_preset(source)
     check_datasets(preset)
@@ -47,6 +47,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     check_backends(preset)
     for run in runs(preset):
         _check_downsample(preset, run)
+        _check_budget(preset, run)
         check_format(preset, run)
         check_difficulties(preset, run)
     return preset
@@ -61,6 +62,27 @@ def _check_downsample(preset: Preset, run: RunKey) -> None:
             f"methods.{run.method}: training.downsample goes by the advantages of whole responses: "
             "it needs an algorithm without a critic"
         )
+
+
+def _check_budget(preset: Preset, run: RunKey) -> None:
+    """Refuse a run by tokens that goes by steps elsewhere, and epochs with a critic."""
+    training = preset.training_for(run.dataset, run.model, run.method)
+    tests = preset.evaluation_for(run.dataset, run.model).tests
+    where = f"({run.method} on {run.dataset})"
+    if (training.tokens is None) != (tests is None):
+        has, lacks = "training.tokens", "evaluation.tests"
+        if training.tokens is None:
+            has, lacks = lacks, has
+        raise ConfigError(f"{has}: needs the key '{lacks}' {where}: runs that end by their tokens "
+                          "are tested by them")  # fmt: skip
+    if training.tokens is not None and training.downsample:
+        raise ConfigError(f"training.tokens: training.downsample goes by the share of all steps, "
+                          f"which are not known before {where}")  # fmt: skip
+    if training.tokens is not None and snapshots(preset, run.model, run.dataset, run.method):
+        raise ConfigError(f"training.tokens: studies.dynamics and linearity look at steps that a "
+                          f"run by tokens may not make {where}")  # fmt: skip
+    if training.epochs > 1 and algorithms.named(preset.methods[run.method].algorithm).critic:
+        raise ConfigError(f"training.epochs: needs an algorithm without a critic {where}")
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

@@ -143,6 +143,7 @@ class _Training(BaseModel):
     rollouts: int
     mini_batch: int | None
     kl: float
+    tokens: int | None = None
 
 
 class _Method(BaseModel):

@@ -24,26 +24,28 @@ FORWARD, BACKWARD = 2, 4
 def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     """FLOP per parameter for a token of a step, over all passes that it takes part in.
 
-    The rollout is a forward pass and the update a forward and a backward pass. Further forward
-    passes: the old log-probabilities, which some backends always compute and others where one batch
-    makes several updates; the reference policy, where kl > 0. A critic (PPO) has a pass
-    that gives the values, and an update. With `downsample` the old log-probabilities come from a
-    pass that has tokens of its own (`step_flops`).
+    The rollout is a forward pass and each epoch of the update a forward and a backward pass.
+    Further forward passes: the old log-probabilities, which some backends always compute and others
+    where one batch makes several updates; the reference policy, where kl > 0. A critic (PPO) has a
+    pass that gives the values, and an update. With `downsample` the old log-probabilities come from
+    a pass that has tokens of its own (`step_flops`).
 
     Args:
-        training: section `training` of run.json: backend, prompts, mini_batch, kl, downsample.
+        training: section `training` of run.json: backend, prompts, mini_batch, epochs (1 without),
+            kl, downsample.
         algorithm: its name.
     """
-    passes = FORWARD + FORWARD + BACKWARD
-    mini = training["mini_batch"]
-    several = mini is not None and mini < training["prompts"]
+    epochs, mini = training.get("epochs", 1), training["mini_batch"]
+    update = epochs * (FORWARD + BACKWARD)
+    passes = FORWARD + update
+    several = epochs > 1 or (mini is not None and mini < training["prompts"])
     recomputes = backends.find(training["backend"]).recomputes
     if (several or recomputes) and not training.get("downsample"):
         passes += FORWARD
     if training["kl"] > 0:
         passes += FORWARD
     if algorithms.named(algorithm).critic:
-        passes += FORWARD + FORWARD + BACKWARD
+        passes += FORWARD + update
     return passes
 
 

@@ -75,6 +75,11 @@ class Run:
         return [*self.benchmarks, AVERAGE] if len(self.benchmarks) > 1 else self.benchmarks
 
     @property
+    def by_tokens(self) -> bool:
+        """Whether it ended once its tokens were spent, and was tested by them."""
+        return self.config["training"].get("tokens") is not None
+
+    @property
     def evaluated(self) -> FloatArray:
         """(n,) RL steps at which the run was tested, increasing, from 0."""
         return np.unique(self.evaluations["step"].to_numpy(dtype=np.float64))
@@ -153,7 +158,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         raise DataError(f"{at}: the run is not finished (no {files.DONE})")
     config = read_record(at / files.CONFIG, RunRecord)
     done = read_record(at / files.DONE, DoneRecord)
-    length = config["training"]["steps"]
+    length = done["steps"] if config["training"].get("tokens") else config["training"]["steps"]
     steps = _read_steps(at / files.STEPS, length)
     return Run(
         folder=at,
@@ -210,6 +215,7 @@ def _check_steps(path: Path, found: list[int], length: int) -> None:
     wrong = next((f for f, w in zip(found, wanted, strict=False) if f != w), None)
     if wrong is not None:
         raise DataError(f"{path}: step {wrong} is out of place; steps run from 1 to {length}")
+    # Of a run by tokens it is what done.json says.
     raise DataError(f"{path}: {len(found)} complete rows, but training.steps is {length}")
 
 
@@ -219,7 +225,8 @@ def _check_steps(path: Path, found: list[int], length: int) -> None:
 def _check_comparable(one: Run, other: Run) -> None:
     """Refuse two runs that differ in more than method and seed, and what methods set themselves.
 
-    The number of steps is never one of those: curves are compared step by step.
+    The number of steps is never one of those: curves are compared step by step, but those of runs
+    by tokens, whose tests are not at the same steps.
     """
     both = f"{one.folder} and {other.folder} cannot be compared"
     if one.config["preset"] != other.config["preset"]:
@@ -233,7 +240,7 @@ def _check_comparable(one: Run, other: Run) -> None:
                 raise DataError(f"{both}: {section}.{key} is {values}")
     if set(one.benchmarks) != set(other.benchmarks):
         raise DataError(f"{both}: benchmarks are {one.benchmarks} and {other.benchmarks}")
-    if not np.array_equal(one.evaluated, other.evaluated):
+    if not one.by_tokens and not np.array_equal(one.evaluated, other.evaluated):
         steps = f"{_short(one.evaluated)} and {_short(other.evaluated)}"
         raise DataError(f"{both}: evaluated steps are {steps}")
     for key in ("problems", "samples"):
@@ -242,6 +249,8 @@ def _check_comparable(one: Run, other: Run) -> None:
 
 
 def _protocol(run: Run, key: str) -> pd.Series:
+    if run.by_tokens:
+        return run.evaluations.groupby("benchmark")[key].agg(lambda column: sorted({*column}))
     return run.evaluations.set_index(["step", "benchmark"])[key].sort_index()
 
 

@@ -120,7 +120,8 @@ class TrainingRun:
         return 0
 
     def train(self, resumed: int) -> None:
-        """Train and test from step `resumed` to `settings.steps`.
+        """Train and test from step `resumed` to `settings.steps`, or, for a backend with the option
+        `tokens`, until these are spent (`gainrl.training.schedule`).
 
         Every step goes to `record_step`, every test to `record_test` (a backend whose processes
         write these files themselves prints steps with `announce`); the answers of the last test to
@@ -164,8 +165,9 @@ class TrainingRun:
     def announce(self, record: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
         """Print a step."""
         warning = "  every group has zero variance" if record["zero_variance"] == 1 else ""
+        of = "" if self.settings.tokens else f"/{self.settings.steps}"
         print(
-            f"step {record['step']}/{self.settings.steps}  accuracy {record['accuracy']:.3f}  "
+            f"step {record['step']}{of}  accuracy {record['accuracy']:.3f}  "
             f"C {record['signal']:.3f}  {seconds['seconds_step']:.2f} s{warning}",
             flush=True,
         )

@@ -60,7 +60,7 @@ def check_tracking(context: Context) -> None:
         if not (folder / files.DONE).exists():
             unfinished += 1
             continue
-        notes.append((_title(key), folder / files.TRACKING, _steps(context, key)))
+        notes.append((_title(key), folder / files.TRACKING, _steps(folder)))
     for note in sorted(context.layout.home.glob(f"*/**/*{TRACKED}")):
         notes.append((str(note.relative_to(context.layout.home)), note, None))
     problems = missing(uri, notes)
@@ -73,5 +73,6 @@ def _title(key: RunKey) -> str:
     return f"{key.parent}/seed{key.seed}"
 
 
-def _steps(context: Context, key: RunKey) -> int:
-    return context.preset.training_for(key.dataset, key.model).steps
+def _steps(folder: Path) -> int:
+    steps: int = read_json(folder / files.DONE)["steps"]
+    return steps

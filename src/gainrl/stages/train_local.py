@@ -16,7 +16,7 @@ from gainrl.evaluation.accuracy import answer, summary
 from gainrl.models.loading import device, load_model, load_tokenizer, pad_token
 from gainrl.models.recast import recast
 from gainrl.models.resources import keep_freed_memory
-from gainrl.records import SAMPLES, write_table
+from gainrl.records import SAMPLES, read_lines, write_table
 from gainrl.stages.common import render_prompts, render_templates, reward_for
 from gainrl.stages.evaluate import load_benchmark, max_response
 from gainrl.stages.runs import TrainingRun
@@ -24,6 +24,7 @@ from gainrl.training import algorithms, files
 from gainrl.training.local import checkpoint
 from gainrl.training.local.critic import Critic
 from gainrl.training.local.loop import LocalTrainer
+from gainrl.training.schedule import Schedule
 
 
 class LocalRun(TrainingRun):
@@ -96,15 +97,18 @@ class LocalRun(TrainingRun):
 
     def _loop(self) -> None:
         settings, pending, saved_at = self.settings, [], time.monotonic()
-        while self.trainer.step_number < settings.steps:
+        schedule, step = Schedule.of(settings, self.evaluation), self.trainer.step_number
+        spent = sum(row["rollout_tokens"] for row in read_lines(self.steps))
+        while not schedule.ends(step, spent):
             record, seconds = self.trainer.step()
             self.record_step(record, seconds)
             pending.append(record)
-            step = self.trainer.step_number
-            last = step == settings.steps
+            step, before = self.trainer.step_number, spent
+            spent += record["rollout_tokens"]
+            last = schedule.ends(step, spent)
             if step in self.slice["snapshots"]:
                 self._export(self.context.layout.snapshot(self.key, step))
-            if step % self.evaluation.every == 0 or last:
+            if schedule.tested(step, before, spent):
                 self._test(last)
             minutes = (time.monotonic() - saved_at) / 60
             if step % settings.save_every == 0 or last or minutes >= settings.save_minutes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, line, loo
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import Group, Run, grouped
-from gainrl.results.speed import CURRENCIES
+from gainrl.results.speed import CURRENCIES, TOKENS
 from gainrl.stages.common import Context
 from gainrl.tables.facts import finished_runs
 from gainrl.tables.table import check_baseline, seed_counts
@@ -88,13 +89,14 @@ def figure7(
             )
             axis.axhline(level, color=looks[baseline].color, linestyle=(0, (2, 2)), linewidth=1)
             for method, found in group.items():
-                curves = np.stack([run.curve(name) for run in found])
-                steps = found[0].evaluated
+                curves = _at_tests(found, partial(Run.curve, benchmark=name))
+                grid = _grid(found)
+                steps = found[0].evaluated if grid is None else grid
                 line(axis, steps, curves, looks[method], statistics_config)
             _start(axis, np.mean([run.curve(name)[0] for found in group.values() for run in found]))
             axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
             axis.yaxis.set_major_formatter(percent())
-            axis.set_xlabel("RL steps")
+            _over(axis, group[baseline])
             if place % columns == 0:
                 axis.set_ylabel("Test accuracy (%)")
         level_key = Line2D([], [], color=looks[baseline].color, ls=(0, (2, 2)), lw=1)
@@ -141,8 +143,8 @@ def figure_cost(
             group = groups[at]
             name = next(iter(group.values()))[0].measures[-1]
             for method, found in group.items():
-                spent = [CURRENCIES[currency].at_tests(run, 0) for run in found]
-                curves = np.stack([run.curve(name) for run in found])
+                spent = _at_tests(found, partial(CURRENCIES[currency].at_tests, parameters=0))
+                curves = _at_tests(found, partial(Run.curve, benchmark=name))
                 line(axis, np.mean(spent, axis=0), curves, looks[method], statistics_config)
             axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
             axis.yaxis.set_major_formatter(percent())
@@ -220,14 +222,21 @@ def figure_steps(
                 curves = _logged(found, quantity.column, window)
                 if curves is not None:
                     steps = found[0].steps["step"].to_numpy(dtype=np.float64)
-                    line(axis, steps, curves, looks[method], statistics_config)
+                    grid = _grid(found)
+                    line(
+                        axis,
+                        steps if grid is None else grid[1:],
+                        curves,
+                        looks[method],
+                        statistics_config,
+                    )
                     drawn = True
             if not drawn:
                 axis.text(0.5, 0.5, "not logged by these methods", transform=axis.transAxes,
                           ha="center", va="center", color="#777777")  # fmt: skip
             title = quantity.title if len(groups) == 1 else f"{at[0]}, {at[1]}: {quantity.title}"
             axis.set_title(title, loc="left")
-            axis.set_xlabel("RL steps")
+            _over(axis, next(iter(groups[at].values())))
             axis.set_ylabel(quantity.unit)
             if quantity.share:
                 axis.yaxis.set_major_formatter(percent())
@@ -250,7 +259,40 @@ def _logged(runs: Sequence[Run], column: str, window: int) -> FloatArray | None:
     for run in runs:
         if column not in run.steps or run.steps[column].isna().any():
             raise DataError(f"{run.folder / STEPS}: key '{column}' is missing in some rows")
-    return np.stack([smooth(run.steps[column].to_numpy(np.float64), window) for run in runs])
+    rows = [smooth(run.steps[column].to_numpy(np.float64), window) for run in runs]
+    if (grid := _grid(runs)) is None:
+        return np.stack(rows)
+    spent = [np.cumsum(TOKENS.spent(run, 0)) for run in runs]
+    return np.stack([np.interp(grid[1:], *each) for each in zip(spent, rows, strict=True)])
+
+
+# --- runs by tokens, whose steps and tests are not in the same places ----------------------------
+
+
+def _grid(runs: Sequence[Run]) -> FloatArray | None:
+    """(n,) tokens at which curves of runs by tokens are drawn, from 0; None of runs by steps."""
+    if not runs[0].by_tokens:
+        return None
+    training, evaluation = runs[0].config["training"], runs[0].config["evaluation"]
+    return np.linspace(0, training["tokens"], evaluation["tests"] + 1)
+
+
+def _at_tests(runs: Sequence[Run], values: Callable[[Run], FloatArray]) -> FloatArray:
+    """(seeds, n) of what runs have at their tests; by tokens on the lines between these."""
+    rows, grid = [values(run) for run in runs], _grid(runs)
+    if grid is None:
+        return np.stack(rows)
+    spent = [TOKENS.at_tests(run, 0) for run in runs]
+    return np.stack([np.interp(grid, *each) for each in zip(spent, rows, strict=True)])
+
+
+def _over(axis: Axes, runs: Sequence[Run]) -> None:
+    """Say what a panel's curves are drawn over."""
+    if _grid(runs) is None:
+        axis.set_xlabel("RL steps")
+        return
+    axis.set_xlabel(SPENT["tokens"])
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 # --- parts of a figure ---------------------------------------------------------------------------

@@ -148,6 +148,8 @@ class Algorithm:
             "actor_rollout_ref.actor.kl_loss_coef": training.kl,
             "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",
         }
+        if training.epochs > 1:  # verl's default is 1; its critic makes as many
+            keys["actor_rollout_ref.actor.ppo_epochs"] = training.epochs
         if self.aggregation == "seq-mean-token-sum-norm":
             # Without it verl divides by the longest response of each micro-batch.
             keys["actor_rollout_ref.actor.loss_scale_factor"] = training.max_response

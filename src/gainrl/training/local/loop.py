@@ -170,7 +170,7 @@ class LocalTrainer:
 
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
-        parts, old = self._mini_batches(rollouts), rollouts.old
+        parts, old = self._mini_batches(rollouts) * self.settings.epochs, rollouts.old
         if old is None and len(parts) > 1:
             old = self._measure(rollouts)
         signal = np.full(len(rollouts.rows), np.nan) if old is None else old.signal
