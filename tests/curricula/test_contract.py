@@ -32,6 +32,9 @@ SPECS = [
     {"sampler": "adcl", "rollouts": "adaptive"},
     {"sampler": {"name": "oracle", "pool": 1}, "rollouts": "adaptive"},
     {"sampler": "predicted", "rollouts": "fixed"},
+    {"sampler": "thompson_bins", "filter": "mixed"},
+    {"sampler": "uniform", "filter": "no_positive_resampling"},
+    {"sampler": "dps", "filter": "no_positive_resampling", "rollouts": "screened"},
 ]
 
 

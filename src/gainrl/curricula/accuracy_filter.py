@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Unsolved(Filter):
     """
 
     redraws = True
-    state = ("solved",)
+    state: ClassVar[tuple[str, ...]] = ("solved",)
 
     def start(self) -> None:
         """Nothing is solved yet."""
