@@ -10,6 +10,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-architectures reference clean
 
 run: setup
+	gainrl check --preset $(PRESET)
 	snakemake --configfile $(PRESET) --quiet rules
 
 # Every job that ends starts another clock at which Snakemake looks at the ready jobs again: once a

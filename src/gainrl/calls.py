@@ -13,12 +13,21 @@ if TYPE_CHECKING:
     from gainrl.stages.common import Context
 
 
-def check(preset: str, root: Path | None) -> None:
-    """List the runs of a preset that is in order."""
+def check(preset: str, root: Path | None, runs: bool) -> int:
+    """Look at what a preset names; 1 if a run would die of what was found.
+
+    Args:
+        runs: list the preset's runs as well.
+    """
     from gainrl import plan
 
-    for key in plan.runs(plan.load(preset)):
+    checked = plan.load(preset)
+    from gainrl.doctor.make import check_preset  # after the preset, whose errors come at once
+
+    code = check_preset(checked, root or Path("results"))
+    for key in plan.runs(checked) if runs else ():
         print(f"{key.parent}/seed{key.seed}")
+    return code
 
 
 def score(context: Context, model: str, dataset: str, shard: int | None) -> None:

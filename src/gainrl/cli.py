@@ -125,7 +125,14 @@ COMMANDS = (
         option("--out", type=Path, help="a file in place of the terminal"),
         preset=False,
     ),
-    command("check", "check a preset and list its runs", "calls:check", *PRESET, preset=False),
+    command(
+        "check",
+        "open what a preset names: data, models, batches, policies; in seconds",
+        "calls:check",
+        *PRESET,
+        option("--runs", action="store_true", help="list its runs"),
+        preset=False,
+    ),
     command(
         "doctor",
         "look whether this machine and its cluster can run a preset",

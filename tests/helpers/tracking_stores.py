@@ -7,7 +7,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from gainrl.records import read_json
-from gainrl.tracking.record import TrackedRun, initialise, store_uri
+from gainrl.tracking.names import store_uri
+from gainrl.tracking.record import TrackedRun, initialise
 
 PARENT = "nano/chain/gain"
 TRAIN, OTHER = "gainrl/small/table1", "gainrl/small/preparation"

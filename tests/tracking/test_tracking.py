@@ -13,7 +13,8 @@ from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, points, set
 
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
-from gainrl.tracking.record import COMPLETE, URI, initialise, missing, store_uri
+from gainrl.tracking.names import URI, store_uri
+from gainrl.tracking.record import COMPLETE, initialise, missing
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,8 @@ from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, set_up
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking import store as tracking_store
-from gainrl.tracking.record import URI, TrackedRun, initialise, missing, store_uri
+from gainrl.tracking.names import URI, store_uri
+from gainrl.tracking.record import TrackedRun, initialise, missing
 from gainrl.tracking.store import COMPANIONS
 
 OLD = "bd07f7e963c5"

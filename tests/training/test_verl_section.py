@@ -1,9 +1,12 @@
 """What a user says below `gainrl` in verl's configuration, and where prompts' questions lie."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 from gainrl.curricula import Groups
 from gainrl.data.prompts import encode
@@ -13,6 +16,7 @@ from gainrl.models.nano import build_tokenizer
 from gainrl.training.verl import section
 from gainrl.training.verl.segments import rendered, segments_of
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 COLUMNS = {
     "gainrl_rank": [3, 0, 2, 1, 5, 4],
     "difficulty": [10.0, "20", 30, 40, 50, 60],
@@ -44,6 +48,14 @@ def test_a_policy_reads_the_columns_that_it_needs():
     assert (plain.order, plain.difficulty, plain.categories) == (None, None, None)
     other = built("gain", order_column="difficulty").setting
     assert other.order.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_policies_of_the_document_are_built():
+    text = (REPOSITORY / "docs" / "verl-plugin.md").read_text(encoding="utf-8")
+    asked = re.findall(r"\+gainrl\.curriculum=(\{.*?\})'", text)
+    assert len(asked) >= 2
+    for each in asked:
+        assert built(yaml.safe_load(each)).draw(Groups.none(), None).rows.size
 
 
 def test_c_is_read_by_gain_alone():

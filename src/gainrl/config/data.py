@@ -63,6 +63,9 @@ class Fields(Section):
     """What the user asks."""
     answer: str = "answer"
     """The gold answer."""
+    answer_after: Annotated[str | None, Absent()] = None
+    """What stands before the answer in a longer text, as in 'The answer is 72': what follows the
+    last of them, without a full stop at its end, is the gold answer. None: see docs/data.md."""
     solution: str | None = None
     """A worked solution, for a warm-up."""
     difficulty: DifficultyColumn | None = None

@@ -107,6 +107,20 @@ def answer(value: Any) -> str | None:
     return inside[0] or None if inside else plain
 
 
+def after(value: Any, mark: str) -> str:
+    """What follows the last `mark` of a text, without a full stop at its end.
+
+    Raises:
+        ValueError: it does not occur, or nothing follows it.
+    """
+    plain = text(value) or ""
+    _, found, rest = plain.rpartition(mark)
+    rest = rest.strip().removesuffix(".").strip()
+    if not found or not rest:
+        raise ValueError(f"has no answer after {mark!r} (fields.answer_after)")
+    return rest
+
+
 def _unlisted(plain: str | None) -> str | None:
     """The only text of a list of texts in JSON's or Python's notation; other text as it is."""
     if plain is None or not _LISTED.fullmatch(plain):

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from gainrl.config.data import Fields, Files, Generated, Gym, Hub, Registered
-from gainrl.data.answers import READERS
+from gainrl.data import quality
+from gainrl.data.answers import READERS, after
 from gainrl.data.cells import MISSING, check_text, is_blank, lookup, names_of
 from gainrl.data.entry import WHOLE, Between, Columns, Entry, Equals, HubTable, Split
 from gainrl.data.published import joined
@@ -24,6 +25,7 @@ from gainrl.data.registry import find, grader_of
 from gainrl.data.spool import Spool
 from gainrl.data.subsets import cut
 from gainrl.errors import ConfigError, DataError, nearest
+from gainrl.grading import graders
 from gainrl.grading.program_tests import decode
 from gainrl.records import PROMPTS, check_table
 
@@ -68,7 +70,8 @@ def load_splits(
         ConfigError: an unknown name in the registry, a data set without any file, a reasoning-gym
             task or argument that does not exist, or the extra `gym` is not installed.
         DataError: a source that is missing or malformed, a missing column, an empty question, a
-            missing answer, a repeated id, or fewer rows than asked for.
+            missing answer, a repeated id, fewer rows than asked for, or a user's own gold answers
+            that are sentences.
     """
     if isinstance(spec, Generated):
         from gainrl.data.pools import generated_splits
@@ -85,7 +88,19 @@ def load_splits(
     _check(splits, name)
     if isinstance(spec, Files | Hub) and grader_of(spec) == "code":
         _check_tests(splits, spool)
+    if isinstance(spec, Files | Hub | Registered):
+        found = examined(spec, splits)
+        for line in found.warnings():
+            log.warning("data set '%s': %s", name, line)
+        if isinstance(spec, Files | Hub):
+            quality.check_golds(found, name)
     return splits
+
+
+def examined(spec: Registered | Files | Hub, splits: Splits) -> quality.Quality:
+    """What is wrong with a data set's splits (gainrl.data.quality)."""
+    kind = grader_of(spec)
+    return quality.examine(splits, None if kind == "code" else graders.find(kind))
 
 
 # --- where rows come from ------------------------------------------------------------------------
@@ -253,7 +268,8 @@ def _read_cell(records: _Records, field: str, place: str, value: Any) -> Any:
     if value is MISSING:
         return None
     try:
-        found = READERS[records.columns.reader(field)](value)
+        mark = records.columns.fields.answer_after if field == "answer" else None
+        found = READERS[records.columns.reader(field)](after(value, mark) if mark else value)
         if isinstance(found, str):
             check_text(found)
             return None if is_blank(found) else found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.data.registry import grader_of
-from gainrl.doctor import cluster, machine, places, sources
+from gainrl.doctor import cluster, contents, machine, places, sources
 from gainrl.doctor.check import Check, summary, warning
 from gainrl.doctor.needs import Needs, needs_of
 from gainrl.plan import Layout
@@ -38,6 +39,19 @@ def doctor(preset: str | None, root: Path, profile: Path | None, node: bool, as_
         print(json.dumps([asdict(each) for each in found]))
     else:
         print(summary(found))
+    return int(any(each.status == "failed" for each in found))
+
+
+def check_preset(preset: Preset, root: Path) -> int:
+    """Print whether what a preset names fits together; 1 if anything failed, else 0."""
+    found = []
+    checks = [contents.check_contents(preset, root), places.check_tracking(preset, root, False)]
+    if _programs(preset):
+        checks.append(machine.check_sandbox(preset.sandbox.unsafe))
+    for check in chain.from_iterable(checks):
+        found.append(check)
+        print(check, flush=True)
+    print(summary(found))
     return int(any(each.status == "failed" for each in found))
 
 

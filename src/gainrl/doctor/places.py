@@ -78,7 +78,7 @@ def check_tracking(preset: Preset | None, root: Path, nodes: bool) -> Iterator[C
     Args:
         nodes: whether other machines than this one write to it.
     """
-    from gainrl.tracking.record import store_uri
+    from gainrl.tracking.names import store_uri
 
     name = "tracking"
     uri = store_uri(preset.tracking.uri if preset else None, root)

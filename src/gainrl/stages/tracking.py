@@ -11,7 +11,8 @@ from gainrl.plan.layout import TRACKED
 from gainrl.records import read_json
 from gainrl.stages.common import PREPARATION, Context
 from gainrl.tracking.journal import sync
-from gainrl.tracking.record import initialise, missing, store_uri
+from gainrl.tracking.names import store_uri
+from gainrl.tracking.record import initialise, missing
 from gainrl.training import files
 
 

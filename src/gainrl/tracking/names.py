@@ -1,14 +1,23 @@
-"""Names that the tracking store takes, for what is called by a name that it may refuse."""
+"""Where the tracking store is, and the names it takes for what is called by one it may refuse."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from pathlib import Path
 
+URI = "MLFLOW_TRACKING_URI"
 LONGEST = 250
 """Characters of a metric's, a parameter's or a tag's name."""
 _SPELT = {"@": "_at_", "+": "_plus_"}
 _REFUSED = re.compile(r"[^A-Za-z0-9_. :/-]")
+
+
+def store_uri(configured: str | None, root: Path) -> str:
+    """The environment's store, else the preset's, else SQLite below `root`."""
+    local = f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    return os.environ.get(URI) or configured or local
 
 
 def legal_name(name: str) -> str:

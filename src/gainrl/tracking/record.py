@@ -19,10 +19,9 @@ from gainrl.errors import TrackingError
 from gainrl.models.imports import uncollected
 from gainrl.records import read_json, write_json
 from gainrl.tracking import store as tracking_store
-from gainrl.tracking.names import legal_name
+from gainrl.tracking.names import URI, legal_name
 
 log = logging.getLogger(__name__)
-URI = "MLFLOW_TRACKING_URI"
 LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where `make ui` shows a store that has no server."""
 KEY = "gainrl.key"
@@ -36,12 +35,6 @@ PATIENCE = {
 75; with MLflow's own values a run would stand still for 4 to 20 minutes."""
 GONE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 """What MLflow says where a store does not answer; all else is said of one thing that it refuses."""
-
-
-def store_uri(configured: str | None, root: Path) -> str:
-    """The environment's store, else the preset's, else SQLite below `root`."""
-    local = f"sqlite:///{(root / 'mlflow.db').resolve()}"
-    return os.environ.get(URI) or configured or local
 
 
 def pages(uri: str) -> str:

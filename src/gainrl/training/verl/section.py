@@ -88,7 +88,7 @@ def check_settings(config: Any) -> None:
         if value:
             raise ConfigError(
                 f"{key}={value}: the curriculum draws and filters; leave it out "
-                "(+gainrl.curriculum.filter=dapo draws until enough groups are mixed)"
+                "(+gainrl.curriculum=dapo draws until enough groups are mixed)"
             )
     actor, critic = config.actor_rollout_ref.actor, config.critic
     if config.algorithm.adv_estimator == "gae" and (

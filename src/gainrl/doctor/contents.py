@@ -1,0 +1,191 @@
+"""Whether what a preset names fits together: data, models, batches, policies. In seconds.
+
+Only what lies on this machine is opened; what has to come from the hub is the doctor's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gainrl import plan
+from gainrl.config.data import Files, Generated, Gym, Hub, Mix, Registered
+from gainrl.config.models import LocalModel
+from gainrl.config.preset import Preset
+from gainrl.curricula.contract import CHECKS
+from gainrl.data.entry import HubTable
+from gainrl.data.registry import find, grader_of
+from gainrl.doctor.check import Check, failed, ok, warning
+from gainrl.doctor.sources import used
+from gainrl.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Tables = Mapping[str, Mapping[str, "pd.DataFrame"]]
+"""Splits of the data sets that could be read, by name."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Data sets that were read, and how many training prompts any data set has."""
+
+    tables: dict[str, dict[str, pd.DataFrame]]
+    sizes: dict[str, int]
+
+
+def check_contents(preset: Preset, root: Path) -> Iterator[Check]:
+    """A line for each data set, model, batch and policy that can be looked at."""
+    read = _Read({}, {})
+    for name in used(preset):
+        yield from _data(preset, name, read)
+    for model, spec in preset.models.items():
+        if isinstance(spec, LocalModel):
+            yield from _model(preset, root, model, Path(spec.path), read.tables)
+    yield from _batches(preset, read.sizes)
+    yield from _policies(preset)
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def _data(preset: Preset, name: str, read: _Read) -> Iterator[Check]:
+    spec = preset.datasets[name]
+    if isinstance(spec, Generated | Gym):
+        read.sizes[name] = spec.train
+    if isinstance(spec, Generated | Gym | Mix) or not _is_here(spec):
+        return
+    from gainrl.data.sources import examined, load_splits  # pandas: not for generated data alone
+
+    key = f"datasets.{name}"
+    try:
+        splits = load_splits(spec, data_dir=plan.data_dir(), name=name)
+    except UserError as error:
+        yield failed(key, str(error), "")
+        return
+    read.tables[name], read.sizes[name] = splits, len(splits["train"])
+    counts = ", ".join(f"{len(splits[split]):,} {split}" for split in splits if len(splits[split]))
+    found = examined(spec, splits)
+    golds = f"; {found.read}" if grader_of(spec) != "code" else ""
+    yield ok(key, f"{counts}{golds}")
+    for line in found.warnings():
+        yield warning(key, line, "")
+
+
+def _is_here(spec: Files | Hub | Registered) -> bool:
+    """Whether reading it needs no network."""
+    if isinstance(spec, Files):
+        return True
+    folder = plan.data_dir()
+    if folder is None:
+        return False
+    if isinstance(spec, Registered):
+        entry = find(spec.name)
+        wanted = [entry.train if spec.train != 0 or spec.warmup else None, entry.eval]
+        names = [split.local or (split.hub and split.hub.copy_names) for split in wanted if split]
+        files = [((name,) if isinstance(name, str) else name or ()) for name in names]
+        return all(each and all((folder / name).is_file() for name in each) for each in files)
+    tables = [
+        HubTable(id=spec.id, split=split, config=spec.config, revision=spec.revision)
+        for split in (spec.train_split, spec.eval_split)
+        if split
+    ]
+    return all((folder / table.copy_name).is_file() for table in tables)
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def _model(preset: Preset, root: Path, model: str, folder: Path, tables: Tables) -> Iterator[Check]:
+    """Its tokenizer and its template, on every data set that could be read."""
+    key = f"models.{model}"
+    from transformers import AutoConfig
+
+    from gainrl.data.quality import some
+    from gainrl.models.loading import load_tokenizer
+    from gainrl.stages.common import Context
+    from gainrl.stages.prompts import fitting
+
+    try:
+        tokenizer, config = load_tokenizer(folder), AutoConfig.from_pretrained(folder)
+    except (UserError, OSError, ValueError) as error:
+        yield failed(key, " ".join(str(error).split()), f"see {folder}")
+        return
+    yield ok(key, f"{folder}: {len(tokenizer):,} tokens, context {_window(config)}")
+    context = Context(preset, root)
+    for name in plan.datasets_of(preset, model):
+        frame = tables.get(name, {}).get("train")
+        if frame is None or not len(frame):
+            continue
+        where, limits = f"{key} on {name}", plan.prompt_limits(preset, model, name)
+        try:
+            with redirect_stdout(StringIO()):  # the stage prints the same
+                _, note = fitting(
+                    context, tokenizer, model, name, Path(name), frame, config, limits
+                )
+        except UserError as error:
+            yield failed(where, str(error), "")
+            continue
+        saw = f"{note['kept']:,} of {note['prompts']:,} training prompts have at most "
+        saw += f"{note['limit']:,} tokens ({note['reason']}); the longest has {note['longest']:,}"
+        over = [*note["overlong"]]
+        if not over:
+            yield ok(where, saw)
+            continue
+        do = "raise training.max_prompt to keep them"
+        yield warning(where, f"{saw}; left out: {some(over)}", do)
+
+
+def _window(config: object) -> str:
+    window = getattr(config, "max_position_embeddings", None)
+    return f"{window:,}" if window else "unknown"
+
+
+# --- batches and policies ------------------------------------------------------------------------
+
+
+def _batches(preset: Preset, sizes: dict[str, int]) -> Iterator[Check]:
+    """Steps ask for no more prompts than there are."""
+    for name, spec in preset.datasets.items():
+        if isinstance(spec, Mix) and all(part in sizes for part in spec.parts):
+            sizes[name] = sum(sizes[part] for part in spec.parts)
+    wrong: dict[str, str] = {}
+    seen = 0
+    for run in plan.runs(preset):
+        if run.dataset not in sizes:
+            continue
+        asked = preset.training_for(run.dataset, run.model, run.method).prompts
+        seen += 1
+        if asked > sizes[run.dataset]:
+            wrong[f"methods.{run.method} on {run.dataset}"] = (
+                f"a step of {asked} prompts, and there are {sizes[run.dataset]}"
+            )
+    for where, saw in wrong.items():
+        yield failed(where, saw, "lower training.prompts, or give more data")
+    if seen and not wrong:
+        yield ok("batches", "every step asks for no more prompts than there are")
+
+
+def _policies(preset: Preset) -> Iterator[Check]:
+    """The contract of policies that are a user's own, by import path."""
+    methods = dict.fromkeys(run.method for run in plan.runs(preset))
+    for method in methods:
+        policy = plan.policy_of(preset.methods[method])
+        parts = (policy.sampler, policy.filter, policy.allocation)
+        if all(type(part).__module__.startswith("gainrl.") for part in parts):
+            continue
+        asked = preset.methods[method].curriculum.model_dump()
+        for check in CHECKS:
+            try:
+                check(asked)
+            except (AssertionError, UserError) as error:
+                line = " ".join(str(error).split())[:300]
+                do = "`gainrl check-curriculum` has all that is wrong"
+                yield failed(f"methods.{method}.curriculum", line, do)
+                break
+        else:
+            yield ok(f"methods.{method}.curriculum", f"keeps its contract ({len(CHECKS)} checks)")
