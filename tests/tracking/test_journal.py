@@ -12,7 +12,8 @@ from gainrl.config.tracking import Tracking
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking.journal import SUFFIX, JournaledRun, sync
-from gainrl.tracking.record import COMPLETE, URI
+from gainrl.tracking.names import URI
+from gainrl.tracking.record import COMPLETE
 
 
 @pytest.fixture

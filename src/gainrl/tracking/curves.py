@@ -7,7 +7,8 @@ from typing import Any
 
 from gainrl.compare.curves import Log
 from gainrl.errors import TrackingError, nearest
-from gainrl.tracking.record import URI, _client, _failures, _first_line
+from gainrl.tracking.names import URI
+from gainrl.tracking.record import _client, _failures, _first_line
 
 PLACE = ("model", "dataset", "method", "seed")
 OWN = {f"gainrl.{name}" for name in PLACE}
