@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-architectures reference clean
+.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-coverage bench-architectures reference clean
 
 run: setup
 	gainrl check --preset $(PRESET)
@@ -93,6 +93,10 @@ bench-graders: setup
 # next_batch and observe of every policy: milliseconds and memory, up to ten million prompts.
 bench-curricula: setup
 	$(BIN)/python benchmarks/curricula.py
+
+# How often intervals of few seeds cover, and how many verdicts are false: docs/statistics.md.
+bench-coverage: setup
+	$(BIN)/python benchmarks/coverage.py
 
 # Tiny models of every type, beside a naive reference: how each is scored, trained and decoded.
 bench-architectures: setup

@@ -98,7 +98,8 @@ def group(tmp_path):
 def test_a_difference_is_paired_by_seed_and_in_points(group):
     part = rules.difference(group["gain"], group["grpo"], CONFIG, "chain")
     assert part.interval.mean == pytest.approx(25)  # 20 and 30
-    assert (part.interval.low, part.interval.high) == pytest.approx((20, 30))
+    # 12.706, the t of one degree of freedom, times a standard error of 5
+    assert (part.interval.low, part.interval.high) == pytest.approx((25 - 63.531, 25 + 63.531))
     assert part.quantity == "GAIN-RL less GRPO"
 
 
@@ -126,9 +127,9 @@ def test_a_decline_is_from_the_methods_own_best_level(tmp_path):
 def test_a_speedup_keeps_censored_seeds(group):
     """Runs of 4 steps. GRPO ends at .5, where GAIN-RL is at step 2 and GRPO's seed 0 never is."""
     part = rules.faster(group["gain"], group["grpo"], CONFIG, "chain")
-    assert (part.interval.mean, part.interval.low, part.interval.high) == (2.0, 2.0, 2.0)
+    assert (part.interval.mean, part.interval.low, part.interval.high) == (2.0, 0.0, math.inf)
     other = rules.faster(group["grpo"], group["grpo"], CONFIG, "chain")
-    assert (other.interval.low, other.interval.high) == (0.0, 1.0)  # [0, 1] and 1
+    assert (other.interval.low, other.interval.high) == (0.0, math.inf)  # too few seeds
     assert "1 of 2 censored" in other.note
 
 
@@ -144,7 +145,7 @@ def test_cheaper_compares_what_two_methods_spend_to_the_baseline_s_level(tmp_pat
     group = grouped(collect(folders))["tiny", "chain"]
     runs = (group["gain"], group["ppo"], group["grpo"])
     part = rules.cheaper(*runs, "tokens", CONFIG, "chain")
-    assert part.interval.mean == part.interval.low == pytest.approx(120 / 80)
+    assert part.interval.mean == pytest.approx(120 / 80)
     assert part.quantity == "tokens of PPO to GRPO's level over GAIN-RL's"
     assert rules.cheaper(*runs, "steps", CONFIG, "chain").interval.mean == 2
     censored = rules.cheaper(group["gain"], group["gain"], group["ppo"], "steps", CONFIG, "chain")

@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gainrl.compare.statistics import (
+    SHARES,
     Reach,
-    bootstrap_interval,
     cost_to_reach,
+    mean_interval,
     median_cost,
     paired_difference,
     smooth,
@@ -16,7 +18,6 @@ from gainrl.compare.statistics import (
     target_accuracy,
 )
 
-BOOTSTRAP = (2000, 0.95)
 STEPS = [0, 5, 10, 15, 20]
 
 
@@ -29,54 +30,67 @@ def reached(costs, spent):
     return [Reach(spent, math.inf) if cost is None else Reach(cost, cost) for cost in costs]
 
 
-def test_interval_covers_a_normal_mean_about_95_percent_of_the_time():
-    draw = rng(1)
-    hits = 0
-    for _ in range(400):
-        interval = bootstrap_interval(draw.normal(3.0, 2.0, 40), draw, 400, 0.95)
-        hits += interval.low <= 3.0 <= interval.high
-    assert 0.91 <= hits / 400 <= 0.98
+def test_the_interval_of_a_mean_is_students_t():
+    # mean 0.5, standard deviation 0.3, t of two degrees of freedom 4.303: 4.303 * 0.3 / sqrt(3)
+    found = mean_interval([0.2, 0.5, 0.8], 0.95)
+    assert (found.mean, found.n) == (pytest.approx(0.5), 3)
+    assert found.error == pytest.approx(0.3 / math.sqrt(3))
+    assert (found.low, found.high) == pytest.approx((0.5 - 0.7452, 0.5 + 0.7452), abs=1e-4)
+    theirs = stats.ttest_1samp([0.2, 0.5, 0.8], 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_few_normal_seeds_are_covered_95_percent_of_the_time(n):
+    draw = rng(n).normal(3.0, 2.0, (2000, n))  # the percentile bootstrap: 75, 84 and 90%
+    found = [mean_interval(values, 0.95) for values in draw]
+    assert 0.935 <= np.mean([each.low <= 3.0 <= each.high for each in found]) <= 0.965
 
 
 def test_a_lower_confidence_gives_a_narrower_interval():
     values = rng(2).normal(size=30)
-    wide, narrow = (bootstrap_interval(values, rng(), 2000, level) for level in (0.95, 0.5))
+    wide, narrow = (mean_interval(values, level) for level in (0.95, 0.5))
     assert wide.low < narrow.low < narrow.high < wide.high
     assert wide.mean == pytest.approx(values.mean())
 
 
-def test_with_three_seeds_the_interval_is_their_range():
-    interval = bootstrap_interval([0.2, 0.5, 0.8], rng(), *BOOTSTRAP)
-    assert (interval.low, interval.high) == pytest.approx((0.2, 0.8))
-    assert (interval.mean, interval.n) == (pytest.approx(0.5), 3)
+def test_limits_stay_within_what_a_mean_can_be():
+    found = mean_interval([0.8, 0.9, 1.0], 0.95, SHARES)
+    assert found.high == 1
+    assert found.low == pytest.approx(0.9 - 4.30265 * 0.1 / math.sqrt(3))
 
 
 def test_one_seed_has_no_interval():
-    interval = bootstrap_interval([0.4], rng(), *BOOTSTRAP)
+    interval = mean_interval([0.4], 0.95)
     assert (interval.mean, interval.n) == (0.4, 1)
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
+    assert math.isnan(interval.p())
 
 
-def test_equal_generators_give_equal_intervals():
-    values = rng(3).normal(size=8)
-    assert bootstrap_interval(values, rng(7), *BOOTSTRAP) == bootstrap_interval(
-        values, rng(7), *BOOTSTRAP
-    )
+def test_the_p_value_is_that_of_the_interval():
+    values = [0.02, 0.05, 0.01, 0.04, 0.06]
+    found = mean_interval(values, 0.95)
+    for threshold in (0.0, 0.02, -0.1):
+        assert found.p(threshold) == pytest.approx(stats.ttest_1samp(values, threshold).pvalue)
+    assert found.p(found.low) == pytest.approx(0.05)
+    equal = mean_interval([0.1 + 0.2, 0.3, 0.3], 0.95)  # what rounding leaves is no spread
+    assert (equal.low, equal.high, equal.p(0.0)) == (*[pytest.approx(0.3)] * 2, 0)
+    assert mean_interval([0.3] * 3, 0.95).p(0.3) == 1
 
 
 @pytest.mark.parametrize("values", [[], [[1.0, 2.0]], [1.0, math.nan]])
 def test_values_that_have_no_mean_are_refused(values):
     with pytest.raises(ValueError, match="values must"):
-        bootstrap_interval(values, rng(), *BOOTSTRAP)
+        mean_interval(values, 0.95)
 
 
 def test_pairing_removes_what_the_seeds_share():
     baseline = np.array([0.1, 0.5, 0.9])
-    difference = paired_difference(baseline + 0.02, baseline, rng(), *BOOTSTRAP)
+    difference = paired_difference(baseline + 0.02, baseline, 0.95)
     assert (difference.low, difference.mean, difference.high) == pytest.approx((0.02,) * 3)
     with pytest.raises(ValueError, match="lengths differ: 3 and 2"):
-        paired_difference(baseline, baseline[:2], rng(), *BOOTSTRAP)
+        paired_difference(baseline, baseline[:2], 0.95)
 
 
 def test_smooth_is_a_trailing_mean_with_short_windows_at_the_start():
@@ -127,58 +141,88 @@ def test_costs_must_increase():
 
 
 def test_a_median_counts_a_censored_seed_as_infinity():
-    one = median_cost(reached([10, None, 20], 40), rng(), *BOOTSTRAP)
+    one = median_cost(reached([10, None, 20], 40), 0.95)
     assert (one.value, one.censored, one.n) == (20, 1, 3)
     assert one.text() == "20 (1 of 3 censored)"
-    assert (one.low, one.high) == (10, math.inf)
-    two = median_cost(reached([10, None, None], 40), rng(), *BOOTSTRAP)
+    two = median_cost(reached([10, None, None], 40), 0.95)
     assert (two.lower, two.upper) == (40, math.inf)
     assert math.isnan(two.value)
     assert two.text() == ">40 (2 of 3 censored)"
-    even = median_cost(reached([30, None], 40), rng(), *BOOTSTRAP)
+    even = median_cost(reached([30, None], 40), 0.95)
     assert even.text() == ">35 (1 of 2 censored)"
+
+
+def test_the_interval_of_a_median_goes_from_one_order_statistic_to_another():
+    # of five, the extremes hold the median unless all lie on one side: 1 - 2 / 32 = 93.75%
+    five = median_cost(reached([30, 10, 20, 50, 40], 60), 0.95)
+    assert (five.value, five.low, five.high) == (30, 10, 50)
+    # of ten, the second and ninth: 1 - 2 (1 + 10) / 1024 = 97.9%; the third and eighth: 89.1%
+    ten = median_cost(reached([10 * k for k in range(10, 0, -1)], 200), 0.95)
+    assert (ten.low, ten.high) == (20, 90)
+    # of four, 1 - 2 / 16 = 87.5% is too little
+    four = median_cost(reached([10, 20, 30, 40], 60), 0.95)
+    assert (four.value, four.low, four.high) == (25, 0, math.inf)
+    assert (median_cost(reached([10, 20, 30, 40], 60), 0.88).low) == 10
+    # a censored seed leaves it open above, and is known from below
+    open_above = median_cost(reached([30, 10, None, 50, 40], 60), 0.95)
+    assert (open_above.low, open_above.high) == (10, math.inf)
+
+
+def test_the_p_of_a_median_is_that_of_the_sign_test():
+    ratios = speedup(reached([40, 10, 60, 60, 60], 60), reached([20, 10, 15, 20, 30], 60), 0.95)
+    # ratios 2, 1, 4, 3, 2: four above 1 and one at it
+    assert ratios.p(1) == pytest.approx(stats.binomtest(4, 5).pvalue)
+    assert ratios.p(1, attained=True) == pytest.approx(2 / 32)
+    assert ratios.p(2.5) == 1
+    # two censored, in [2, inf] and [0, 1/2]
+    some = speedup(reached([None, 20, 60], 60), reached([30, None, 10], 40), 0.95)
+    assert [each.lower > 1 for each in some.seeds] == [True, False, True]
+    assert some.p(1) == pytest.approx(1)
+    assert math.isnan(median_cost(reached([10], 40), 0.95).p(10))
 
 
 def test_speedup_is_paired_by_seed():
     # ratios 2, 1, 4, though the ratio of the medians is 40 / 15
-    ratio = speedup(reached([40, 10, 60], 60), reached([20, 10, 15], 60), rng(), *BOOTSTRAP)
-    assert (ratio.value, ratio.low, ratio.high, ratio.censored) == (2, 1, 4, 0)
+    ratio = speedup(reached([40, 10, 60], 60), reached([20, 10, 15], 60), 0.95)
+    assert (ratio.value, ratio.low, ratio.high, ratio.censored) == (2, 0, math.inf, 0)
     # ratios 0.5, 0.5, 4, though the medians' ratio is 1
-    assert (
-        speedup(reached([10, 20, 40], 60), reached([20, 40, 10], 60), rng(), *BOOTSTRAP).value
-        == 0.5
-    )
+    assert speedup(reached([10, 20, 40], 60), reached([20, 40, 10], 60), 0.95).value == 0.5
+
+
+def test_a_run_that_spent_nothing_leaves_its_ratio_open():
+    found = speedup([Reach(20, 20)], [Reach(0, math.inf)], 0.95)
+    assert (found.lower, found.upper) == (0, math.inf)
 
 
 def test_a_censored_method_bounds_the_speedup_above_and_a_censored_baseline_below():
-    slow = speedup(reached([20, 20, 20], 40), reached([None, None, 10], 40), rng(), *BOOTSTRAP)
+    slow = speedup(reached([20, 20, 20], 40), reached([None, None, 10], 40), 0.95)
     assert (slow.lower, slow.upper, slow.censored) == (0, 0.5, 2)
     assert slow.text(".2f", "≥", "≤", "×") == "≤0.50× (2 of 3 censored)"
-    fast = speedup(reached([None, None, 20], 40), reached([10, 20, 20], 40), rng(), *BOOTSTRAP)
+    fast = speedup(reached([None, None, 20], 40), reached([10, 20, 20], 40), 0.95)
     assert (fast.lower, fast.upper) == (2, math.inf)
     assert fast.text(".1f", "≥", "≤", "×") == "≥2.0× (2 of 3 censored)"
 
 
 def test_two_censored_sides_say_nothing_but_count():
-    ratio = speedup(reached([None, 20, 20], 40), reached([None, 10, 5], 40), rng(), *BOOTSTRAP)
+    ratio = speedup(reached([None, 20, 20], 40), reached([None, 10, 5], 40), 0.95)
     assert (ratio.lower, ratio.upper, ratio.censored) == (2, 4, 1)
     assert ratio.text(".1f") == "2.0 to 4.0 (1 of 3 censored)"
-    nothing = speedup(reached([None], 40), reached([None], 40), rng(), *BOOTSTRAP)
+    nothing = speedup(reached([None], 40), reached([None], 40), 0.95)
     assert nothing.text() == "not determined (1 of 1 censored)"
 
 
 def test_no_speedup_over_a_baseline_that_needed_no_steps():
     with pytest.raises(ValueError, match="already at the target"):
-        speedup(reached([0, 20], 40), reached([10, 10], 40), rng(), *BOOTSTRAP)
+        speedup(reached([0, 20], 40), reached([10, 10], 40), 0.95)
 
 
 def test_a_censored_seed_is_bounded_by_what_its_own_run_spent():
     baseline = [Reach(300, 300), Reach(1000, math.inf), Reach(400, 400)]
     method = [Reach(600, math.inf), Reach(250, 250), Reach(1600, math.inf)]
-    ratio = speedup(baseline, method, rng(), *BOOTSTRAP)
+    ratio = speedup(baseline, method, 0.95)
     # ratios in [0, 300 / 600], [1000 / 250, inf] and [0, 400 / 1600]
     assert (ratio.lower, ratio.upper, ratio.censored) == (0, 0.5, 3)
-    assert median_cost(method, rng(), *BOOTSTRAP).lower == 600
+    assert median_cost(method, 0.95).lower == 600
 
 
 def test_a_cost_is_read_off_at_the_test_that_reached_the_target():

@@ -62,7 +62,7 @@ DRAWN = {
     "maps": lambda *paths: figure_maps([angle_map(), angle_map("q2", (2, 2, 0))], *paths),
     "layers": lambda *paths: figure_layers({"nano, chain": profile_frame()}, *paths, 0.5),
     "answers": lambda *paths: figure_answers({"chain": answers_frame()}, *paths),
-    "epochs": lambda *paths: figure_epochs({"nano": epochs_frame()}, *paths, 0.9, 50, 3),
+    "epochs": lambda *paths: figure_epochs({"nano": epochs_frame()}, *paths, 0.9),
     "bins": lambda *paths: figure_bins({"nano": bins_frame()}, *paths, bins=4),
     "neurons": lambda *paths: figure_neurons({"nano": neuron_panel()}, *paths),
 }

@@ -51,7 +51,7 @@ def test_rows_are_paired_by_seed_and_name_their_budget(tmp_path):
     found = cell(table, "gain", "difference_at_equal_tokens")
     # seed 0 at 400 tokens: 0.5 - 0.5; seed 1 at 200 tokens: 0.6 - 0.4
     assert found["mean"] == pytest.approx(0.1)
-    assert (found["low"], found["high"]) == pytest.approx((0.0, 0.2))
+    assert (found["low"], found["high"]) == pytest.approx((0.1 - 1.27062, 0.1 + 1.27062))
     assert found["note"] == "paired by seed, at 300 tokens in the mean"
     # at 4 seconds of the 8: 0.6 - 0.2 and 0.6 - 0.4
     assert cell(table, "gain", "difference_at_equal_seconds")["mean"] == pytest.approx(0.3)

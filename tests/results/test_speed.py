@@ -79,7 +79,7 @@ def test_the_pair_is_the_seed(tmp_path):
     ]
     ratio = cell(table1(runs, CONFIG, "grpo"), "gain", "speedup_tokens")
     assert ratio["mean"] == (2 + 8) / 2  # of the two ratios; that of the medians is 6
-    assert (ratio["low"], ratio["high"]) == (2, 8)
+    assert (ratio["low"], ratio["high"]) == (0, math.inf)  # two seeds leave it open
 
 
 def test_without_parameters_there_is_nothing_in_flop(runs):

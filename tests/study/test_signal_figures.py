@@ -122,7 +122,7 @@ def test_long_names_stay_on_the_page_and_apart(paths):
     assert_no_text_leaves(figure_maps(long, *paths))
     key = "SmolLM2-135M-Instruct, gsm8k"
     assert_no_text_leaves(figure_layers({key + c: profile_frame() for c in "abc"}, *paths, 0.5))
-    assert_no_text_leaves(figure_epochs({key: epochs_frame()}, *paths, 0.9, 20, 0))
+    assert_no_text_leaves(figure_epochs({key: epochs_frame()}, *paths, 0.9))
     assert_no_text_leaves(figure_bins({key + c: bins_frame() for c in "abcd"}, *paths, bins=4))
     panels = {key + c: neuron_panel(range(n)) for c, n in (("a", 9), ("b", 2))}
     assert_no_text_leaves(figure_neurons(panels, *paths))
@@ -134,7 +134,7 @@ def test_long_names_stay_on_the_page_and_apart(paths):
 FRAMES = {
     "layers": (profile_frame, lambda panels, *paths: figure_layers(panels, *paths, 0.5)),
     "answers": (answers_frame, figure_answers),
-    "epochs": (epochs_frame, lambda panels, *paths: figure_epochs(panels, *paths, 0.9, 20, 0)),
+    "epochs": (epochs_frame, lambda panels, *paths: figure_epochs(panels, *paths, 0.9)),
     "bins": (bins_frame, figure_bins),
 }
 

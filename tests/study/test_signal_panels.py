@@ -16,7 +16,7 @@ from signal_frames import (
     profile_frame,
 )
 
-from gainrl.compare.statistics import bootstrap_interval
+from gainrl.compare.statistics import mean_interval
 from gainrl.errors import DataError
 from gainrl.study.figures import (
     NeuronPanel,
@@ -112,15 +112,15 @@ def test_unequal_samples_and_too_many_models_are_an_error(paths):
 # --- figure_epochs -------------------------------------------------------------------------------
 
 
-def test_epochs_show_means_with_the_bootstrap_over_prompts(paths):
+def test_epochs_show_means_with_their_interval_over_prompts(paths):
     frame = epochs_frame()
-    figure = figure_epochs({"nano, chain": frame, "nano, word": frame}, *paths, 0.9, 50, 3)
+    figure = figure_epochs({"nano, chain": frame, "nano, word": frame}, *paths, 0.9)
     assert len(figure.axes) == 6
     for axis, column in zip(figure.axes[:3], ("c_intra", "c_inter", "c"), strict=True):
         line = axis.get_lines()[0]
         assert np.asarray(line.get_xdata()).tolist() == [0, 5, 20]
         groups = [group.sort_values("id")[column] for _, group in frame.groupby("step")]
-        bands = [bootstrap_interval(g, np.random.default_rng(3), 50, 0.9) for g in groups]
+        bands = [mean_interval(g, 0.9) for g in groups]
         np.testing.assert_allclose(line.get_ydata(), [group.mean() for group in groups])
         low, high = band_of(axis.collections[0])
         np.testing.assert_allclose(low, [band.low for band in bands])
@@ -128,12 +128,12 @@ def test_epochs_show_means_with_the_bootstrap_over_prompts(paths):
         assert column.split("_")[-1] in axis.get_title().lower()
     rows = [figure.axes[row].texts[0].get_text() for row in (0, 3)]
     assert rows == ["nano, chain, 6 prompts", "nano, word, 6 prompts"]
-    assert "90% percentile bootstrap over prompts (50 resamples)" in note_of(figure)
+    assert "90% interval over prompts" in note_of(figure)
 
 
 def test_one_prompt_has_no_band(paths):
     frame = epochs_frame()
-    figure = figure_epochs({"nano": frame[frame["id"] == "q0"]}, *paths, 0.9, 50, 3)
+    figure = figure_epochs({"nano": frame[frame["id"] == "q0"]}, *paths, 0.9)
     assert [len(axis.collections) for axis in figure.axes] == [0, 0, 0]
     assert [len(axis.get_lines()) for axis in figure.axes] == [1, 1, 1]
 

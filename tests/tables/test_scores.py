@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from gainrl.compare.statistics import bootstrap_interval
+from gainrl.compare.statistics import mean_interval
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
@@ -79,16 +79,21 @@ def group():
     ]
 
 
+def of_three(values):
+    """Half of the 95% interval of three seeds: t of two degrees of freedom is 4.303."""
+    return 4.30265 * np.std(values, ddof=1) / np.sqrt(3)
+
+
 def test_two_intervals_for_every_mean(group):
     rows = summary(group)
     runs = np.stack([test.values["pass@1"] for test in group if test.method == "gain"])
     problems, seeds = rows.loc[("gain", "p/pass@1")], rows.loc[("gain", "p/pass@1, seeds")]
     assert problems["mean"] == seeds["mean"] == pytest.approx(runs.mean())
     assert (problems["n"], seeds["n"]) == (PROBLEMS, 3)
-    # a normal approximation, and three seeds, whose bootstrap is their range
+    # a normal approximation, and Student's t of three seeds
     spread = 1.96 * runs.mean(0).std(ddof=1) / np.sqrt(PROBLEMS)
     assert problems["high"] - problems["low"] == pytest.approx(2 * spread, rel=0.1)
-    assert [seeds["low"], seeds["high"]] == pytest.approx([*sorted(runs.mean(1))[::2]])
+    assert seeds["high"] - seeds["mean"] == pytest.approx(of_three(runs.mean(1)))
     assert problems["note"].startswith("over problems; protocol p: 4 samples, temperature 0.6, top")
     assert seeds["note"].startswith("over seeds; ")
 
@@ -107,8 +112,8 @@ def test_differences_are_paired_by_problem_and_by_seed(group):
     unpaired = rows.loc[("gain", "p/pass@1")]
     assert problems["high"] - problems["low"] < unpaired["high"] - unpaired["low"]
     seeds = rows.loc[("gain", "p/pass@1, difference, seeds")]
-    ends = sorted(runs["gain"].mean(1) - runs["grpo"].mean(1))[::2]
-    assert [seeds["low"], seeds["high"]] == pytest.approx(ends)
+    half = of_three(runs["gain"].mean(1) - runs["grpo"].mean(1))
+    assert seeds["high"] - seeds["mean"] == pytest.approx(half)
     assert ("grpo", "p/pass@1, difference") not in rows.index
     assert ("start", "p/pass@1, seeds") not in rows.index
 
@@ -122,13 +127,12 @@ def test_every_metric_has_its_rows(group):
 
 def test_where_nothing_is_solved_the_interval_is_exact():
     for value, n in ((0.0, 200), (1.0, 50)):
-        found = problem_interval(np.full(n, value), np.random.default_rng(0), 100, 0.95)
+        found = problem_interval(np.full(n, value), 0.95)
         exact = binomtest(int(value * n), n).proportion_ci(0.95, method="exact")
         assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
         assert (found.mean, found.n) == (value, n)
     some = np.r_[np.zeros(9), 1.0]
-    rng = np.random.default_rng
-    assert problem_interval(some, rng(0), 100, 0.95) == bootstrap_interval(some, rng(0), 100, 0.95)
+    assert problem_interval(some, 0.95) == mean_interval(some, 0.95, (0, 1))
 
 
 @pytest.mark.parametrize(

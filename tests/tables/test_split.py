@@ -60,7 +60,7 @@ def test_where_nothing_teaches_a_group_has_no_price(tmp_path):
     lines = path.with_suffix(".md").read_text().splitlines()
     row = next(line for line in lines if line.startswith("| GRPO"))
     assert row == (
-        "| GRPO | 100 [100, 101] | 37.5 [0.0, 75.0] | – | 2 [2, 2] | 50.0 [50.0, 50.0] "
+        "| GRPO | 100 [94, 107] | 37.5 [0.0, 100.0] | – | 2 [2, 2] | 50.0 [50.0, 50.0] "
         "| 50.0 [50.0, 50.0] | – |"
     )
     pd.testing.assert_frame_equal(pd.read_csv(path), frame)

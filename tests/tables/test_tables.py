@@ -172,7 +172,9 @@ def test_table_has_the_numbers_worked_by_hand(folders):
     assert mean["gain", "zero_variance_share"] == 0.25
     assert ("grpo", "difference_to_baseline") not in mean
     difference = cell(table, "gain", "difference_to_baseline")
-    assert (difference["low"], difference["high"]) == pytest.approx((0.2, 0.3))
+    assert (difference["low"], difference["high"]) == pytest.approx(
+        (0.25 - 0.63531, 0.25 + 0.63531)
+    )
 
 
 def test_what_the_curriculum_takes_of_the_training_time(folders):
@@ -242,7 +244,7 @@ def test_both_files_are_written_and_agree(folders, tmp_path):
     lines = (tmp_path / "out/table1.md").read_text().splitlines()
     assert lines[0] == "Table 1. Tiny."
     gain = next(line for line in lines if line.startswith("| GAIN-RL"))
-    assert "75.0 [60.0, 90.0] | +25.0 [+20.0, +30.0] | 2 | ≥2.00× (1 of 2 censored)" in gain
+    assert "75.0 [0.0, 100.0] | +25.0 [-38.5, +88.5] | 2 | ≥2.00× (1 of 2 censored)" in gain
     assert "n = 2 seeds" in lines[-1]
     assert "10 problems, 1 sample each, greedy; final is step 4" in lines[-1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [

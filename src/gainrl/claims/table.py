@@ -11,6 +11,7 @@ import pandas as pd
 
 from gainrl.claims.verdicts import Measurement, overall, rule, verdict
 from gainrl.compare.render import Caption, Heading, Table, write_views
+from gainrl.compare.statistics import interval_words
 from gainrl.compare.verdicts import VERDICTS
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
@@ -97,8 +98,8 @@ def write_claims(decided: Iterable[DecidedClaim], path: Path, config: Statistics
     frame = pd.DataFrame(rows, columns=COLUMNS)
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
     note = (
-        f"Intervals: {config.confidence:.0%} bootstrap over seeds, or over prompts where it says "
-        "so. Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
+        f"{interval_words(config.confidence)}; where it says so, it is a bootstrap over prompts."
+        " Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
         "are, not supported if one of them is not, else undecided. Nothing is corrected for the "
         "number of comparisons."
     )

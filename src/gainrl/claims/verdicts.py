@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from gainrl.compare.statistics import (
+    SHARES,
     Interval,
     Reach,
-    bootstrap_interval,
     cost_to_reach,
+    mean_interval,
     paired_difference,
     smooth,
     speedup,
@@ -79,7 +80,7 @@ def difference(
         [100 * final_level(run, benchmark, config.smoothing) for run in runs]
         for runs in (method, against)
     )
-    found = paired_difference(ours, theirs, *_bootstrap(config))
+    found = paired_difference(ours, theirs, config.confidence)
     what = f"{method[0].label} less {against[0].label}"
     return _part(method[0], benchmark, what, found)
 
@@ -96,7 +97,7 @@ def decline(
     for runs in (method, against):
         curves = [100 * smooth(run.curve(benchmark), config.smoothing) for run in runs]
         falls.append([float(curve.max() - curve[-1]) for curve in curves])
-    found = paired_difference(falls[0], falls[1], *_bootstrap(config))
+    found = paired_difference(falls[0], falls[1], config.confidence)
     what = f"decline of {method[0].label} less that of {against[0].label}"
     means = " and ".join(f"{np.mean(fall):.3g}" for fall in falls)
     return _part(method[0], benchmark, what, found, f"declines {means} points")
@@ -118,7 +119,7 @@ def faster(
     if any(reach.upper == 0 for reach in fast):
         note = "undefined: the start model is already at the target"
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
-    found = speedup(slow, fast, *_bootstrap(config))
+    found = speedup(slow, fast, config.confidence)
     interval = Interval(found.value, found.low, found.high, found.n)
     return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
 
@@ -150,7 +151,7 @@ def cheaper(
     if any(reach.upper == 0 for reach in (*fast, *slow)):
         note = "undefined: the start model is already at the target"
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
-    found = speedup(slow, fast, *_bootstrap(config))
+    found = speedup(slow, fast, config.confidence)
     interval = Interval(found.value, found.low, found.high, found.n)
     return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
 
@@ -158,7 +159,7 @@ def cheaper(
 def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measurement:
     """Seconds before training as a percentage of a run's training seconds, over seeds."""
     shares = [100 * seconds / run.timing["seconds_step"].sum() for run in runs]
-    found = bootstrap_interval(shares, *_bootstrap(config))
+    found = mean_interval(shares, config.confidence)
     note = f"scoring took {seconds:.3g} s"
     return _part(runs[0], "", f"prefill scoring for {runs[0].label}", found, note)
 
@@ -222,7 +223,7 @@ def straightness(
     known = all(math.isfinite(value) for value in medians)
     if not known:
         note = "undefined: of some seed nothing is kept"
-    found = bootstrap_interval(medians, *_bootstrap(config)) if known else _unknown(len(runs))
+    found = mean_interval(medians, config.confidence, SHARES) if known else _unknown(len(runs))
     return Measurement(runs[0].model, runs[0].dataset, "", what, found, note)
 
 
@@ -239,7 +240,7 @@ def extrapolated(runs: Sequence[Traced], place: int, way: str, config: Statistic
     ours, theirs = (
         [100 * accuracy(line, name, benchmark) for line in lines] for name in (way, "trained")
     )
-    found = paired_difference(ours, theirs, *_bootstrap(config))
+    found = paired_difference(ours, theirs, config.confidence)
     what = f"{WAYS[way].lower()}, {line_label(lines[0])}, less trained; {runs[0].label}"
     return Measurement(runs[0].model, runs[0].dataset, benchmark, what, found)
 

@@ -1,18 +1,20 @@
 """Several tasks in one number: interquartile mean and probability of improvement.
 
 Definitions of Agarwal et al. 2021 (arXiv:2108.13264, section 4): a run's score on each task is a
-cell of an (n, tasks) matrix, and intervals are stratified bootstraps, which resample the runs of
+cell of an (n, tasks) matrix, and errors are of stratified bootstraps, which resample the runs of
 every task by themselves. Functions are pure; randomness comes from the generator that is passed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gainrl.compare.statistics import FloatArray, Interval
+from gainrl.compare.statistics import ANY, FloatArray, Interval
+from gainrl.compare.student import quantile
 
 Statistic = Callable[..., FloatArray]
 """From arrays of (..., n, tasks) scores to (...) values."""
@@ -60,8 +62,12 @@ def stratified_interval(
     rng: np.random.Generator,
     resamples: int,
     confidence: float,
+    within: tuple[float, float] = ANY,
 ) -> Interval:
-    """A statistic of one or several score matrices with its stratified bootstrap interval.
+    """A statistic of one or several score matrices, its error by a stratified bootstrap.
+
+    Percentiles of so few seeds cover too seldom; the interval is Student's t with the bootstrap's
+    standard error and one degree of freedom less than runs (benchmarks/coverage.py).
 
     Args:
         statistic: `interquartile_mean`, `probability_of_improvement` or another of their kind.
@@ -69,10 +75,11 @@ def stratified_interval(
         rng: source of the resamples.
         resamples: number of bootstrap samples.
         confidence: nominal coverage in (0, 1).
+        within: what the statistic can be; the limits stay within.
 
     Returns:
-        The statistic, its percentile limits (NaN where every matrix has one run, which has no
-        spread), and n, the runs of the first matrix.
+        The statistic, its limits (NaN where a matrix has one run, which has no spread), and n, the
+        runs of the smallest matrix.
 
     Raises:
         ValueError: a matrix is empty, has another number of dimensions or is not finite.
@@ -80,13 +87,14 @@ def stratified_interval(
     matrices = [_matrix(each) for each in scores]
     if any(each.ndim != 2 for each in matrices):
         raise ValueError("scores must have shape (n, tasks)")
-    value, n = float(statistic(*matrices)), len(matrices[0])
-    if all(len(each) == 1 for each in matrices):
+    value, n = float(statistic(*matrices)), min(map(len, matrices))
+    if n == 1:
         return Interval(value, np.nan, np.nan, n)
     drawn = statistic(*(_resampled(each, rng, resamples) for each in matrices))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(value, float(low), float(high), n)
+    error = float(np.std(drawn)) * math.sqrt(n / (n - 1))
+    half = quantile(confidence, n - 1) * error
+    low, high = max(value - half, within[0]), min(value + half, within[1])
+    return Interval(value, low, high, n, error)
 
 
 def _resampled(matrix: FloatArray, rng: np.random.Generator, resamples: int) -> FloatArray:

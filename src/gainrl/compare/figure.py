@@ -28,7 +28,7 @@ def draw(summary: Summary, path_png: Path) -> Figure:
     """Draw a comparison to a PNG and, beside it, a PDF.
 
     A column for each task. For steps and, where they were counted, tokens: the mean curves with
-    their bootstrap bands, as they were (not smoothed); each method's difference to the baseline at
+    their intervals, as they were (not smoothed); each method's difference to the baseline at
     equal cost; and its speed-up, which ends in an arrow where censored seeds leave it open.
 
     Returns:

@@ -12,7 +12,7 @@ from gainrl.compare.render import (
     Title,
     with_interval,
 )
-from gainrl.compare.statistics import RATIO, Interval
+from gainrl.compare.statistics import RATIO, Interval, interval_words
 from gainrl.compare.summary import MEASURES, Against, Line, Summary, parse_rule
 
 UNDEFINED = "undefined"
@@ -38,7 +38,7 @@ ALL_TASKS = (
     "Interquartile mean: of the final levels of all seeds on all tasks, the mean of the middle "
     "half. Probability of improvement: that a run of the method ends above one of the baseline on "
     "the same task, ties counted half, averaged over tasks. Both by Agarwal et al. 2021 "
-    "(arXiv:2108.13264), with a stratified bootstrap over seeds."
+    "(arXiv:2108.13264), with the error of a stratified bootstrap over seeds."
 )
 
 
@@ -88,11 +88,7 @@ def _caption(summary: Summary) -> str:
     if counts == {1}:
         spread = "One seed has no spread, so there are no intervals."
     else:
-        spread = (
-            f"[low, high] is the {how.confidence:.0%} percentile bootstrap over seeds "
-            f"({how.resamples:,} resamples), too narrow at fewer than ten; with three seeds or "
-            "fewer it is their range."
-        )
+        spread = f"{interval_words(how.confidence)}."
     budgets = "steps or tokens" if summary.has_tokens else "steps"
     undefined = any(
         against is not None and against.difference is not None and against.speed.ratio is None

@@ -55,7 +55,7 @@ def speed(
     Raises:
         ValueError: as for `cost_to_reach` and `speedup`.
     """
-    window, bootstrap = how.smoothing, (how.resamples, how.confidence)
+    window, confidence = how.smoothing, how.confidence
     there = False
     if targets is None:
         target = target_accuracy([track.accuracies for track in baseline], window)
@@ -68,11 +68,10 @@ def speed(
         ]
         for tracks in (method, baseline)
     )
-    cost = median_cost(reached, np.random.default_rng(how.seed), *bootstrap)
+    cost = median_cost(reached, confidence)
     if there or any(each.upper == 0 for each in (*reached, *base_reached)):
         return Speed(cost, None)
-    ratio = speedup(base_reached, reached, np.random.default_rng(how.seed), *bootstrap)
-    return Speed(cost, ratio)
+    return Speed(cost, speedup(base_reached, reached, confidence))
 
 
 def equal_difference(
@@ -90,6 +89,4 @@ def equal_difference(
         for one, other in zip(method, baseline, strict=True)
     ]
     levels, base, budgets = np.transpose(pairs)
-    rng = np.random.default_rng(how.seed)
-    found = paired_difference(levels, base, rng, how.resamples, how.confidence)
-    return found, float(budgets.mean())
+    return paired_difference(levels, base, how.confidence), float(budgets.mean())

@@ -3,12 +3,15 @@
 The replicate is the seed. Nothing here drops one: a run that never reaches the target is
 *censored* (all that is known is that it needs more than it spent), and a median over such runs is
 given as the bounds that the known part allows. A cost is whatever a run spends as it goes: RL
-steps, tokens, seconds or FLOP. Functions are pure; randomness comes from the
-generator that the caller passes.
+steps, tokens, seconds or FLOP. Functions are pure.
+
+Which intervals these are was decided by their coverage (benchmarks/coverage.py, table in
+docs/statistics.md): Student's t for means and differences, order statistics for medians.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +20,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gainrl.compare.student import median_rank, p_value, quantile, sign_p
+
 FloatArray = NDArray[np.float64]
 
 TOLERANCE = 1e-9
 """Accuracies are multiples of 1 / problems; means that differ by less than this are equal."""
+
+ANY, SHARES = (-math.inf, math.inf), (0.0, 1.0)
+"""What a mean can be, and what one of accuracies can."""
 
 TIMES = "×"
 RATIO = (".2f", "≥", "≤", TIMES)
@@ -29,12 +37,20 @@ RATIO = (".2f", "≥", "≤", TIMES)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` seeds and its interval, in the unit of the values; NaN limits if n = 1."""
+    """A mean over `n` seeds and its interval, in the unit of the values; NaN limits if n = 1.
+
+    error: standard error of the mean; NaN where there is none.
+    """
 
     mean: float
     low: float
     high: float
     n: int
+    error: float = math.nan
+
+    def p(self, threshold: float = 0.0) -> float:
+        """Two-sided p that the true mean is the threshold, by the statistic of the interval."""
+        return p_value(self.mean, self.error, self.n, threshold)
 
 
 class Reach(NamedTuple):
@@ -57,7 +73,8 @@ class Median:
     """A median over `n` seeds of which `censored` are known only as bounds.
 
     The median lies in [lower, upper]; the two are equal where the censored seeds do not matter.
-    low, high: bootstrap interval that holds whatever the censored values are (inf: open above).
+    low, high: interval that holds whatever the censored values are (0 or inf: open there; NaN if
+    n = 1). seeds: what is known of each.
     """
 
     lower: float
@@ -66,6 +83,23 @@ class Median:
     high: float
     n: int
     censored: int
+    seeds: tuple[Reach, ...] = ()
+
+    def p(self, threshold: float = 1.0, attained: bool = False) -> float:
+        """Two-sided p of the sign test that the true median is the threshold; NaN if n = 1.
+
+        A seed whose bounds have the threshold between them counts for neither side.
+
+        Args:
+            attained: a seed that is at the threshold counts as above it.
+        """
+        if self.n < 2:
+            return math.nan
+        above = sum(
+            each.lower >= threshold if attained else each.lower > threshold for each in self.seeds
+        )
+        below = sum(each.upper < threshold for each in self.seeds)
+        return sign_p(max(above, below), self.n)
 
     @property
     def value(self) -> float:
@@ -94,20 +128,18 @@ class Median:
 # --- intervals -----------------------------------------------------------------------------------
 
 
-def bootstrap_interval(
-    values: ArrayLike, rng: np.random.Generator, resamples: int, confidence: float
+def mean_interval(
+    values: ArrayLike, confidence: float, within: tuple[float, float] = ANY
 ) -> Interval:
-    """Percentile bootstrap of the mean over seeds (Efron and Tibshirani 1993, chapter 13).
+    """The mean over seeds with its interval by Student's t.
 
-    It is too narrow when n is small: for n <= 3 it is the range of the values, which covers the
-    mean of a symmetric distribution with probability 1 - 2^(1-n), so 50% at n = 2 and 75% at
-    n = 3, whatever `confidence` says. Tables say so.
+    It is exact for normal values, at three seeds as at twenty; what skew costs stands in
+    docs/statistics.md.
 
     Args:
         values: (n,), one value a seed, finite.
-        rng: source of the resamples.
-        resamples: number of bootstrap samples.
         confidence: nominal coverage in (0, 1).
+        within: what a mean can be, such as (0, 1) of accuracies; the limits stay within.
 
     Returns:
         The mean and its interval; with n = 1 the limits are NaN, for one seed has no spread.
@@ -116,31 +148,36 @@ def bootstrap_interval(
         ValueError: no values, not one-dimensional, or not finite.
     """
     sample = _vector(values, "values")
-    if sample.size == 1:
-        return Interval(float(sample[0]), math.nan, math.nan, 1)
-    means = sample[_resampled(sample.size, rng, resamples)].mean(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(sample.mean()), float(low), float(high), sample.size)
+    n, mean = sample.size, float(sample.mean())
+    if n == 1:
+        return Interval(mean, math.nan, math.nan, 1)
+    # Equal values have no spread; what rounding leaves of it would make a p of 0 out of chance.
+    error = 0.0 if np.ptp(sample) <= TOLERANCE else float(sample.std(ddof=1)) / math.sqrt(n)
+    half = quantile(confidence, n - 1) * error
+    low, high = max(mean - half, within[0]), min(mean + half, within[1])
+    return Interval(mean, low, high, n, error)
 
 
-def paired_difference(
-    method: ArrayLike,
-    baseline: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int,
-    confidence: float,
-) -> Interval:
-    """Mean of method - baseline with its bootstrap interval; both (n,), in the same seed order.
+def paired_difference(method: ArrayLike, baseline: ArrayLike, confidence: float) -> Interval:
+    """Mean of method - baseline with its interval by t; both (n,), in the same seed order.
 
     A seed fixes the data order and the start, so its two runs share noise that the pair cancels.
 
     Raises:
-        ValueError: the two differ in length, or as for `bootstrap_interval`.
+        ValueError: the two differ in length, or as for `mean_interval`.
     """
     one, other = _vector(method, "method"), _vector(baseline, "baseline")
     _same_length(one.size, other.size)
-    return bootstrap_interval(one - other, rng, resamples, confidence)
+    return mean_interval(one - other, confidence)
+
+
+def interval_words(confidence: float) -> str:
+    """What a caption says of intervals over seeds."""
+    least = next(n for n in itertools.count(2) if median_rank(n, confidence) is not None)
+    return (
+        f"[low, high] is the {confidence:.0%} interval over seeds, by Student's t; of medians it "
+        f"goes from one order statistic to another, and fewer than {least} seeds leave it open"
+    )
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -243,29 +280,17 @@ def levels_at_equal_cost(
 # --- medians with censored seeds -----------------------------------------------------------------
 
 
-def median_cost(
-    reached: Sequence[Reach], rng: np.random.Generator, resamples: int, confidence: float
-) -> Median:
+def median_cost(reached: Sequence[Reach], confidence: float) -> Median:
     """Median over seeds of the cost to a target; a censored seed counts as infinity.
 
     Args:
         reached: one answer of `cost_to_reach` a seed.
-        rng: source of the resamples.
-        resamples: number of bootstrap samples.
         confidence: nominal coverage in (0, 1).
     """
-    lower, upper = _bounds(reached)
-    censored = sum(each.censored for each in reached)
-    return _median(lower, upper, censored, rng, resamples, confidence)
+    return _median(reached, sum(each.censored for each in reached), confidence)
 
 
-def speedup(
-    baseline: Sequence[Reach],
-    method: Sequence[Reach],
-    rng: np.random.Generator,
-    resamples: int,
-    confidence: float,
-) -> Median:
+def speedup(baseline: Sequence[Reach], method: Sequence[Reach], confidence: float) -> Median:
     """Median over seeds of the baseline's cost to the target / the method's, paired by seed.
 
     The baseline's own cost is found by the same rule as the method's, not set to that of the whole
@@ -279,8 +304,6 @@ def speedup(
     Args:
         baseline: (n,) answers of `cost_to_reach`, one a seed.
         method: (n,) the same for the method, in the same seed order and unit.
-        rng: source of the resamples.
-        resamples: number of bootstrap samples.
         confidence: nominal coverage in (0, 1).
 
     Raises:
@@ -290,55 +313,33 @@ def speedup(
     _same_length(len(method), len(baseline))
     if any(each.upper == 0 for each in (*baseline, *method)):
         raise ValueError("no speed-up: the start model is already at the target")
-    baseline_low, baseline_high = _bounds(baseline)
-    method_low, method_high = _bounds(method)
-    pairs = zip(baseline, method, strict=True)
-    censored = sum(one.censored or other.censored for one, other in pairs)
-    return _median(
-        baseline_low / method_high,
-        baseline_high / method_low,
-        censored,
-        rng,
-        resamples,
-        confidence,
-    )
+    pairs = list(zip(baseline, method, strict=True))
+    censored = sum(slow.censored or fast.censored for slow, fast in pairs)
+    ratios = [
+        # A run that ended before it spent anything says nothing of how much faster it is.
+        Reach(slow.lower / fast.upper, slow.upper / fast.lower if fast.lower else math.inf)
+        for slow, fast in pairs
+    ]
+    return _median(ratios, censored, confidence)
 
 
-def _bounds(reached: Sequence[Reach]) -> tuple[FloatArray, FloatArray]:
-    both = np.asarray(reached, dtype=np.float64).reshape(len(reached), 2)
-    return both[:, 0], both[:, 1]
+def _median(seeds: Sequence[Reach], censored: int, confidence: float) -> Median:
+    """Median of quantities over 0 that are known up to [lower, upper], a point where these are one.
 
-
-def _median(
-    lower: FloatArray,
-    upper: FloatArray,
-    censored: int,
-    rng: np.random.Generator,
-    resamples: int,
-    confidence: float,
-) -> Median:
-    """Median of quantities that are known up to [lower, upper], a point where the two are equal.
-
-    A censored run is known on one side only, so the median lies between those of the two ends. Both
-    ends are resampled by the same seeds: the lower quantile of the lower medians and the upper one
-    of the upper medians hold whatever the censored values are.
+    A censored run is known on one side only, so the median lies between those of the two ends. Its
+    interval goes from an order statistic of the lower ends to one of the upper ends
+    (`student.median_rank`), and holds whatever the censored values are.
     """
-    n = lower.size
+    n = len(seeds)
     if n == 0:
         raise ValueError("no seeds")
+    lower, upper = np.sort(np.asarray(seeds, dtype=np.float64).reshape(n, 2), axis=0).T
     middle = (float(np.median(lower)), float(np.median(upper)))
     if n == 1:
-        return Median(*middle, math.nan, math.nan, n, censored)
-    drawn = _resampled(n, rng, resamples)
-    tail = (1 - confidence) / 2
-    # inverted_cdf takes an element of the sample; interpolation would make NaN of inf - inf.
-    low = np.quantile(np.median(lower[drawn], axis=1), tail, method="inverted_cdf")
-    high = np.quantile(np.median(upper[drawn], axis=1), 1 - tail, method="inverted_cdf")
-    return Median(*middle, float(low), float(high), n, censored)
-
-
-def _resampled(n: int, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
-    return rng.integers(n, size=(resamples, n))
+        return Median(*middle, math.nan, math.nan, n, censored, tuple(seeds))
+    rank = median_rank(n, confidence)
+    ends = (0.0, math.inf) if rank is None else (float(lower[rank - 1]), float(upper[n - rank]))
+    return Median(*middle, *ends, n, censored, tuple(seeds))
 
 
 def _vector(values: ArrayLike, name: str) -> FloatArray:

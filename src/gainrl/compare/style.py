@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from gainrl.compare.statistics import FloatArray, bootstrap_interval
+from gainrl.compare.statistics import FloatArray, mean_interval
 from gainrl.config.statistics import Statistics
 from gainrl.files import atomic_write
 
@@ -111,9 +110,8 @@ def line(
     look: Look,
     config: Statistics,
 ) -> None:
-    """Mean of (seeds, steps) curves with its bootstrap band; no band for one seed."""
-    seed, how = config.seed, (config.resamples, config.confidence)
-    bands = [bootstrap_interval(column, np.random.default_rng(seed), *how) for column in curves.T]
+    """Mean of (seeds, steps) curves with its band; no band for one seed."""
+    bands = [mean_interval(column, config.confidence) for column in curves.T]
     if len(curves) > 1:
         low, high = [band.low for band in bands], [band.high for band in bands]
         axis.fill_between(steps, low, high, color=look.color, alpha=0.14, linewidth=0)

@@ -18,7 +18,7 @@ from gainrl.compare.aggregate import (
 )
 from gainrl.compare.curves import Curve, Task, arranged
 from gainrl.compare.pairs import Speed, equal_difference, speed
-from gainrl.compare.statistics import FloatArray, Interval, bootstrap_interval, smooth
+from gainrl.compare.statistics import ANY, SHARES, FloatArray, Interval, mean_interval, smooth
 from gainrl.compare.verdicts import Rule
 from gainrl.config.statistics import Statistics
 from gainrl.errors import DataError, nearest
@@ -98,7 +98,7 @@ def summarise(
     """Compare methods with a baseline, seed by seed.
 
     A level is the mean of a run's last `how.smoothing` tests. At equal cost both runs of a seed are
-    read where the one that spent less ended. Intervals are percentile bootstraps over seeds.
+    read where the one that spent less ended. Intervals: `compare.statistics`.
 
     Args:
         curves: of every method the same seeds (and tasks); in any order.
@@ -117,16 +117,18 @@ def summarise(
     every = [curve for task in tasks.values() for found in task.values() for curve in found]
     shares = all(0 <= value <= 1 for curve in every for value in curve.accuracies)
     measure, decision = parse_rule(rule)
-    counted = every[0].tokens is not None
+    counted, within = every[0].tokens is not None, SHARES if shares else ANY
     if MEASURES[measure][1] == "tokens" and not counted:
         raise DataError(f"rule '{rule}': {every[0].where} and the others have no tokens")
     lines = []
     for name, task in tasks.items():
         for method in task:
-            line = _line(name, method, task, baseline, counted, how)
+            line = _line(name, method, task, baseline, counted, how, within)
             found = None if method == baseline else _verdict(line, measure, decision, shares)
             lines.append(Line(**{**vars(line), "verdict": found}))
-    return Summary(baseline, rule, how, tasks, lines, _together(tasks, baseline, how), shares)
+    return Summary(
+        baseline, rule, how, tasks, lines, _together(tasks, baseline, how, within), shares
+    )
 
 
 def parse_rule(text: str) -> tuple[str, Rule]:
@@ -149,10 +151,16 @@ def parse_rule(text: str) -> tuple[str, Rule]:
 
 
 def _line(
-    name: str, method: str, task: Task, baseline: str, counted: bool, how: Statistics
+    name: str,
+    method: str,
+    task: Task,
+    baseline: str,
+    counted: bool,
+    how: Statistics,
+    within: tuple[float, float],
 ) -> Line:
     levels = [smooth(curve.accuracies, how.smoothing)[-1] for curve in task[method]]
-    level = bootstrap_interval(levels, *_bootstrap(how))
+    level = mean_interval(levels, how.confidence, within)
     steps, tokens = (
         _against(name, method, task, baseline, currency, how) if wanted else None
         for currency, wanted in (("steps", True), ("tokens", counted))
@@ -187,7 +195,9 @@ def _verdict(line: Line, measure: str, rule: Rule, shares: bool) -> str:
     return rule.verdict(scale * against.difference.low, scale * against.difference.high)
 
 
-def _together(tasks: dict[str, Task], baseline: str, how: Statistics) -> list[Together]:
+def _together(
+    tasks: dict[str, Task], baseline: str, how: Statistics, within: tuple[float, float]
+) -> list[Together]:
     """What is said of all tasks, if there are several."""
     if len(tasks) < 2:
         return []
@@ -207,21 +217,24 @@ def _together(tasks: dict[str, Task], baseline: str, how: Statistics) -> list[To
     return [
         Together(
             method,
-            _stratified(interquartile_mean, how, matrix),
+            _stratified(interquartile_mean, how, within, matrix),
             None
             if method == baseline
-            else _stratified(probability_of_improvement, how, matrix, base),
+            else _stratified(probability_of_improvement, how, SHARES, matrix, base),
         )
         for method, matrix in scores.items()
     ]
 
 
-def _stratified(statistic: Statistic, how: Statistics, *scores: FloatArray) -> Interval:
+def _stratified(
+    statistic: Statistic, how: Statistics, within: tuple[float, float], *scores: FloatArray
+) -> Interval:
     rng = np.random.default_rng(how.seed)
     return stratified_interval(
-        statistic, *scores, rng=rng, resamples=how.resamples, confidence=how.confidence
+        statistic,
+        *scores,
+        rng=rng,
+        resamples=how.resamples,
+        confidence=how.confidence,
+        within=within,
     )
-
-
-def _bootstrap(how: Statistics) -> tuple[np.random.Generator, int, float]:
-    return np.random.default_rng(how.seed), how.resamples, how.confidence

@@ -9,7 +9,7 @@ class Statistics(Section):
     """How the tables summarise seeds; fixed before the runs."""
 
     resamples: Positive = 10_000
-    """Of every bootstrap interval."""
+    """Of every bootstrap: correlations over prompts, and the error of what is said of all tasks."""
     confidence: Rate = 0.95
     """Of every interval."""
     smoothing: Positive = 3

@@ -110,7 +110,7 @@ def figure_distance(
 ) -> Figure:
     """Draw distance of the weights, KL and accuracy of each extrapolation, a row a run's group.
 
-    Markers are means over seeds, bars their bootstrap interval. The distance is relative to that
+    Markers are means over seeds, bars their interval. The distance is relative to that
     of standing still at the second snapshot.
     """
     panels = {at: runs for at, runs in _panels(traced).items() if runs[0].lines}
@@ -145,7 +145,7 @@ def figure_distance(
         for axis in axes[:2]:
             axis.set_ylim(bottom=0)
     return finish(figure, path_png, path_pdf, f"Markers: means over {_seeds(panels)}. Bars: "
-                   f"{config.confidence:.0%} bootstrap over seeds.")  # fmt: skip
+                   f"{config.confidence:.0%} over seeds (t).")  # fmt: skip
 
 
 # --- parts ---------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def _shares(panels: Panels, curves_of, unit: str, paths: tuple[PathLike, PathLik
         axis.yaxis.set_major_formatter(percent())
     axes[0].set_ylabel(unit)
     return finish(figure, *paths, f"Lines: means over {_seeds(panels)}. Bands (not by module): "
-                   f"{config.confidence:.0%} bootstrap over seeds. Random walk: as many points, "
+                   f"{config.confidence:.0%} over seeds (t). Random walk: as many points, "
                    "independent increments.")  # fmt: skip
 
 

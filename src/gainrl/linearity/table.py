@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
-from gainrl.compare.statistics import Interval, bootstrap_interval
+from gainrl.compare.statistics import ANY, SHARES, Interval, mean_interval
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.records import write_text
@@ -95,13 +95,14 @@ def by_place(traced: Iterable[Traced]) -> dict[tuple[str, str, str], list[Traced
     return {at: sorted(found, key=lambda one: one.seed) for at, found in groups.items()}
 
 
-def interval(values: Sequence[float | None], config: Statistics) -> Interval:
-    """Mean over the seeds that have a value, with its bootstrap; NaN if none has."""
+def interval(
+    values: Sequence[float | None], config: Statistics, within: tuple[float, float] = ANY
+) -> Interval:
+    """Mean over the seeds that have a value, with its interval; NaN if none has."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return Interval(math.nan, math.nan, math.nan, 0)
-    rng = np.random.default_rng(config.seed)
-    return bootstrap_interval(known, rng, config.resamples, config.confidence)
+    return mean_interval(known, config.confidence, within)
 
 
 # --- table ---------------------------------------------------------------------------------------
@@ -119,13 +120,20 @@ def linearity_table(traced: Sequence[Traced], config: Statistics) -> pd.DataFram
     for (model, dataset, method), runs in by_place(traced).items():
         where = {"model": model, "dataset": dataset, "method": method}
         for names, metric, values in [*_straightness(runs), *_reached(runs)]:
-            found = interval(values, config)
+            found = interval(values, config, _within(metric))
             numbers = {key: getattr(found, key) for key in ("mean", "low", "high", "n")}
             lost = len(runs) - found.n
             note = f"{lost} of {len(runs)} seeds have no value" if lost else ""
             told = dict(zip(("part", "selection", "group"), names, strict=True))
             rows.append({**where, **told, "metric": metric, **numbers, "note": note})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _within(metric: str) -> tuple[float, float]:
+    """What the mean of a metric can be."""
+    if metric.startswith(("r2_", "left_out", "constant", "accuracy/")):
+        return SHARES
+    return (0.0, math.inf) if metric in ("kl", "weight_distance") else ANY
 
 
 Measured = tuple[tuple[str, str, str], str, Sequence[float | None]]
@@ -205,9 +213,10 @@ def write_linearity(
 
 def _caption(seeds: int, config: Statistics) -> str:
     return (
-        f"n = {seeds} seeds; [low, high]: {config.confidence:.0%} percentile bootstrap of the mean "
-        "over seeds. R² is the squared correlation of a weight, or of a token's log-probability, "
-        "with the RL step over evenly spaced snapshots; its median over trajectories is shown. "
+        f"n = {seeds} seeds; [low, high]: {config.confidence:.0%} interval of the mean over seeds "
+        "by Student's t. R² is the squared correlation of a weight, or of a token's "
+        "log-probability, with the RL step over evenly spaced snapshots; its median over "
+        "trajectories is shown. "
         "'Left out' is the share that the filter does not look at (constant ones included). The "
         "random walk has as many points and independent increments; where a filter keeps the "
         "largest moves, so do its walks. Distance: |W − W'| over |W1 − W'| for weights W in place "

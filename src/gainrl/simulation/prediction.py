@@ -133,10 +133,10 @@ def _spearman(one: FloatArray, other: FloatArray) -> FloatArray:
 def _interval(rho: float, drawn: FloatArray, methods: int, config: Statistics) -> RankInterval:
     undefined = int(np.isnan(drawn).sum())
     if math.isnan(rho) or undefined > UNDEFINED * len(drawn):
-        return RankInterval(rho, math.nan, math.nan, methods, undefined)
+        return RankInterval(rho, math.nan, math.nan, methods, undefined=undefined)
     tail = (1 - config.confidence) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return RankInterval(rho, float(low), float(high), methods, undefined)
+    return RankInterval(rho, float(low), float(high), methods, undefined=undefined)
 
 
 # --- writing -------------------------------------------------------------------------------------

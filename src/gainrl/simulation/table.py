@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from gainrl.compare.pairs import speed
@@ -22,11 +21,7 @@ from gainrl.compare.render import (
     with_interval,
     write_views,
 )
-from gainrl.compare.statistics import (
-    bootstrap_interval,
-    paired_difference,
-    smooth,
-)
+from gainrl.compare.statistics import mean_interval, paired_difference, smooth
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
 from gainrl.results.runs import Group, Run
@@ -87,18 +82,17 @@ def simulation_table(
 def _rows(
     cell: RegimeRuns, method: str, baseline: str, name: str, config: Statistics
 ) -> Iterator[Row]:
-    runs, how = cell.group[method], (config.resamples, config.confidence)
+    runs = cell.group[method]
     curves, base = ([run.curve(name) for run in cell.group[each]] for each in (method, baseline))
 
     def mean(metric: str, values: Sequence[float]) -> Row:
-        found = bootstrap_interval(values, np.random.default_rng(config.seed), *how)
-        return interval_row(metric, found, "")
+        return interval_row(metric, mean_interval(values, config.confidence), "")
 
     yield mean("start_accuracy", [curve[0] for curve in curves])
     yield mean("final_accuracy", [curve[-1] for curve in curves])
     if method != baseline:
         one, other = ([curve[-1] for curve in each] for each in (curves, base))
-        found = paired_difference(one, other, np.random.default_rng(config.seed), *how)
+        found = paired_difference(one, other, config.confidence)
         yield interval_row("difference_to_baseline", found, "paired by seed")
     for currency in (STEPS, TOKENS):
         yield from _speed(cell.group, method, baseline, name, currency, config)
@@ -172,9 +166,10 @@ def shown(row: dict[str, Any] | None) -> str:
 
 def _caption(baseline: str, config: Statistics) -> str:
     return (
-        f"Simulated: no model was trained. [low, high] is the {config.confidence:.0%} percentile "
-        "bootstrap over seeds; of a parametric learner each seed has a pool of its own, the same "
-        "for every method. Accuracy is expected, without the noise of a test. Steps: from which "
+        f"Simulated: no model was trained. [low, high] is the {config.confidence:.0%} interval "
+        "over seeds (docs/statistics.md); of a parametric learner each seed has a pool of its own, "
+        "the same for every method. Accuracy is expected, without the noise of a test. Steps: from "
+        "which "
         f"the mean of the last {config.smoothing} steps' tests stays at or above {baseline}'s "
         "final level of the same seed, median over seeds; speed-ups are paired by seed, and a "
         "censored seed did not get there and is never dropped. Overhead: time in the policy alone, "

@@ -165,16 +165,17 @@ def figure_answers(panels: Frames, path_png: PathLike, path_pdf: PathLike) -> Fi
 
 
 @mpl.rc_context(STYLE)
-def figure_epochs(panels: Frames, path_png: PathLike, path_pdf: PathLike, confidence: float,
-                  resamples: int, seed: int) -> Figure:  # fmt: skip
+def figure_epochs(
+    panels: Frames, path_png: PathLike, path_pdf: PathLike, confidence: float
+) -> Figure:
     """Draw mean C_intra, C_inter and C over RL steps, three panels a key (figure 4).
 
     Frames: step, id, c_intra, c_inter, c (dimensionless), every step once for every prompt. Bands:
-    percentile bootstrap over prompts with nominal coverage `confidence` and a generator that
-    `seed` starts anew at each step. Raises DataError as said at the top of this file.
+    interval over prompts (Student's t) with nominal coverage `confidence`. Raises DataError as said
+    at the top of this file.
     """
     labels = _labels(panels, "id", "step", *NAMES)
-    config = Statistics(resamples=resamples, confidence=confidence, seed=seed)
+    config = Statistics(confidence=confidence)
     figure, rows = panel_rows(labels, [len(NAMES)] * len(panels), 1.7)
     for axes, (key, frame) in zip(rows, panels.items(), strict=True):
         for axis, (name, title) in zip(axes, NAMES.items(), strict=True):
@@ -183,7 +184,7 @@ def figure_epochs(panels: Frames, path_png: PathLike, path_pdf: PathLike, confid
             axis.set(title=title, xlabel="RL steps")
         axes[0].set_ylabel("Mean (dimensionless)")
     return finish(figure, path_png, path_pdf, f"Lines: mean over prompts. Bands: {confidence:.0%} "
-                   f"percentile bootstrap over prompts ({resamples:,} resamples).")  # fmt: skip
+                   "interval over prompts.")  # fmt: skip
 
 
 @mpl.rc_context(HEAT)

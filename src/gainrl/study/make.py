@@ -70,13 +70,7 @@ def make_study_figure(context: Context, name: str, path: Path) -> None:
     elif name == "figure2":
         signal_figures.figure_answers(panels, *out)
     elif name == "figure4":
-        signal_figures.figure_epochs(
-            panels,
-            *out,
-            confidence=statistics.confidence,
-            resamples=statistics.resamples,
-            seed=statistics.seed,
-        )
+        signal_figures.figure_epochs(panels, *out, statistics.confidence)
     elif name == "figure5":
         signal_figures.figure_bins(panels, *out)
     else:

@@ -69,7 +69,7 @@ Bootstrap = tuple[np.random.Generator, int, float]
 class RankInterval(Interval):
     """A correlation (`mean`) of `n` prompts; `undefined` counts the resamples that have none."""
 
-    undefined: int
+    undefined: int = 0
 
 
 # --- rank correlations ---------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def rank_interval(
     columns = _codes(x, y) if given is None else _codes(x, y, given)
     point, n = _point(columns), columns[0].size
     if math.isnan(point):
-        return RankInterval(point, math.nan, math.nan, n, resamples)
+        return RankInterval(point, math.nan, math.nan, n, undefined=resamples)
     drawn = np.empty(resamples)
     chunk = max(1, CELLS // n)
     for start in range(0, resamples, chunk):
@@ -138,7 +138,7 @@ def rank_interval(
     undefined, tail = int(np.isnan(drawn).sum()), (1 - confidence) / 2
     lost = undefined > UNDEFINED * resamples
     low, high = (math.nan, math.nan) if lost else np.nanquantile(drawn, [tail, 1 - tail])
-    return RankInterval(point, float(low), float(high), n, undefined)
+    return RankInterval(point, float(low), float(high), n, undefined=undefined)
 
 
 def _point(columns: list[NDArray[np.int64]]) -> float:

@@ -56,7 +56,7 @@ def figure7(
 ) -> Figure:
     """Draw test accuracy over RL steps, a panel for each model, data set and benchmark.
 
-    Lines are means over seeds of the tests as they were (not smoothed), bands the bootstrap
+    Lines are means over seeds of the tests as they were (not smoothed), bands the interval
     interval of that mean. The dashed level is the target of Table 1: the baseline's last
     `smoothing` tests, averaged.
 
@@ -192,7 +192,7 @@ def figure_steps(
 ) -> Figure:
     """Draw what was logged of each step: what the curriculum chose, or how training went.
 
-    A panel for each model, data set and quantity. Lines are means over seeds, bands the bootstrap
+    A panel for each model, data set and quantity. Lines are means over seeds, bands the interval
     interval; what is `smoothed` are trailing means over `smoothing` steps. A method is left out of
     a panel where it logged nothing (GRPO has no mu), and a panel says so if no method did.
 
@@ -324,7 +324,7 @@ def _bands(runs: Sequence[Run], config: Statistics) -> str:
     if counts[-1] == 1:
         return "One seed: no bands."
     seeds = " or ".join(map(str, counts))
-    return f"Bands: {config.confidence:.0%} bootstrap over {seeds} seeds."
+    return f"Bands: {config.confidence:.0%} interval over {seeds} seeds (t)."
 
 
 def _legend(

@@ -22,7 +22,7 @@ from gainrl.plan.results import (
 )
 
 CURVES = (
-    "Accuracy on held-out problems over RL steps: mean over seeds and its bootstrap band. The "
+    "Accuracy on held-out problems over RL steps: mean over seeds and its interval as a band. The "
     "dashed line is the level that the table's steps are counted to."
 )
 WALK = (

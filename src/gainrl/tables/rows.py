@@ -13,7 +13,13 @@ from gainrl.compare.aggregate import (
     probability_of_improvement,
     stratified_interval,
 )
-from gainrl.compare.statistics import FloatArray, Interval, bootstrap_interval, paired_difference
+from gainrl.compare.statistics import (
+    SHARES,
+    FloatArray,
+    Interval,
+    mean_interval,
+    paired_difference,
+)
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.budget import equal_differences
@@ -52,8 +58,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class ExperimentRows:
-    """The rows of an experiment; every interval starts from the same seed, so that none depends on
-    which other rows a table has."""
+    """The rows of an experiment; none depends on which other rows a table has."""
 
     config: Statistics
     baseline: str
@@ -95,23 +100,30 @@ class ExperimentRows:
                 yield {**same, **row}
 
     def _stratified(self, statistic: Statistic, *scores: FloatArray) -> Interval:
-        rng, resamples, confidence = self._bootstrap()
+        config = self.config
         return stratified_interval(
-            statistic, *scores, rng=rng, resamples=resamples, confidence=confidence
+            statistic,
+            *scores,
+            rng=np.random.default_rng(config.seed),
+            resamples=config.resamples,
+            confidence=config.confidence,
+            within=SHARES,
         )
 
     def _benchmark(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
         curves = [run.curve(benchmark) for run in group[method]]
         base = [run.curve(benchmark) for run in group[self.baseline]]
         final = [curve[-1] for curve in curves]
-        yield self._mean("start_accuracy", [curve[0] for curve in curves])
-        yield self._mean("final_accuracy", final)
+        yield self._mean("start_accuracy", [curve[0] for curve in curves], within=SHARES)
+        yield self._mean("final_accuracy", final, within=SHARES)
         optimistic = "largest of all tests, chosen on the tests themselves"
-        yield self._mean("best_accuracy", [curve.max() for curve in curves], optimistic)
+        yield self._mean("best_accuracy", [curve.max() for curve in curves], optimistic, SHARES)
         parameters = self.facts.parameters.get(group[method][0].model)
         where = (group, method, self.baseline, benchmark, parameters, self.config)
         if method != self.baseline:
-            difference = paired_difference(final, [curve[-1] for curve in base], *self._bootstrap())
+            difference = paired_difference(
+                final, [curve[-1] for curve in base], self.config.confidence
+            )
             yield interval_row("difference_to_baseline", difference, "paired by seed")
             for metric, found, note in equal_differences(*where):
                 yield interval_row(metric, found, note)
@@ -124,7 +136,8 @@ class ExperimentRows:
             yield self._mean("flops", [run_flops(run, parameters).sum() for run in runs], counted)
         seconds = [run.timing["seconds_step"].sum() for run in runs]
         yield self._mean("seconds", seconds, "training only, without tests")
-        yield self._mean("zero_variance_share", [run.steps["zero_variance"].mean() for run in runs])
+        idle = [run.steps["zero_variance"].mean() for run in runs]
+        yield self._mean("zero_variance_share", idle, within=SHARES)
         if CHOOSING in runs[0].timing:
             spent = [run.timing[CHOOSING].sum() for run in runs]
             shares = [part / whole for part, whole in zip(spent, seconds, strict=True)]
@@ -135,12 +148,14 @@ class ExperimentRows:
             yield single_row("preparation_seconds", prepared.seconds, prepared.note)
             yield single_row("preparation_share", ratio, share)
 
-    def _mean(self, metric: str, values: Sequence[float], note: str = "") -> Row:
-        return interval_row(metric, bootstrap_interval(values, *self._bootstrap()), note)
-
-    def _bootstrap(self) -> tuple[np.random.Generator, int, float]:
-        config = self.config
-        return np.random.default_rng(config.seed), config.resamples, config.confidence
+    def _mean(
+        self,
+        metric: str,
+        values: Sequence[float],
+        note: str = "",
+        within: tuple[float, float] = (0, np.inf),
+    ) -> Row:
+        return interval_row(metric, mean_interval(values, self.config.confidence, within), note)
 
 
 def _matrices(groups: Mapping[tuple[str, str], Group]) -> dict[str, FloatArray]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from gainrl.compare.statistics import Interval, bootstrap_interval, paired_difference
+from gainrl.compare.statistics import Interval, mean_interval, paired_difference
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.evaluation.estimators import by_problem
@@ -89,15 +89,13 @@ def read_scored(
     return Scored(model, dataset, method, seed, *test, values, score)
 
 
-def problem_interval(
-    values: ArrayLike, rng: np.random.Generator, resamples: int, confidence: float
-) -> Interval:
-    """Interval of a mean over problems, each value in [0, 1]: the percentile bootstrap.
+def problem_interval(values: ArrayLike, confidence: float) -> Interval:
+    """Interval of a mean over problems, each value in [0, 1], by Student's t.
 
-    Where every problem is solved, or none, resampling finds no spread; then it is the exact bound
+    Where every problem is solved, or none, there is no spread; then it is the exact bound
     of Clopper and Pearson (1934) for so many problems, which at 0 of n is about 3.7 / n at 95%.
     """
-    found = bootstrap_interval(values, rng, resamples, confidence)
+    found = mean_interval(values, confidence, (0, 1))
     bound = ((1 - confidence) / 2) ** (1 / found.n)
     if np.all(np.asarray(values) == 0):
         return Interval(found.mean, 0.0, 1 - bound, found.n)
@@ -108,7 +106,7 @@ def problem_interval(
 
 @dataclass(frozen=True)
 class TestRows:
-    """Rows of a table about finished tests; every interval starts from the same seed."""
+    """Rows of a table about finished tests."""
 
     config: Statistics
     baseline: str
@@ -144,11 +142,11 @@ class TestRows:
         base = by_method.get(self.baseline)
         for method, runs in by_method.items():
             matrix = np.stack([runs[seed] for seed in sorted(runs, key=str)])
-            problems = problem_interval(matrix.mean(0), *self._bootstrap())
+            problems = problem_interval(matrix.mean(0), self.config.confidence)
             yield _row(method, metric, problems, f"{OVER_PROBLEMS}; {note}")
             if method == "start":
                 continue
-            seeds = bootstrap_interval(matrix.mean(1), *self._bootstrap())
+            seeds = mean_interval(matrix.mean(1), self.config.confidence, (0, 1))
             yield _row(method, f"{metric}, seeds", seeds, f"{OVER_SEEDS}; {note}")
             if base is not None and method != self.baseline and runs.keys() == base.keys():
                 other = np.stack([base[seed] for seed in sorted(base, key=str)])
@@ -159,14 +157,10 @@ class TestRows:
     ) -> Iterator[dict[str, object]]:
         """Against the baseline: (seeds, problems) both."""
         name = f"{metric}, difference"
-        by_problem_ = paired_difference(matrix.mean(0), base.mean(0), *self._bootstrap())
+        by_problem_ = paired_difference(matrix.mean(0), base.mean(0), self.config.confidence)
         yield _row(method, name, by_problem_, f"{OVER_PROBLEMS}; to {self.baseline}, paired")
-        by_seed = paired_difference(matrix.mean(1), base.mean(1), *self._bootstrap())
+        by_seed = paired_difference(matrix.mean(1), base.mean(1), self.config.confidence)
         yield _row(method, f"{name}, seeds", by_seed, f"{OVER_SEEDS}; to {self.baseline}, paired")
-
-    def _bootstrap(self) -> tuple[np.random.Generator, int, float]:
-        config = self.config
-        return np.random.default_rng(config.seed), config.resamples, config.confidence
 
 
 def _row(method: str, metric: str, interval: Interval, note: str) -> dict[str, object]:

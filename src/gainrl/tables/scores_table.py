@@ -23,11 +23,11 @@ BENCHMARK_COLUMNS = [
 ]
 Row = Mapping[Any, Any]
 OVER = (
-    "[low, high]: percentile bootstrap over problems; where all or none are solved, the exact "
+    "[low, high]: Student's t over problems; where all or none are solved, the exact "
     "bound of Clopper and Pearson."
 )
 BOTH = (
-    "[low, high]: percentile bootstrap over problems (of the mean over seeds); in parentheses the "
+    "[low, high]: Student's t over problems (of the mean over seeds); in parentheses the "
     "same over seeds. The first says how the value would move with other problems, the second with "
     "other runs. Where all problems are solved, or none, the first is exact (Clopper and Pearson)."
 )

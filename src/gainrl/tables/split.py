@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gainrl.compare.render import Block, Caption, Heading, Table, Title, with_interval, write_views
-from gainrl.compare.statistics import FloatArray, bootstrap_interval
+from gainrl.compare.statistics import FloatArray, mean_interval
 from gainrl.config.preset import Statistics
 from gainrl.records import write_text
 from gainrl.results.runs import Run, grouped
@@ -29,8 +30,8 @@ HEADS: dict[str, tuple[str, str, float]] = {
 }
 """By metric: what stands above its column, how it is printed, and times what."""
 CAPTION = (
-    "Of whole runs: mean over seeds, with the {:.0%} percentile bootstrap. A group teaches if its "
-    "rollouts differ in reward; without variance its advantages are 0. Tokens a group that "
+    "Of whole runs: mean over seeds, with the {:.0%} interval by Student's t. A group teaches if "
+    "its rollouts differ in reward; without variance its advantages are 0. Tokens a group that "
     "teaches: all rollout tokens over the number of such groups; “–” where a seed has none. "
     "Rollouts and update are shares of a step's seconds, and choosing prompts is part of them."
 )
@@ -68,8 +69,8 @@ def _metrics(runs: Sequence[Run], config: Statistics) -> Iterator[tuple[str, dic
     for metric in HEADS:
         values = [found[metric] for found in per_run if metric in found]
         if len(values) == len(runs):
-            rng = np.random.default_rng(config.seed)
-            found = bootstrap_interval(values, rng, config.resamples, config.confidence)
+            most = 1.0 if metric.endswith("_share") else math.inf
+            found = mean_interval(values, config.confidence, (0, most))
             yield metric, {name: getattr(found, name) for name in COLUMNS[-4:]}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
+from gainrl.compare.statistics import interval_words
 from gainrl.config.experiments import Column, Experiment
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
@@ -94,15 +95,11 @@ def check_baseline(group: Group, baseline: str, where: str) -> None:
 
 def _caption(runs: Sequence[Run], config: Statistics, baseline: str) -> str:
     counts = seed_counts(runs)
-    few = counts[0]
     seeds = f"n = {' or '.join(map(str, counts))} seed{'s' if counts[-1] > 1 else ''}"
     if counts[-1] == 1:
         interval = "no intervals (one seed has no spread)"
     else:
-        interval = (
-            f"[low, high] is the {config.confidence:.0%} percentile bootstrap over seeds "
-            f"({config.resamples:,} resamples){_narrow(few)}"
-        )
+        interval = interval_words(config.confidence)
     tests = config.smoothing
     speed = (
         f"Steps: first test from which the mean of the last {tests} tests stays at or above "
@@ -135,14 +132,6 @@ def _overlong(runs: Sequence[Run]) -> str:
 def seed_counts(runs: Sequence[Run]) -> list[int]:
     """How many seeds a method was run with: one number unless groups of runs differ."""
     return sorted({len(found) for group in grouped(runs).values() for found in group.values()})
-
-
-def _narrow(n: int) -> str:
-    if n > 9:
-        return ""
-    if n > 3:
-        return "; too narrow at so few seeds"
-    return f"; with {n} seeds that is their range, which covers a mean about {1 - 2 ** (1 - n):.0%}"
 
 
 def _protocol(runs: Sequence[Run]) -> str:
