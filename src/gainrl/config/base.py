@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -52,8 +53,38 @@ def _with_one_question(value: str) -> str:
 Template = Annotated[str, AfterValidator(_with_one_question)]
 """What surrounds a question in the user's turn."""
 
-GraderName = Literal["maths", "maths-tolerant", "code"]
+GRADERS = ("maths", "maths-tolerant", "code")
 """Who compares an answer with the gold one. "maths-tolerant": numbers may differ a little."""
+
+
+def _as_grader(value: str) -> str:
+    if value not in GRADERS and ":" not in value:
+        raise ValueError(
+            f"'{value}' is no grader: {', '.join(GRADERS)}, or a function of your own as "
+            "'module:function' or 'file.py:function'"
+        )
+    return value
+
+
+GraderName = Annotated[
+    str,
+    AfterValidator(_as_grader),
+    WithJsonSchema({"anyOf": [{"enum": [*GRADERS]}, {"type": "string", "pattern": ":"}]}),
+]
+
+
+def _as_expression(value: str) -> str:
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+    if groups > 1:
+        raise ValueError(f"{value!r} has {groups} groups; one says what the answer is")
+    return value
+
+
+Expression = Annotated[str, AfterValidator(_as_expression)]
+"""A regular expression of Python with at most one group."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydantic import (
 from gainrl.config.base import (
     Absent,
     Count,
+    Expression,
     GraderName,
     Name,
     Positive,
@@ -105,7 +106,13 @@ class DatasetBase(Section):
     """What every data set has, whatever its source."""
 
     grader: GraderName | None = None
-    """Who grades its answers; None for what the source says (gainrl.data.registry.grader_of)."""
+    """Who grades its answers: maths, maths-tolerant, code, or a function of your own as
+    'module:function' or 'file.py:function' (docs/evaluation.md); None for what the source says
+    (gainrl.data.registry.grader_of)."""
+    answer_in: Annotated[Expression | None, Absent()] = None
+    """Regular expression that finds a response's answer, as in '(?s)<answer>(.*?)</answer>', for
+    the maths graders: of several matches the last one counts, and a response without one is wrong.
+    None: a box, an answer tag, or a phrase, as docs/evaluation.md says."""
     prompt: Template = "{question}"
     """The user's turn around a question."""
     system: str | None = None

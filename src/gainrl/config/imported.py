@@ -1,17 +1,20 @@
-"""Objects that a preset names by import path, `module:Class`."""
+"""Objects that a preset names by import path: `module:name` or `folder/file.py:name`."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gainrl.errors import ConfigError, nearest
 
 
 def imported(path: str, key: str) -> Any:
-    """What `module:Class` names; modules of the working folder are found too.
+    """What `module:name` or `file.py:name` names; modules of the working folder are found too.
 
     Args:
         key: where the preset says so, for the error message.
@@ -19,14 +22,35 @@ def imported(path: str, key: str) -> Any:
     Raises:
         ConfigError: there is no such module, it cannot be imported, or it has no such name.
     """
-    module, _, attribute = path.partition(":")
+    module, _, attribute = path.rpartition(":")
     if os.getcwd() not in sys.path:  # a console script starts without it
         sys.path.append(os.getcwd())
     try:
-        found = importlib.import_module(module)
-    except (ImportError, SyntaxError, ValueError) as error:
+        found = _file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+    except (ImportError, SyntaxError, ValueError, OSError) as error:
         raise ConfigError(f"{key}: cannot import '{module}': {error}") from error
     if not hasattr(found, attribute):
-        classes = [name for name, each in vars(found).items() if isinstance(each, type)]
-        raise ConfigError(f"{key}: '{module}' has no '{attribute}'{nearest(attribute, classes)}")
+        names = [name for name, each in vars(found).items() if callable(each)]
+        raise ConfigError(f"{key}: '{module}' has no '{attribute}'{nearest(attribute, names)}")
     return getattr(found, attribute)
+
+
+def absolute(path: str) -> str:
+    """An import path that says the same in another working folder, if it names a file."""
+    module, _, attribute = path.rpartition(":")
+    return f"{Path(module).resolve()}:{attribute}" if module.endswith(".py") else path
+
+
+def _file(path: Path) -> ModuleType:
+    """A file's module, made once; one that classes are pickled by is found again by its name."""
+    name = f"gainrl_own_{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path.resolve()):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module

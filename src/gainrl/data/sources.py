@@ -100,7 +100,7 @@ def load_splits(
 def examined(spec: Registered | Files | Hub, splits: Splits) -> quality.Quality:
     """What is wrong with a data set's splits (gainrl.data.quality)."""
     kind = grader_of(spec)
-    return quality.examine(splits, None if kind == "code" else graders.find(kind))
+    return quality.examine(splits, graders.find(kind) if kind.startswith("maths") else None)
 
 
 # --- where rows come from ------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _read(
             _registered(entry, entry.eval, data_dir) if evaluation else None,
         )
     columns = Columns(
-        fields=spec.fields, answer_as="text" if grader_of(spec) == "code" else "answer"
+        fields=spec.fields, answer_as="answer" if grader_of(spec).startswith("maths") else "text"
     )
     if isinstance(spec, Files):
         if spec.train_file is None and spec.eval_file is None:

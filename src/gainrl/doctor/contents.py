@@ -18,7 +18,7 @@ from gainrl.config.models import LocalModel
 from gainrl.config.preset import Preset
 from gainrl.curricula.contract import CHECKS
 from gainrl.data.entry import HubTable
-from gainrl.data.registry import find, grader_of
+from gainrl.data.registry import find
 from gainrl.doctor.check import Check, failed, ok, warning
 from gainrl.doctor.sources import used
 from gainrl.errors import UserError
@@ -70,7 +70,7 @@ def _data(preset: Preset, name: str, read: _Read) -> Iterator[Check]:
     read.tables[name], read.sizes[name] = splits, len(splits["train"])
     counts = ", ".join(f"{len(splits[split]):,} {split}" for split in splits if len(splits[split]))
     found = examined(spec, splits)
-    golds = f"; {found.read}" if grader_of(spec) != "code" else ""
+    golds = f"; {found.read}" if found.golds else ""
     yield ok(key, f"{counts}{golds}")
     for line in found.warnings():
         yield warning(key, line, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,7 @@ from gainrl.config.base import GraderName
 from gainrl.config.evaluation import Sandbox
 from gainrl.grading import code, maths, sandbox
 from gainrl.grading.grades import Grade
+from gainrl.grading.own import Extracted, own
 
 Reward = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 """Rewards of responses, each given the gold answer beside it."""
@@ -97,12 +99,21 @@ class CodeGrader:
         return result
 
 
-def find(name: GraderName, settings: Sandbox = DEFAULT_SANDBOX) -> Grader:
+def find(
+    name: GraderName, settings: Sandbox = DEFAULT_SANDBOX, answer_in: str | None = None
+) -> Grader:
     """The grader of a data set (gainrl.data.registry.grader_of names it).
 
     Args:
         settings: what programs may use.
+        answer_in: regular expression that finds an answer, for the maths graders.
+
+    Raises:
+        ConfigError: a function of the user's own that cannot be imported.
     """
     if name == "code":
         return CodeGrader(settings)
-    return MathsGrader(MINERVA_TOLERANCE if name == "maths-tolerant" else 0.0)
+    if ":" in name:
+        return own(name)
+    maths_grader = MathsGrader(MINERVA_TOLERANCE if name == "maths-tolerant" else 0.0)
+    return Extracted(maths_grader, re.compile(answer_in)) if answer_in else maths_grader

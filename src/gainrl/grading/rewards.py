@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
-from gainrl.config.base import GraderName
+from gainrl.config.base import GRADERS
 from gainrl.errors import DataError, nearest
 from gainrl.grading.graders import Grader, find
 from gainrl.grading.grades import Grade
@@ -22,7 +22,6 @@ from gainrl.grading.maths import ALTERNATIVES, extract
 
 GOLDS = ("answer", "solution", "ground_truth", "gold", "target")
 """Columns in which TRL's data sets have the gold answer, the first that is there."""
-GRADERS = ("maths", "maths-tolerant", "code")
 
 
 def compute_score(
@@ -139,7 +138,7 @@ def grader_of(name: str) -> Grader:
     """
     if name not in GRADERS:
         raise DataError(f"no grader '{name}'{nearest(name, GRADERS)}")
-    return find(cast("GraderName", name))
+    return find(name)
 
 
 def _column(column: str, columns: Mapping[str, Any]) -> str:

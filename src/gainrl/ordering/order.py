@@ -136,7 +136,7 @@ def _rates(
     column = columns.found_column(rows, asked.answer_column, columns.ANSWERS, "--answer-column")
     every = columns.golds(rows, column, asked.grader == "code")
     golds = [every[row] for row in dropped.left]
-    grader = find(asked.grader)  # type: ignore[arg-type]
+    grader = find(asked.grader)
     return pass_rates(start, prompts, golds, grader, asked.answering, store, asked.jobs)
 
 

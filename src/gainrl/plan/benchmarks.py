@@ -138,6 +138,7 @@ def test_slice(preset: Preset, test: Test) -> dict[str, Any]:
         "engine": test.engine,
         "seed": preset.testing.seed,
         "grader": grader,
+        **({"answer_in": spec.answer_in} if spec.answer_in else {}),
         "sandbox": preset.sandbox.fingerprint(exclude={"workers"}) if grader == "code" else None,
         **({"vllm": preset.testing.vllm} if test.engine == "vllm" else {}),
     }

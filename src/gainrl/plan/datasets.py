@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from gainrl.config.data import Files, Generated, Hub, Mix, Registered
+from gainrl.config.data import Dataset, Files, Generated, Hub, Mix, Registered
 from gainrl.config.preset import Preset
 from gainrl.data import generate, pools, registry
 from gainrl.errors import ConfigError, nearest
+from gainrl.grading.own import own
 from gainrl.plan.layout import RunKey, Trained
 
 DATA_DIR = "GAINRL_DATA_DIR"
@@ -44,6 +45,7 @@ def check_datasets(preset: Preset) -> None:
                     f"datasets.{name}.difficulty: the registry knows no published difficulties of "
                     f"'{spec.name}'"
                 )
+        _check_grader(name, spec)
         if isinstance(spec, Mix):
             _check_mix(preset, name, spec)
 
@@ -57,7 +59,7 @@ def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
         other = preset.datasets[part]
         if isinstance(other, Mix):
             raise ConfigError(f"datasets.{name}.parts: '{part}' is a mix itself")
-        for key in ("prompt", "system", "overlong"):
+        for key in ("prompt", "system", "overlong", "answer_in"):
             if getattr(spec, key) != getattr(other, key):
                 raise ConfigError(f"datasets.{name}.{key}: differs from that of its part '{part}'")
         ours, theirs = registry.grader_of(spec), registry.grader_of(other)
@@ -65,6 +67,17 @@ def _check_mix(preset: Preset, name: str, spec: Mix) -> None:
             raise ConfigError(
                 f"datasets.{name}.grader: '{ours}', but that of its part '{part}' is '{theirs}'"
             )
+
+
+def _check_grader(name: str, spec: Dataset) -> None:
+    """Refuse a function that cannot be imported, and an expression that nobody would use."""
+    grader = registry.grader_of(spec)
+    if ":" in grader:
+        own(grader, f"datasets.{name}.grader")
+    if spec.answer_in and not grader.startswith("maths"):
+        raise ConfigError(
+            f"datasets.{name}.answer_in: the grader '{grader}' finds answers by itself"
+        )
 
 
 def difficulty_ranges(preset: Preset, dataset: str) -> dict[str, tuple[float, float]]:

@@ -37,8 +37,8 @@ def check_format(preset: Preset, run: RunKey) -> None:
     """
     grader = registry.grader_of(preset.datasets[run.dataset])
     weight = preset.training_for(run.dataset, run.model, run.method).format_weight
-    if weight and grader == "code":
+    if weight and not grader.startswith("maths"):
         raise ConfigError(
             f"training.format_weight: method '{run.method}' is trained on '{run.dataset}', whose "
-            "grader 'code' checks no format"
+            f"grader '{grader}' checks no format"
         )

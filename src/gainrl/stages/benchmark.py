@@ -126,7 +126,7 @@ def _score(context: Context, test: Test, asked: Questions, frame: pd.DataFrame) 
     """The metrics, and everything that they depend on."""
     preset = context.preset
     sampled = preset.sampled(test.protocol, test.benchmark)
-    votes = registry.grader_of(preset.datasets[test.benchmark]) != "code"
+    votes = registry.grader_of(preset.datasets[test.benchmark]).startswith("maths")
     values = by_problem(frame, sampled.pass_at, votes)
     answered = frame[frame["reason"] != OVERLONG]
     return {

@@ -82,7 +82,8 @@ class Context:
 
 def grader_for(preset: Preset, dataset: str) -> Grader:
     """The grader of a data set's answers."""
-    return find(registry.grader_of(preset.datasets[dataset]), preset.sandbox)
+    spec = preset.datasets[dataset]
+    return find(registry.grader_of(spec), preset.sandbox, spec.answer_in)
 
 
 def reward_for(preset: Preset, dataset: str) -> Reward:

@@ -14,6 +14,7 @@ import pandas as pd
 from transformers import AutoConfig
 
 from gainrl import curricula
+from gainrl.config.imported import absolute
 from gainrl.data import registry
 from gainrl.data.prompts import Prompts
 from gainrl.errors import BackendError, CheckpointError, DataError, ModelError
@@ -221,9 +222,9 @@ class VerlRun(TrainingRun):
 
     def _grader(self, dataset: str) -> dict[str, Any]:
         preset = self.context.preset
-        name = registry.grader_of(preset.datasets[dataset])
-        sandbox = preset.sandbox.model_dump(mode="json")
-        return {"name": name, "sandbox": sandbox}
+        spec, sandbox = preset.datasets[dataset], preset.sandbox.model_dump(mode="json")
+        found = {"name": absolute(registry.grader_of(spec)), "sandbox": sandbox}
+        return found | ({"answer_in": spec.answer_in} if spec.answer_in else {})
 
     def _write_test(self, name: str, target: Path, tokenizer: Any, config: Any) -> Benchmark:
         """Write the problems that verl asks; those that are too long are wrong without it."""
