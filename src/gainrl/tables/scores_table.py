@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from gainrl.compare.render import Block, Caption, Heading, Table, write_views
@@ -105,8 +104,7 @@ def benchmark_rows(tests: Sequence[tuple[Scored, str]], config: Statistics) -> p
         same = {"model": test.model, "benchmark": test.benchmark, "protocol": test.protocol}
         same["sampling"] = test.sampling
         for metric in test.values:
-            rng = np.random.default_rng(config.seed)
-            found = problem_interval(test.values[metric], rng, config.resamples, config.confidence)
+            found = problem_interval(test.values[metric], config.confidence)
             numbers = {key: getattr(found, key) for key in ("mean", "low", "high", "n")}
             rows.append({**same, "engine": engine, "metric": metric, **numbers, "note": test.how})
         for metric in ("truncated", "without_answer"):
