@@ -33,6 +33,8 @@ SPECS = [
     {"sampler": {"name": "oracle", "pool": 1}, "rollouts": "adaptive"},
     {"sampler": "predicted", "rollouts": "fixed"},
     {"sampler": "thompson_bins", "filter": "mixed"},
+    {"sampler": "insight", "rollouts": "vip"},
+    {"sampler": "gaussian", "filter": "mixed"},
     {"sampler": "uniform", "filter": "no_positive_resampling"},
     {"sampler": "dps", "filter": "no_positive_resampling", "rollouts": "screened"},
 ]

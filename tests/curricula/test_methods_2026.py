@@ -1,12 +1,13 @@
 """Curricula of 2025 and 2026 against numbers worked by hand."""
 
+from itertools import product
 from math import log
 
 import numpy as np
 import pytest
 from outcomes import build, groups, next_batch, outcome
 from scipy.special import betaln, gammaln, psi
-from scipy.stats import beta, binom, chisquare
+from scipy.stats import beta, binom, chisquare, kstest, norm
 
 from gainrl import curricula
 from gainrl.curricula import Groups, Setting, insight
@@ -213,9 +214,86 @@ def test_a_screening_needs_rollouts_beyond_it():
         build("speed", {"first": 4}, Setting(40, 2, 0, rollouts=4))
 
 
+# --- the Gaussian over pass rates -----------------------------------------------------------------
+
+
+def test_the_mean_pass_rate_of_a_batch_falls_linearly():
+    difficulty = np.repeat([0.0, 25.0, 50.0, 75.0, 100.0], 2)  # pass rates 1, .75, .5, .25, 0
+    parameters = {"steps": 3, "first": 0.75, "last": 0.25, "sigma": 0.0}
+    policy = build("gaussian", parameters, Setting(10, 2, 0, difficulty=difficulty))
+    drawn = [sorted(next_batch(policy).tolist()) for _ in range(6)]
+    # Then what is nearest to 1/4 and free, what was always right last, and all anew.
+    assert drawn == [[2, 3], [4, 5], [6, 7], [8, 9], [0, 1], [6, 7]]
+    assert policy.metrics() == {"mean": 0.25, "free_share": 0.8}
+
+
+def test_the_pass_rates_of_a_batch_are_normally_distributed():
+    rng = np.random.default_rng(5)
+    rates = rng.beta(0.3, 0.3, 20_000)  # mostly near 0 and 1
+    policy = build(
+        "gaussian", {"first": 0.6}, Setting(20_000, 400, 0, difficulty=100 - 100 * rates)
+    )
+    drawn = rates[next_batch(policy)]
+    assert kstest(drawn, norm(0.6, 0.15).cdf).pvalue > 0.05
+
+
+# --- VIP ------------------------------------------------------------------------------------------
+
+
+def line(*places, batch=2, rollouts=4):
+    """A setting with prompts whose state is a number."""
+    states = {"state00": np.array(places, dtype=float)}
+    return Setting(len(places), batch, 0, rollouts=rollouts, features=states)
+
+
+def test_vip_gives_rollouts_where_they_lessen_the_variance_most():
+    policy = build("vip_uniform", {}, line(0, 1))
+    policy.allocation.latent = np.array([0.0, -np.log(9)])  # p of 1/2 and 1/10
+    # Three each, and two more: the first's 4th and 5th lessen it by 1/4 (2/9 - 3/16) = .0087 and
+    # 1/4 (3/16 - 4/25) = .0069, the second's 4th by .09 (2/9 - 3/16) = .0031.
+    asked = policy.allocation.begin(np.array([0, 1]))
+    assert asked.rollouts.tolist() == [5, 3]
+
+
+def test_vip_is_the_optimum_over_whole_numbers():
+    rng = np.random.default_rng(0)
+    policy = build("vip_uniform", {"highest": 9}, line(*range(4), batch=4, rollouts=6))
+    choices = np.array([n for n in product(range(3, 10), repeat=4) if sum(n) == 24])
+    for _ in range(20):
+        p = rng.beta(0.5, 0.5, 4)
+        policy.allocation.latent = np.log(p / (1 - p))
+        asked = policy.allocation.begin(np.arange(4))
+        variance = (p * (1 - p) * (choices - 1) / choices**2).sum(axis=1)
+        best = (p * (1 - p) * (asked.rollouts - 1) / asked.rollouts**2).sum()
+        assert best == pytest.approx(variance.min(), rel=1e-9)
+
+
+def test_vip_predicts_a_prompt_from_those_near_it():
+    policy = build("vip_uniform", {}, line(0, 2, 4, 1000))
+    # Distances 2, 2, 4, 996, 998, 1000: the median is 500.
+    assert policy.allocation.bandwidth == pytest.approx(500)
+    policy.allocation.bandwidth = 2.0
+    policy.observe(outcome([0], [0.75], rollouts=4))
+    near, far = np.exp(-0.5) * np.log(3), np.exp(-2) * np.log(3)
+    assert policy.allocation.latent == pytest.approx([np.log(3), near, far, 0], abs=1e-3)
+    policy.observe(outcome([1], [1.0], rollouts=4))  # clipped to .95
+    assert policy.allocation.latent[1] == pytest.approx(np.log(19))
+    moved = np.log(3) + np.exp(-0.5) * (np.log(19) - near)
+    assert policy.allocation.latent[0] == pytest.approx(moved, abs=1e-3)
+
+
+def test_vip_needs_states_and_rollouts_within_its_limits():
+    with pytest.raises(ConfigError, match="needs the prompts' states: take the sampler"):
+        curricula.build({"sampler": "uniform", "rollouts": "vip"}, Setting(9, 2, 0))
+    with pytest.raises(ConfigError, match=r"gives 3 to 32 rollouts, but training\.rollouts is 2"):
+        build("vip_uniform", {}, line(0, 1, rollouts=2))
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
+        ({"name": "gaussian", "last": 1.2}, "last is 1.2, not in"),
+        ({"name": "vip_uniform", "lowest": 2}, "lowest is 2, not at least 3"),
         ({"name": "dps", "decay": 1.5}, "decay is 1.5, not in"),
         ({"name": "dps", "prior": 0.0}, "prior is 0.0, not above 0"),
         ({"name": "thompson_bins", "reversion": -1.0}, "reversion is -1.0, below 0"),

@@ -25,6 +25,7 @@ def make(tokenizer, prompts, table):
             "tokens": np.asarray(prompts.lengths, dtype=float),
             "c_intra": np.linspace(0, 1, size),
             "c_inter": np.cos(np.arange(size)),
+            "state00": np.sin(np.arange(size)),
         },
     )
 
