@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from presets import changed, error_of
 from run_folders import write_run
+from scipy import stats
 
 from gainrl import plan
 from gainrl.claims import plan as claims_plan
@@ -185,10 +186,10 @@ SIGNAL = pd.DataFrame(
 
 
 def test_a_correlation_is_read_from_the_signal_table():
-    part = rules.correlation(SIGNAL, "nano", "chain", "gradient_norm", "tokens")
+    part = rules.correlation(SIGNAL, "nano", "chain", "gradient_norm", "tokens", CONFIG)
     assert (part.interval.mean, part.interval.low, part.interval.n) == (0.2, 0.15, 64)
     with pytest.raises(DataError, match="no row of c with pass_rate for nano on chain"):
-        rules.correlation(SIGNAL, "nano", "chain", "pass_rate", "")
+        rules.correlation(SIGNAL, "nano", "chain", "pass_rate", "", CONFIG)
 
 
 def probe(gains):
@@ -217,7 +218,7 @@ def table():
         Measurement("nano", "chain", "chain", "A less B", Interval(2.0, 1.0, 3.0, 5)),
         Measurement("nano", "word", "word", "A less B", Interval(0.5, -1.0, 2.0, 5)),
     ]
-    return decide({"better": claim()}, {"better": parts})
+    return decide({"better": claim()}, {"better": parts}, CONFIG)
 
 
 def test_the_table_has_the_claim_and_its_parts(tmp_path):
@@ -234,9 +235,12 @@ def test_verdicts_are_written_for_people_too(tmp_path):
     again = pd.read_csv(tmp_path / "claims.csv")
     assert again["mean"].dropna().tolist() == [2.0, 0.5]
     (before,), (read,) = table(), read_claims(tmp_path / "claims.csv")
-    assert read.parts == before.parts
-    assert replace(read.whole, mean=0, low=0, high=0) == replace(
-        before.whole, mean=0, low=0, high=0
+    untested = {"p": 0, "adjusted": 0}
+    assert [replace(part, **untested) for part in read.parts] == [
+        replace(part, **untested) for part in before.parts
+    ]
+    assert replace(read.whole, mean=0, low=0, high=0, **untested) == replace(
+        before.whole, mean=0, low=0, high=0, **untested
     )
     text = (tmp_path / "claims.md").read_text()
     assert "| It is so | undecided |" in text
@@ -311,3 +315,57 @@ def test_the_stage_names_what_is_missing(tmp_path):
     with pytest.raises(DataError, match="the run is not finished"):
         make_claims(context, True, tmp_path / "claims.csv")
     assert not (tmp_path / "claims.csv").exists()
+
+
+def part_of(mean, error, n=5):
+    half = 2.7764 * error  # t of four degrees of freedom
+    return Measurement(
+        "nano", "chain", "chain", "A less B", Interval(mean, mean - half, mean + half, n, error)
+    )
+
+
+def test_a_verdict_says_whether_it_survives_among_all_parts_of_all_claims():
+    # t of 3 has p 0.0399, t of 30 has p 7e-6; three parts in all
+    parts = {"one": [part_of(3.0, 1.0)], "two": [part_of(30.0, 1.0), part_of(0.5, 1.0)]}
+    one, two = decide({"one": claim(), "two": claim()}, parts, CONFIG)
+    assert one.parts[0].p == pytest.approx(stats.t.sf(3, 4) * 2)
+    assert one.parts[0].adjusted == pytest.approx(stats.t.sf(3, 4) * 2 * 3 / 2)
+    assert (one.whole.verdict, one.whole.survives) == ("supported", "no")
+    assert [part.survives for part in two.parts] == ["yes", ""]
+    assert (two.whole.verdict, two.whole.survives) == ("undecided", "")
+    (alone,) = decide({"one": claim()}, {"one": parts["one"]}, CONFIG)
+    assert alone.whole.survives == "yes"
+
+
+def test_a_claim_that_fails_survives_with_one_part_that_fails():
+    parts = [part_of(-30.0, 1.0), part_of(-3.0, 1.0), part_of(0.0, 1.0), part_of(0.1, 1.0)]
+    (found,) = decide({"one": claim()}, {"one": parts}, CONFIG)
+    assert [part.survives for part in found.parts] == ["yes", "no", "", ""]
+    assert (found.whole.verdict, found.whole.survives) == ("not supported", "yes")
+
+
+def test_five_seeds_of_a_speed_up_cannot_survive(tmp_path):
+    """The sign test of five has p 0.0625 at the least."""
+    folders = [
+        write_run(tmp_path, method, seed, curve)
+        for method, curve in (("grpo", [0.2, 0.3, 0.5]), ("gain", [0.2, 0.5, 0.6]))
+        for seed in range(5)
+    ]
+    group = grouped(collect(folders))["tiny", "chain"]
+    part = rules.faster(group["gain"], group["grpo"], CONFIG, "chain")
+    faster = Claim(
+        statement="faster", measure="speedup", experiment="t", methods=("gain",), threshold=2
+    )
+    (found,) = decide({"steps": faster}, {"steps": [part]}, CONFIG)
+    assert found.whole.verdict == "supported"
+    assert found.parts[0].p == pytest.approx(2 / 32)
+    assert found.whole.survives == "no"
+
+
+def test_a_table_from_before_there_was_a_control_can_be_read(tmp_path):
+    write_claims(table(), tmp_path / "claims.csv", CONFIG)
+    frame = pd.read_csv(tmp_path / "claims.csv")
+    frame.drop(columns=["p", "adjusted", "survives"]).to_csv(tmp_path / "old.csv", index=False)
+    (read,) = read_claims(tmp_path / "old.csv")
+    assert read.whole.survives == ""
+    assert math.isnan(read.parts[0].p)

@@ -172,7 +172,7 @@ def test_the_p_of_a_median_is_that_of_the_sign_test():
     ratios = speedup(reached([40, 10, 60, 60, 60], 60), reached([20, 10, 15, 20, 30], 60), 0.95)
     # ratios 2, 1, 4, 3, 2: four above 1 and one at it
     assert ratios.p(1) == pytest.approx(stats.binomtest(4, 5).pvalue)
-    assert ratios.p(1, attained=True) == pytest.approx(2 / 32)
+    assert ratios.p(1, tie="above") == pytest.approx(2 / 32)
     assert ratios.p(2.5) == 1
     # two censored, in [2, inf] and [0, 1/2]
     some = speedup(reached([None, 20, 60], 60), reached([30, None, 10], 40), 0.95)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from itertools import chain
 
+import numpy as np
 import pytest
 from run_folders import GAIN, GRPO, cell, write_run
+from scipy import stats
 
-from gainrl.compare import Point, Statistics, blocks, curves_of, latex, markdown, summarise
+from gainrl.compare import Curve, Point, Statistics, blocks, curves_of, latex, markdown, summarise
 from gainrl.compare.render import Table
 from gainrl.errors import DataError
 from gainrl.results.runs import collect
@@ -208,3 +210,32 @@ def test_runs_that_never_overlap_are_not_compared(two):
     with pytest.raises(DataError, match=r"'gain' and 'grpo', in steps: one run ended at 20, before "
                                         r"the other's first test"):  # fmt: skip
         compared(two[0], late)
+
+
+def test_verdicts_are_adjusted_among_all_methods_and_tasks():
+    """On each of two tasks one method gains 3 ± 2.2 points (p 0.039), another nothing."""
+    jitter = (-3.0, -1.0, 0.0, 1.0, 3.0)
+    curves = [
+        Curve(
+            method,
+            seed,
+            task,
+            np.array([0.0, 1.0]),
+            np.array([20.0, 50.0 + gain + spread * each]),
+            None,
+            "x",
+        )
+        for task in ("a", "b")
+        for method, gain, spread in (("grpo", 0, 0), ("gain", 3, 1), ("sec", 0, 1))
+        for seed, each in enumerate(jitter)
+    ]
+    summary = summarise(curves, "grpo", how=Statistics(smoothing=1))
+    p = {(line.task, line.method): (line.p, line.adjusted, line.survives) for line in summary.lines}
+    wanted = stats.ttest_1samp(3 + np.array(jitter), 0).pvalue
+    assert p["a", "gain"][:2] == pytest.approx((wanted, 2 * wanted))  # two of four tests
+    assert p["a", "gain"][2] == "no"
+    assert p["b", "sec"][:2] == pytest.approx((1, 1))
+    assert math.isnan(p["a", "grpo"][0])
+    text = markdown(blocks(summary))
+    assert f"- gain on a: supported (p {wanted:.2g}, adjusted {2 * wanted:.2g}, does not " in text
+    assert "Adjusted for 4 verdicts (Benjamini and Hochberg)" in text

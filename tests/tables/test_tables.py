@@ -7,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from run_folders import GAIN, GRPO, cell, change, write_lines, write_run
 
 from gainrl.config.preset import Statistics
@@ -380,3 +381,33 @@ def test_a_column_logged_by_some_seeds_only_is_an_error(folders, tmp_path):
     paths = (tmp_path / "curriculum.png", tmp_path / "curriculum.pdf")
     with pytest.raises(DataError, match=r"gain/seed1/steps\.jsonl: key 'curriculum/mu'"):
         figure_steps(collect(folders), CONFIG, *paths)
+
+
+def test_differences_say_whether_they_survive_among_those_of_their_column(tmp_path):
+    """Five seeds: one method gains 30 points, one 3 ± 1.0 (p 0.04, of three), one nothing."""
+    jitter = (-0.03, -0.01, 0.0, 0.01, 0.03)
+    for seed, each in enumerate(jitter):
+        write_run(tmp_path, "grpo", seed, [0.2, 0.3, 0.5])
+        write_run(tmp_path, "gain", seed, [0.2, 0.3, 0.8 + each])
+        write_run(tmp_path, "adarft", seed, [0.2, 0.3, 0.53 + each])
+        write_run(tmp_path, "mopps", seed, [0.2, 0.3, 0.5 + each])
+    folders = [folder.parent for folder in sorted(tmp_path.glob("**/done.json"))]
+    table = table1(collect(folders), CONFIG, "grpo")
+    found = {
+        method: cell(table, method, "difference_to_baseline")
+        for method in ("gain", "adarft", "mopps")
+    }
+    p = scipy.stats.ttest_1samp(0.03 + np.array(jitter), 0).pvalue
+    assert found["adarft"]["p"] == pytest.approx(p)
+    assert found["adarft"]["adjusted"] == pytest.approx(p * 3 / 2)
+    assert {name: row["survives"] for name, row in found.items()} == {
+        "gain": "yes",
+        "adarft": "no",
+        "mopps": "no",
+    }
+    assert set(table[table["metric"] == "final_accuracy"]["survives"]) == {""}
+    write_table(table, tmp_path / "t.csv")
+    text = (tmp_path / "t.md").read_text()
+    assert "+30.0 [+27.2, +32.8]†" in text
+    assert "+3.0 [+0.2, +5.8] |" in text
+    assert "†: still differs from 0 among the 3 differences of its column" in text

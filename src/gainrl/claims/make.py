@@ -33,7 +33,7 @@ def make_claims(context: Context, everything: bool, path: Path) -> None:
     preset = context.preset
     wanted = claims_plan.wanted(preset, everything)
     parts = {name: _measured(context, claim) for name, claim in wanted.items()}
-    write_claims(decide(wanted, parts), path, preset.statistics)
+    write_claims(decide(wanted, parts, preset.statistics), path, preset.statistics)
 
 
 def _measured(context: Context, claim: Claim) -> list[Measurement]:
@@ -108,8 +108,9 @@ def _correlations(context: Context, claim: Claim) -> list[Measurement]:
     if not path.exists():
         raise DataError(f"{path}: no such table; `snakemake {path}` makes it")
     table, studies = pd.read_csv(path), plan.need_studies(context.preset, "signal")
+    statistics = context.preset.statistics
     return [
-        rules.correlation(table, model, dataset, str(claim.quantity), claim.given)
+        rules.correlation(table, model, dataset, str(claim.quantity), claim.given, statistics)
         for model in studies.models
         for dataset in studies.datasets
     ]

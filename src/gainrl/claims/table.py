@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
-from gainrl.claims.verdicts import Measurement, overall, rule, verdict
+from gainrl.claims.verdicts import Measurement, overall, p_value, rule, verdict
 from gainrl.compare.render import Caption, Heading, Table, write_views
 from gainrl.compare.statistics import interval_words
-from gainrl.compare.verdicts import VERDICTS
+from gainrl.compare.verdicts import SUPPORTED, UNDECIDED, VERDICTS, adjusted, survives
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
@@ -24,7 +24,10 @@ class Verdict:
     """A row: what one part of a claim comes to or, without a model, the claim as a whole.
 
     mean, low, high: in the unit that `rule` names, NaN where there are none. n: what was measured,
-    of a whole claim its parts; None is not known.
+    of a whole claim its parts; None is not known. p: that a part's true value is the threshold;
+    adjusted: the same among the parts of all claims of the table (Benjamini and Hochberg), NaN
+    where there is none. survives: whether a decided verdict is kept at the rate of false
+    discoveries that the preset allows, "yes" or "no"; else "".
     """
 
     claim: str
@@ -40,9 +43,15 @@ class Verdict:
     rule: str
     verdict: str
     note: str
+    p: float = math.nan
+    adjusted: float = math.nan
+    survives: str = ""
 
 
 COLUMNS = [field.name for field in fields(Verdict)]
+NUMBERS = ("mean", "low", "high", "n", "p", "adjusted")
+ADDED = ("p", "adjusted", "survives")
+"""Columns that files from before there was a control of false discoveries lack."""
 
 
 @dataclass(frozen=True)
@@ -54,54 +63,77 @@ class DecidedClaim:
 
 
 def decide(
-    claims: Mapping[str, Claim], parts: Mapping[str, Sequence[Measurement]]
+    claims: Mapping[str, Claim],
+    parts: Mapping[str, Sequence[Measurement]],
+    config: Statistics,
 ) -> list[DecidedClaim]:
     """The verdict on each claim, and on each of its parts.
+
+    A whole claim survives if the parts that decide it do: all, where it is supported; one of those
+    that are not supported, where it is not.
 
     Args:
         parts: name of a claim -> its measurements, at least one.
     """
+    p = [p_value(claim, part) for name, claim in claims.items() for part in parts[name]]
+    among = iter(zip(p, adjusted(p), strict=True))
     decided = []
     for name, claim in claims.items():
-        found = [_verdict(name, claim, part) for part in parts[name]]
+        found = [_verdict(name, claim, part, *next(among), config) for part in parts[name]]
         said = [row.verdict for row in found]
         counts = ", ".join(f"{said.count(each)} {each}" for each in dict.fromkeys(said))
         whole = Verdict(
             *(name, claim.statement, "", "", "", claim.measure),
             *(math.nan, math.nan, math.nan, len(found)),
             *(rule(claim), overall(said), counts),
+            survives=_kept(overall(said), found),
         )
         decided.append(DecidedClaim(whole, tuple(found)))
     return decided
 
 
-def _verdict(name: str, claim: Claim, part: Measurement) -> Verdict:
+def _kept(verdict: str, parts: Sequence[Verdict]) -> str:
+    kept = [part.survives == "yes" for part in parts if part.verdict == verdict]
+    if verdict == UNDECIDED:
+        return ""
+    return "yes" if (all(kept) if verdict == SUPPORTED else any(kept)) else "no"
+
+
+def _verdict(
+    name: str, claim: Claim, part: Measurement, p: float, among: float, config: Statistics
+) -> Verdict:
     found = part.interval
+    said = verdict(claim, found.low, found.high)
     return Verdict(
         *(name, claim.statement, part.model, part.dataset, part.benchmark, part.quantity),
         *(found.mean, found.low, found.high, found.n),
-        *(rule(claim), verdict(claim, found.low, found.high), part.note),
+        *(rule(claim), said, part.note),
+        *(p, among, "" if said == UNDECIDED else survives(among, config.false_discovery)),
     )
 
 
 # --- writing -------------------------------------------------------------------------------------
 
 
-def write_claims(decided: Iterable[DecidedClaim], path: Path, config: Statistics) -> None:
+def write_claims(decided: Sequence[DecidedClaim], path: Path, config: Statistics) -> None:
     """Write the CSV and, beside it as .md and .tex, verdicts for people; each atomically."""
-    rows, lines = [], [["Claim", "Verdict", "Measured", "Rule"]]
+    rows, lines = [], [["Claim", "Verdict", "Survives", "Measured", "Rule"]]
     for claim in decided:
         whole = claim.whole
         rows += [asdict(row) for row in (whole, *claim.parts)]
-        lines.append([whole.statement, whole.verdict, "", whole.rule])
-        lines += [[f"– {_where(row)}", row.verdict, shown(row), ""] for row in claim.parts]
+        lines.append([whole.statement, whole.verdict, whole.survives, "", whole.rule])
+        lines += [
+            [f"– {_where(row)}", row.verdict, row.survives, shown(row), ""] for row in claim.parts
+        ]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+    tests = [part.p for claim in decided for part in claim.parts if not math.isnan(part.p)]
     note = (
-        f"{interval_words(config.confidence)}; where it says so, it is a bootstrap over prompts."
-        " Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
-        "are, not supported if one of them is not, else undecided. Nothing is corrected for the "
-        "number of comparisons."
+        f"{interval_words(config.confidence)}; where it says so, it is a bootstrap over prompts. "
+        "Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
+        "are, not supported if one of them is not, else undecided. Survives: what is still decided "
+        f"where {config.false_discovery:.0%} of all that is may be false (Benjamini and Hochberg, "
+        f"p of {len(tests)} parts at their thresholds)."
     )
     write_views(path, [Heading("Verdicts"), Table(lines), Caption(note)])
 
@@ -136,6 +168,7 @@ def read_claims(path: Path) -> list[DecidedClaim]:
         raise DataError(f"{path}: no such file") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable CSV file ({error})") from error
+    frame = frame.assign(**{column: "" for column in ADDED if column not in frame})
     for column in COLUMNS:
         if column not in frame:
             raise DataError(f"{path}: no column '{column}'")
@@ -156,7 +189,7 @@ def _read(where: str, cells: dict[str, str]) -> Verdict:
     said = cells["verdict"]
     if said not in VERDICTS:
         raise DataError(f"{where}: unknown verdict '{said}'{nearest(said, VERDICTS)}")
-    numbers = {name: _number(where, name, cells[name]) for name in ("mean", "low", "high", "n")}
+    numbers = {name: _number(where, name, cells[name]) for name in NUMBERS}
     n = None if math.isnan(numbers["n"]) else int(numbers["n"])
     return Verdict(**{**cells, **numbers, "n": n})  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ import pandas as pd
 from gainrl.compare.statistics import (
     SHARES,
     Interval,
+    Median,
     Reach,
     cost_to_reach,
     mean_interval,
@@ -20,6 +21,7 @@ from gainrl.compare.statistics import (
     speedup,
     target_accuracy,
 )
+from gainrl.compare.student import quantile
 from gainrl.compare.verdicts import REFUTED, SUPPORTED, UNDECIDED, Rule
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
@@ -54,7 +56,10 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement for a claim: where, of what, its interval and what to know of it."""
+    """One measurement for a claim: where, of what, its interval and what to know of it.
+
+    median: of what the interval is, where it is one.
+    """
 
     model: str
     dataset: str
@@ -62,6 +67,7 @@ class Measurement:
     quantity: str
     interval: Interval
     note: str = ""
+    median: Median | None = None
 
 
 # --- measurements --------------------------------------------------------------------------------
@@ -120,8 +126,7 @@ def faster(
         note = "undefined: the start model is already at the target"
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
     found = speedup(slow, fast, config.confidence)
-    interval = Interval(found.value, found.low, found.high, found.n)
-    return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
+    return _median(method[0], benchmark, what, found)
 
 
 def cheaper(
@@ -152,8 +157,7 @@ def cheaper(
         note = "undefined: the start model is already at the target"
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
     found = speedup(slow, fast, config.confidence)
-    interval = Interval(found.value, found.low, found.high, found.n)
-    return _part(method[0], benchmark, what, interval, f"median {found.text('.2f', '≥', '≤', '×')}")
+    return _median(method[0], benchmark, what, found)
 
 
 def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measurement:
@@ -165,7 +169,12 @@ def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measure
 
 
 def correlation(
-    table: pd.DataFrame, model: str, dataset: str, quantity: str, given: str
+    table: pd.DataFrame,
+    model: str,
+    dataset: str,
+    quantity: str,
+    given: str,
+    config: Statistics,
 ) -> Measurement:
     """A cell of the signal table (gainrl.study.table): C with a quantity, over prompts.
 
@@ -184,6 +193,7 @@ def correlation(
         raise DataError(f"signal.csv: no row of c with {quantity} for {model} on {dataset}")
     cell = row.iloc[0]
     found = Interval(float(cell["rho"]), float(cell["low"]), float(cell["high"]), int(cell["n"]))
+    found = _with_error(found, config)
     held = ", given length" if given else ""
     what = f"C with {quantity.replace('_', ' ')}{held}"
     return Measurement(model, dataset, "", what, found, "over prompts")
@@ -201,6 +211,7 @@ def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statisti
     start, later = at[steps[0]], at[middle].loc[at[steps[0]].index]
     rates = [frame["correct"] / frame["samples"] for frame in (start, later)]
     found = rank_interval(start["c"], rates[1] - rates[0], None, *_bootstrap(config))
+    found = _with_error(found, config)
     note = f"over prompts, one run, steps {steps[0]} to {middle}"
     return Measurement(model, dataset, "", "C with the gain in pass rate", found, note)
 
@@ -245,12 +256,26 @@ def extrapolated(runs: Sequence[Traced], place: int, way: str, config: Statistic
     return Measurement(runs[0].model, runs[0].dataset, benchmark, what, found)
 
 
+def _with_error(found: Interval, config: Statistics) -> Interval:
+    """A bootstrap's interval over many prompts with the error that its length stands for."""
+    if found.n < 2:
+        return found
+    error = (found.high - found.low) / 2 / quantile(config.confidence, found.n - 1)
+    return Interval(found.mean, found.low, found.high, found.n, error)
+
+
 def _bootstrap(config: Statistics) -> tuple[np.random.Generator, int, float]:
     return np.random.default_rng(config.seed), config.resamples, config.confidence
 
 
 def _part(run: Run, benchmark: str, what: str, found: Interval, note: str = "") -> Measurement:
     return Measurement(run.model, run.dataset, benchmark, what, found, note)
+
+
+def _median(run: Run, benchmark: str, what: str, found: Median) -> Measurement:
+    interval = Interval(found.value, found.low, found.high, found.n)
+    note = f"median {found.text('.2f', '≥', '≤', '×')}"
+    return Measurement(run.model, run.dataset, benchmark, what, interval, note, found)
 
 
 def _unknown(n: int) -> Interval:
@@ -263,6 +288,11 @@ def _unknown(n: int) -> Interval:
 def verdict(claim: Claim, low: float, high: float) -> str:
     """What the interval of one part comes to (`compare.verdicts.Rule`)."""
     return _rule(claim).verdict(low, high)
+
+
+def p_value(claim: Claim, part: Measurement) -> float:
+    """Two-sided p that what a part measures is the claim's threshold; NaN where it is unknown."""
+    return _rule(claim).p(part.interval if part.median is None else part.median)
 
 
 def overall(verdicts: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gainrl.compare.render import (
     Block,
     Caption,
@@ -31,7 +33,7 @@ def blocks(summary: Summary) -> list[Block]:
     measure, rule = parse_rule(summary.rule)
     unit = MEASURES[measure][0] if summary.shares or "speedup" in measure else "of the accuracy"
     found.append(Paragraph(f"Rule: {summary.rule}; {rule.words(unit)}, undecided else."))
-    return [*found, Points(tuple(_verdicts(summary)))]
+    return [*found, Points(tuple(_verdicts(summary))), Paragraph(_discoveries(summary))]
 
 
 ALL_TASKS = (
@@ -120,7 +122,25 @@ def _all_tasks(summary: Summary) -> list[list[str]]:
 
 def _verdicts(summary: Summary) -> list[str]:
     return [
-        f"{line.method}{f' on {line.task}' if line.task else ''}: {line.verdict}"
+        f"{line.method}{f' on {line.task}' if line.task else ''}: {line.verdict}{_tested(line)}"
         for line in summary.lines
         if line.verdict is not None
     ]
+
+
+def _tested(line: Line) -> str:
+    if math.isnan(line.p):
+        return ""
+    kept = {"yes": ", survives", "no": ", does not survive"}.get(line.survives, "")
+    return f" (p {line.p:.2g}, adjusted {line.adjusted:.2g}{kept})"
+
+
+def _discoveries(summary: Summary) -> str:
+    tests = sum(not math.isnan(line.p) for line in summary.lines)
+    if not tests:
+        return "Nothing is tested: one seed decides nothing."
+    return (
+        "p: two-sided, of the rule's threshold, by the statistic of the interval. Adjusted for "
+        f"{tests} verdict{'s' * (tests > 1)} (Benjamini and Hochberg): of those that survive, at "
+        f"most {summary.how.false_discovery:.0%} are false in the mean."
+    )

@@ -147,6 +147,7 @@ _SPECIAL = {
     "→": r"$\to$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
+    "†": r"$\dagger$",
     # After the end of a line LaTeX takes a bracket or a star for an argument.
     "[": "{[}",
     "*": "{*}",

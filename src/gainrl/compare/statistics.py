@@ -85,20 +85,19 @@ class Median:
     censored: int
     seeds: tuple[Reach, ...] = ()
 
-    def p(self, threshold: float = 1.0, attained: bool = False) -> float:
+    def p(self, threshold: float = 1.0, tie: str | None = None) -> float:
         """Two-sided p of the sign test that the true median is the threshold; NaN if n = 1.
 
         A seed whose bounds have the threshold between them counts for neither side.
 
         Args:
-            attained: a seed that is at the threshold counts as above it.
+            tie: "above" or "below", the side of a seed that is at the threshold; else on neither.
         """
         if self.n < 2:
             return math.nan
-        above = sum(
-            each.lower >= threshold if attained else each.lower > threshold for each in self.seeds
-        )
-        below = sum(each.upper < threshold for each in self.seeds)
+        at = [each.lower == each.upper == threshold for each in self.seeds]
+        above = sum(each.lower > threshold for each in self.seeds) + (tie == "above") * sum(at)
+        below = sum(each.upper < threshold for each in self.seeds) + (tie == "below") * sum(at)
         return sign_p(max(above, below), self.n)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from gainrl.compare.aggregate import (
 from gainrl.compare.curves import Curve, Task, arranged
 from gainrl.compare.pairs import Speed, equal_difference, speed
 from gainrl.compare.statistics import ANY, SHARES, FloatArray, Interval, mean_interval, smooth
-from gainrl.compare.verdicts import Rule
+from gainrl.compare.verdicts import UNDECIDED, Rule, adjusted, survives
 from gainrl.config.statistics import Statistics
 from gainrl.errors import DataError, nearest
 
@@ -48,7 +48,12 @@ class Against:
 
 @dataclass(frozen=True)
 class Line:
-    """What a table says of a method on a task; tokens: None where nobody counted them."""
+    """What a table says of a method on a task; tokens: None where nobody counted them.
+
+    p: that what the rule is of is the rule's threshold, adjusted: among all methods and tasks
+    (Benjamini and Hochberg), NaN of the baseline and of one seed. survives: whether a verdict is
+    kept at the allowed rate of false discoveries, "yes" or "no"; "" where nothing is decided.
+    """
 
     task: str
     method: str
@@ -56,6 +61,9 @@ class Line:
     steps: Against
     tokens: Against | None
     verdict: str | None
+    p: float = math.nan
+    adjusted: float = math.nan
+    survives: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,14 @@ def summarise(
     for name, task in tasks.items():
         for method in task:
             line = _line(name, method, task, baseline, counted, how, within)
-            found = None if method == baseline else _verdict(line, measure, decision, shares)
-            lines.append(Line(**{**vars(line), "verdict": found}))
+            if method != baseline:
+                said, p = _verdict(line, measure, decision, shares)
+                line = replace(line, verdict=said, p=p)
+            lines.append(line)
+    lines = [
+        replace(line, adjusted=among, survives=_kept(line, among, how))
+        for line, among in zip(lines, adjusted([line.p for line in lines]), strict=True)
+    ]
     return Summary(
         baseline, rule, how, tasks, lines, _together(tasks, baseline, how, within), shares
     )
@@ -184,15 +198,27 @@ def _against(
     return Against(difference, budget, found)
 
 
-def _verdict(line: Line, measure: str, rule: Rule, shares: bool) -> str:
+def _verdict(line: Line, measure: str, rule: Rule, shares: bool) -> tuple[str, float]:
+    """What the rule says of a line, and its p."""
     against = line.tokens if MEASURES[measure][1] == "tokens" else line.steps
     assert against is not None
     if measure.startswith("speedup"):
         ratio = against.speed.ratio
-        return rule.verdict(ratio.low, ratio.high) if ratio else rule.verdict(math.nan, math.nan)
-    assert against.difference is not None
+        if ratio is None:
+            return UNDECIDED, math.nan
+        return rule.verdict(ratio.low, ratio.high), rule.p(ratio)
+    found = against.difference
+    assert found is not None
     scale = 100 if shares else 1
-    return rule.verdict(scale * against.difference.low, scale * against.difference.high)
+    low, high, error = scale * found.low, scale * found.high, scale * found.error
+    points = Interval(scale * found.mean, low, high, found.n, error)
+    return rule.verdict(low, high), rule.p(points)
+
+
+def _kept(line: Line, among: float, how: Statistics) -> str:
+    if line.verdict in (None, UNDECIDED):
+        return ""
+    return survives(among, how.false_discovery)
 
 
 def _together(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gainrl.config.base import Positive, Rate, Section
+from typing import Annotated
+
+from gainrl.config.base import Absent, Positive, Rate, Section
 
 
 class Statistics(Section):
@@ -16,3 +18,6 @@ class Statistics(Section):
     """Last tests whose mean is the final accuracy; length of the trailing means in figures."""
     seed: int = 0
     """Of the resampling."""
+    false_discovery: Annotated[Rate, Absent()] = 0.05
+    """Of the verdicts and differences of one table that are called real, the share that may be
+    chance (Benjamini and Hochberg 1995)."""

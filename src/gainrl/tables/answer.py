@@ -23,7 +23,8 @@ def answers(
     """The baseline's final accuracy and each method's difference to it, in words.
 
     A method is better or worse where its interval leaves 0 out, and not told apart where it holds
-    it. Of several benchmarks it is their average.
+    it; a difference that does not survive the control of false discoveries says so. Of several
+    benchmarks it is their average.
 
     Args:
         frame: the experiment's table (`tables.table.COLUMNS`).
@@ -60,6 +61,7 @@ def _place(group: pd.DataFrame, baseline: str, labels: Mapping[str, str]) -> str
 
 def _held(row: Mapping[Any, Any]) -> str:
     points = with_interval(row["mean"], row["low"], row["high"], "+.1f", 100)
-    if row["low"] > 0:
-        return f"{points} points (better)"
-    return f"{points} points ({'worse' if row['high'] < 0 else 'not told apart'})"
+    if not (row["low"] > 0 or row["high"] < 0):
+        return f"{points} points (not told apart)"
+    doubt = "" if row.get("survives") != "no" else ", but not among so many comparisons"
+    return f"{points} points ({'better' if row['low'] > 0 else 'worse'}{doubt})"

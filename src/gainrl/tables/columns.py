@@ -33,6 +33,8 @@ _OF_MAIN: dict[str, tuple[str, str]] = {
     "equal_flops": ("At equal FLOP (points)", "difference_at_equal_flops"),
 }
 """By name of the preset's `columns`: what stands above a column, and the metric below."""
+SURVIVES = "†"
+"""What marks a difference that survives the control of false discoveries."""
 
 
 def all_tasks(group: pd.DataFrame, labels: dict[str, str], baseline: str) -> list[list[str]]:
@@ -80,6 +82,12 @@ def _records(group: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in group.to_dict("records")]
 
 
+def main_benchmark(group: pd.DataFrame) -> str:
+    """What methods of one model and data set are compared on: the average of several benchmarks."""
+    tested = [name for name in dict.fromkeys(group["benchmark"]) if name != WHOLE_RUN]
+    return AVERAGE if AVERAGE in tested else str(tested[0])
+
+
 def _heads(column: Column, group: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(head, benchmark, metric) of each column that a name of the preset stands for."""
     tested = [name for name in dict.fromkeys(group["benchmark"]) if name != WHOLE_RUN]
@@ -87,7 +95,7 @@ def _heads(column: Column, group: pd.DataFrame) -> list[tuple[str, str, str]]:
         return [(f"{name} (%)", name, "final_accuracy") for name in tested]
     if column in _OF_MAIN:
         head, metric = _OF_MAIN[column]
-        return [(head, AVERAGE if AVERAGE in tested else tested[0], metric)]
+        return [(head, main_benchmark(group), metric)]
     if column in _WHOLE:
         head, metric = _WHOLE[column]
         return [(head, WHOLE_RUN, metric)]
@@ -112,7 +120,8 @@ def shown(row: dict[str, Any] | None) -> str:
         return "–"
     metric, mean, low, high = (row[name] for name in ("metric", "mean", "low", "high"))
     if metric.startswith("difference_"):
-        return with_interval(mean, low, high, "+.1f", 100)
+        mark = SURVIVES if row.get("survives") == "yes" else ""
+        return with_interval(mean, low, high, "+.1f", 100) + mark
     if metric.endswith("_to_baseline"):
         return median_text(row)
     if metric.startswith("speedup"):

@@ -177,9 +177,10 @@ def _matrices(groups: Mapping[tuple[str, str], Group]) -> dict[str, FloatArray]:
 
 
 def interval_row(metric: str, interval: Interval, note: str) -> Row:
-    """A row of a tidy table."""
+    """A row of a tidy table; p of differences, that the true one is 0."""
     numbers = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
-    return {"metric": metric, **numbers, "note": note}
+    tested = {"p": interval.p()} if metric.startswith("difference_") else {}
+    return {"metric": metric, **numbers, "note": note, **tested}
 
 
 def single_row(metric: str, value: float, note: str) -> Row:

@@ -6,17 +6,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_views
 from gainrl.compare.statistics import interval_words
+from gainrl.compare.verdicts import adjusted, survives
 from gainrl.config.experiments import Column, Experiment
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError, nearest
 from gainrl.records import write_text
 from gainrl.results.runs import Group, Run, grouped
 from gainrl.results.speed import BOUNDS, Row
-from gainrl.tables.columns import all_tasks, by_method
+from gainrl.tables.columns import SURVIVES, all_tasks, by_method, main_benchmark
 from gainrl.tables.rows import ALL_TASKS, ExperimentRows, Facts
 from gainrl.tables.scores_table import final_blocks
 
@@ -24,6 +26,7 @@ COLUMNS = [
     *("model", "dataset", "method", "benchmark", "metric"),
     *("mean", "low", "high", "n", "note", *BOUNDS),
     *("differences", "remark", "protocol", "sampling", "engine"),
+    *("p", "adjusted", "survives"),
 ]
 DEFAULT: tuple[Column, ...] = Experiment.model_fields["columns"].default
 
@@ -48,7 +51,10 @@ def table1(
     and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in
     rows of the benchmark `all tasks`. `note` is what a reader must know of the number, in words;
     lower, upper and censored are those of a median (compare.statistics.Median), differences and
-    remark are of the paper's numbers, protocol, sampling and engine of final models.
+    remark are of the paper's numbers, protocol, sampling and engine of final models. p of a
+    difference: two-sided, that it is 0; adjusted: among all differences of that metric on the main
+    benchmarks (Benjamini and Hochberg), where it is one of them; survives: "yes" or "no", at
+    `statistics.false_discovery`.
 
     Args:
         runs: what `collect` returned, at least one group of model and data set.
@@ -74,13 +80,30 @@ def table1(
         here = {"model": model, "dataset": dataset}.items()
         rows.extend(row for row in facts.published if here <= row.items())
     rows.extend(summary.tasks(groups))
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame = _among(pd.DataFrame(rows, columns=COLUMNS), statistics_config.false_discovery)
     labels = {run.method: run.label for run in runs}
     frame.attrs = {
         "labels": labels,
         "baseline": labels[baseline],
+        "false_discovery": statistics_config.false_discovery,
         "caption": _caption(runs, statistics_config, labels[baseline]),
     }
+    return frame
+
+
+def _among(frame: pd.DataFrame, rate: float) -> pd.DataFrame:
+    """Say of each difference whether it survives among those of its metric that a table shows.
+
+    These are of all models, data sets and methods, on the main benchmark of each.
+    """
+    main = {place: main_benchmark(group) for place, group in frame.groupby(["model", "dataset"])}
+    places = zip(frame["model"], frame["dataset"], strict=True)
+    shown = frame["benchmark"] == [main[place] for place in places]
+    frame["adjusted"], frame["survives"] = np.nan, ""
+    for _, group in frame[shown & frame["p"].notna()].groupby("metric", sort=False):
+        found = adjusted(group["p"].to_list())
+        frame.loc[group.index, "adjusted"] = found
+        frame.loc[group.index, "survives"] = [survives(each, rate) for each in found]
     return frame
 
 
@@ -173,6 +196,14 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
         text += (
             f" At equal {', '.join(equal)}: smoothed accuracies when both runs of a seed had spent"
             " as much as the one of them that spent less."
+        )
+    tested = frame[frame["survives"] != ""]
+    if len(tested) and {"difference", *_EQUAL} & {*columns}:
+        most = max(tested.groupby("metric").size())
+        text += (
+            f" {SURVIVES}: still differs from 0 among the {most} differences of its column, with "
+            f"{frame.attrs['false_discovery']:.0%} of such marks false in the mean (Benjamini and "
+            "Hochberg)."
         )
     if {"flops", "speedup_flops", "equal_flops"} & {*columns}:
         text += (
