@@ -14,6 +14,11 @@ def at(name):
     return str(layout.root / name)
 
 
+def one_of(names):
+    """A regular expression of some names."""
+    return "|".join(map(re.escape, names)) or "none"
+
+
 def of_place(slice_of):
     """A slice of the preset for the model and the data set of a job."""
     return lambda w: slice_of(preset, w.model, w.dataset)

@@ -35,7 +35,8 @@ def longest_first(wildcards):
     """Priority of a run: the tokens that its rollouts have at most, in millions."""
     training = preset.training_for(wildcards.dataset, wildcards.model, wildcards.method)
     rollouts = training.steps * training.prompts * training.rollouts
-    return min(rollouts * training.max_response // 10**6, BEFORE_RUNS - 1)
+    tokens = min(rollouts * training.max_response, training.tokens or float("inf"))
+    return min(int(tokens) // 10**6, BEFORE_RUNS - 1)
 
 
 def _grown(found, attempt):

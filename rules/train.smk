@@ -2,6 +2,8 @@
 # jobs, and a run has to find its checkpoints and records again when it is retried. A job trains one
 # seed, or with `seeds_together` all of them.
 SEEDS = list(preset.seeds) if preset.seeds_together else ["{seed}"]
+if preset.tuning is not None:
+    TUNING_SEEDS = list(preset.tuning.seeds) if preset.seeds_together else ["{seed}"]
 JOB = "{model}-{dataset}-{method}" + ("" if preset.seeds_together else "-seed{seed}")
 
 
@@ -10,6 +12,7 @@ rule train:
         model=str(layout.model_note("{model}")),
         prompts=str(layout.prompts("{model}", "{dataset}")),
         walked=lambda w: plan.inputs_of(preset, layout, w).walked,
+        chosen=lambda w: plan.chosen(preset, layout, w),
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
         start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
         environment=ancient(lambda w: backend_of(w).environment(preset)),
@@ -20,6 +23,8 @@ rule train:
     benchmark:
         str(layout.home / f"benchmarks/train/{JOB}.tsv")
     priority: longest_first
+    wildcard_constraints:
+        method=one_of(name for name in preset.methods if not plan.is_tried(preset, name)),
     conda:
         ENVIRONMENT
     threads: preset.threads
@@ -32,8 +37,8 @@ rule train:
         ),
     params:
         preset=PRESET,
-        slice=lambda w: plan.run_slice(preset, w.model, w.dataset, w.method),
-        seeds=lambda w: SEEDS if preset.seeds_together else [w.seed],
+        slice=lambda w: plan.train_slice(preset, w.model, w.dataset, w.method),
+        seeds=lambda w: plan.seeds_of(preset, w.method) if preset.seeds_together else [w.seed],
     shell:
         "gainrl train --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --method {wildcards.method} --seed {params.seeds}"

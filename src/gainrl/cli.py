@@ -206,6 +206,13 @@ COMMANDS = (
         "method",
         option("--seed", type=int, nargs="+", required=True, help="a run for each"),
     ),
+    command(
+        "tune",
+        "choose a method's setting from the runs of those that it tried",
+        "tuning.choose:choose",
+        *PLACE,
+        "method",
+    ),
     command("layers", "C by layer and cosine maps", "study.measure:study_layers", *PLACE),
     command(
         "answers",

@@ -259,21 +259,19 @@ def test_two_keys_of_one_override_are_checked_together():
 
 
 @pytest.mark.parametrize(
-    ("training", "evaluation", "words"),
+    ("training", "words"),
     [
-        ({"tokens": 900}, {}, "training.tokens: needs the key 'evaluation.tests' (grpo on chain)"),
-        ({}, {"tests": 3}, "evaluation.tests: needs the key 'training.tokens'"),
+        ({"tokens": 900}, "training: tokens and tests are said together"),
+        ({"tests": 3}, "training: tokens and tests are said together"),
         (
-            {"tokens": 900, "downsample": {"rollouts": [1, 0.5], "tokens": [1, 1]}},
-            {"tests": 3},
+            {"tokens": 900, "tests": 3, "downsample": {"rollouts": [1, 0.5], "tokens": [1, 1]}},
             "training.tokens: training.downsample goes by the share of all steps",
         ),
-        ({"tokens": 900, "backend": "verl"}, {"tests": 3}, "training.tokens is an option of"),
+        ({"tokens": 900, "tests": 3, "backend": "verl"}, "training.tokens is an option of"),
     ],
 )
-def test_a_run_by_tokens_is_refused_what_goes_by_steps(training, evaluation, words):
-    data = changed("evaluation", to=evaluation)
-    data["training"].update(training)
+def test_a_run_by_tokens_is_refused_what_goes_by_steps(training, words):
+    data = changed("training", to={**BASE["training"], **training})
     assert words in error_of(data)
 
 

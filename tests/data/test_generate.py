@@ -9,6 +9,7 @@ import pytest
 from gainrl.config.data import Generated
 from gainrl.data.generate import LARGEST, NAMES, TASKS, THINGS, generate_splits
 from gainrl.errors import ConfigError, DataError
+from gainrl.grading import maths
 from gainrl.records import PROMPTS, check_table
 
 GAINS = ("buys", "finds", "wins")
@@ -191,3 +192,37 @@ def test_too_few_questions_is_an_error_that_names_the_data_set():
 def test_an_unknown_task_is_an_error_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"datasets\.d\.task.*'chian'.*chain"):
         generate_splits(spec("chian"), "d")
+
+
+def test_named_answers_say_what_is_counted_and_so_do_a_few_of_the_solutions():
+    plain = generate_splits(spec("story", corrupt=0.2, direct=0.3), "d")
+    named = generate_splits(spec("story", corrupt=0.2, direct=0.3, named=0.1), "d")
+    for split in ("train", "eval", "warmup"):
+        assert named[split]["question"].tolist() == plain[split]["question"].tolist()
+        for row, before in zip(named[split].itertuples(), plain[split].itertuples(), strict=True):
+            thing = re.search(r"How many (\w+)", row.question)[1]
+            assert row.answer == f"{thing} {before.answer}"
+            assert row.solution in (before.solution, said(before.solution, thing))
+    for column in ("solution", "noisy_solution"):
+        texts = named["warmup"][column]
+        assert 0.05 < texts.str.contains(r"#### [a-z]").mean() < 0.15
+    grades = maths.grade_many(list(named["warmup"]["solution"]), list(named["warmup"]["answer"]))
+    right = [grade.correct for grade in grades]
+    assert right == named["warmup"]["solution"].str.contains(r"#### [a-z]").tolist()
+    assert named["train"]["solution"].str.contains(r"#### [a-z]").all()
+
+
+def said(solution, thing):
+    return solution.replace("#### ", f"#### {thing} ")
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "words"),
+    [
+        ("chain", {}, "named: nothing is counted in task 'chain'"),
+        ("story", {"pool": {"long": 0.5}}, "named: not with the key 'pool'"),
+    ],
+)
+def test_only_stories_have_named_answers(task, changes, words):
+    with pytest.raises(ValueError, match=words):
+        spec(task, named=0.1, **changes)

@@ -307,8 +307,7 @@ def by_tokens(folder, steps, tested):
     """Make a run one that ended after 400 tokens, tested in two parts: of `steps` and `tested`."""
     path = folder / "run.json"
     run = json.loads(path.read_text())
-    run["training"] |= {"tokens": 400, "steps": 99}
-    run["evaluation"] |= {"tests": 2}
+    run["training"] |= {"tokens": 400, "tests": 2, "steps": 99}
     path.write_text(json.dumps(run))
     done = json.loads((folder / "done.json").read_text())
     (folder / "done.json").write_text(json.dumps({**done, "steps": len(steps)}))
@@ -340,6 +339,7 @@ def test_runs_by_tokens_are_compared_and_drawn_at_the_same_tokens(folders, tmp_p
     assert steps.get_lines()[0].get_xdata().tolist() == [200, 400]
     table = table1(runs, CONFIG, "grpo")
     assert cell(table, "gain", "difference_to_baseline")["mean"] == pytest.approx(0.1)
+    assert "final is after 400 generated tokens." in table.attrs["caption"]
 
 
 def test_pictures_are_the_same_bytes_every_time(folders, tmp_path):

@@ -277,8 +277,7 @@ def test_a_run_by_tokens_ends_and_is_tested_at_the_same_ones_after_a_kill(
     runner, prepared, new_root, tmp_path
 ):
     content = preset()
-    content["training"].update(tokens=900, steps=50, prompts=4)
-    content["evaluation"]["tests"] = 3
+    content["training"].update(tokens=900, tests=3, steps=50, prompts=4)
     for key in ("studies", "linearity", "claims"):
         del content[key]
     changed = runner.write_preset("tokens.json", content)

@@ -169,6 +169,18 @@ class Generated(DatasetBase):
     pool: Annotated[Pool | None, Absent()] = None
     """Prompts that teach nothing in place of some of the train split; of chain, word and story
     only."""
+    named: Annotated[Share | None, Absent()] = None
+    """A gold answer names what is counted, `pens 17`, and so does this share of the solutions of
+    the warm-up; the others have the number alone, which is graded wrong. So what is graded right is
+    rare at first, however well the model calculates. Of word and story only, without a pool."""
+
+    @model_validator(mode="after")
+    def _names_things(self) -> Generated:
+        if self.named is not None and self.task not in ("word", "story"):
+            raise ValueError(f"named: nothing is counted in task '{self.task}'; in word, story")
+        if self.named is not None and self.pool is not None:
+            raise ValueError("named: not with the key 'pool', whose prompts have plain answers")
+        return self
 
 
 class Registered(DatasetBase):

@@ -24,10 +24,6 @@ class Evaluation(Section):
     every: Positive = 5
     """RL steps from one test to the next (the paper: 5, appendix E.2); the start and the last step
     are tested too."""
-    tests: Annotated[Positive | None, Absent()] = None
-    """Tests of a run that ends by `training.tokens`, in place of `every`: each after the step by
-    which another such part of the tokens is spent, and the last one at the end. So methods whose
-    steps differ are tested at the same tokens."""
     samples: Positive = 1
     """Responses to a problem; accuracy is their mean."""
     temperature: float = Field(default=0.0, ge=0)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from gainrl.config.base import Name, Positive, Section
+from gainrl.config.base import Absent, Name, Positive, Section
 from gainrl.config.claims import Claim
 from gainrl.config.cost import Assumptions
 from gainrl.config.data import Dataset, Generated
@@ -40,6 +40,7 @@ from gainrl.config.statistics import Statistics
 from gainrl.config.studies import Studies
 from gainrl.config.tracking import Tracking
 from gainrl.config.training import Training
+from gainrl.config.tuning import Tuning
 from gainrl.config.verl import Verl
 from gainrl.errors import ConfigError, nearest
 
@@ -85,6 +86,8 @@ class Preset(Section):
     """What a generated program may use while it is graded."""
     benchmarks: Benchmarks | None = None
     """Models as they are, on benchmarks."""
+    tuning: Annotated[Tuning | None, Absent()] = None
+    """Settings that methods try before they are compared."""
     experiments: dict[Name, Experiment] = Field(default_factory=dict)
     """Which runs a table compares, by name."""
     claims: dict[Name, Claim] = Field(default_factory=dict)
@@ -226,7 +229,12 @@ class Preset(Section):
         """The training section with the overrides of the model, the data set and the method."""
         section = self._overridden(self.training, "training", model, dataset)
         changes = self.methods[method].training.given if method else {}
-        return _merged(section, changes, f"methods.{method}.training")
+        section = _merged(section, changes, f"methods.{method}.training")
+        if self.tuning and method and (ends := self.tuning.ends(method)):
+            # A response has a token at least, so that there are never more steps.
+            most = -(-ends["tokens"] // (section.prompts * section.rollouts))
+            section = _merged(section, {**ends, "steps": most}, "tuning")
+        return section
 
     def scoring_for(self, method: str) -> Scoring:
         """The scoring section with the method's own weight of C_inter."""

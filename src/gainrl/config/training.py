@@ -41,8 +41,12 @@ class Training(Section):
     """RL steps of a run (paper, section 4)."""
     tokens: Annotated[Positive | None, Absent()] = None
     """Generated tokens that end a run, after the step that has spent them: those of all responses,
-    of further draws and of estimates too. `steps` are then the most, and `evaluation.tests` says
-    when it is tested. So methods with small steps make more of them. None: all steps are made."""
+    of further draws and of estimates too. `steps` are then the most. So methods with small steps
+    make more of them. None: all steps are made."""
+    tests: Annotated[Positive | None, Absent()] = None
+    """Tests of a run that ends by `tokens`, in place of `evaluation.every`: each after the step by
+    which another such part of the tokens is spent, and one at the end. So methods whose steps
+    differ are tested at the same tokens."""
     prompts: Positive = 1024
     """Prompts a step, n (paper, section 4)."""
     rollouts: Annotated[int, Field(ge=2)] = 8
@@ -108,4 +112,11 @@ class Training(Section):
     def _divides(self) -> Training:
         if self.mini_batch is not None and self.prompts % self.mini_batch:
             raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
+        return self
+
+    @model_validator(mode="after")
+    def _by_tokens(self) -> Training:
+        if (self.tokens is None) != (self.tests is None):
+            raise ValueError("tokens and tests are said together, or neither is: a run that ends "
+                             "by its tokens is tested by them")  # fmt: skip
         return self

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 199
+NAMING = 67
 NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Ida")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "nuts", "pens", "shells")
 GAIN_VERBS = ("buys", "finds", "wins")
@@ -94,6 +95,44 @@ class Sum:
         slips = np.where(rng.random(count) < corrupt, rng.integers(1, 10, count), 0)
         slips *= rng.choice([-1, 1], count)
         return _worked(self.start, self.steps, [int(slip) for slip in slips])
+
+
+@dataclass(frozen=True)
+class Named:
+    """A story whose gold answer names what is counted, `pens 17`, in place of `17`.
+
+    says: whether its solutions do so, too, or give the number alone, which is graded wrong.
+    """
+
+    story: Problem
+    says: bool = True
+
+    @property
+    def question(self) -> str:
+        """What the model is asked: the same."""
+        return self.story.question
+
+    @property
+    def thing(self) -> str:
+        """What is counted."""
+        return self.question.rpartition("How many ")[2].split()[0]
+
+    @property
+    def answer(self) -> str:
+        """The thing and the last running total."""
+        return f"{self.thing} {self.story.answer}"
+
+    @property
+    def solution(self) -> str:
+        """The worked solution."""
+        return self._said(self.story.solution)
+
+    def noisy_solution(self, rng: np.random.Generator, corrupt: float, direct: float) -> str:
+        """The careless pupil's."""
+        return self._said(self.story.noisy_solution(rng, corrupt, direct))
+
+    def _said(self, text: str) -> str:
+        return text.replace("#### ", f"#### {self.thing} ") if self.says else text
 
 
 def _operations(
@@ -193,6 +232,9 @@ def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
     ):
         rows: list[dict[str, object]] = []
         draw = partial(TASKS[spec.task], rng)
+        if spec.named is not None:
+            share = spec.named if split == "warmup" else 1.0
+            draw = partial(_named, draw, np.random.default_rng([spec.seed, NAMING]), share)
         for level, problem in distinct(draw, spec.levels, size, held, f"data set '{name}'", split):
             if split != "warmup":
                 held.add(problem.question)
@@ -202,6 +244,12 @@ def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
                 rows[-1]["noisy_solution"] = problem.solution if level <= spec.careful else noisy
         splits[split] = pd.DataFrame(rows, columns=_columns(split))
     return splits
+
+
+def _named(
+    draw: Callable[[int], Problem], rng: np.random.Generator, share: float, level: int
+) -> Named:
+    return Named(draw(level), says=bool(rng.random() < share))
 
 
 def distinct(

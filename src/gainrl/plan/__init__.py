@@ -23,9 +23,12 @@ from gainrl.plan.fingerprints import (
     run_slice,
     score_slice,
     table_slice,
+    train_slice,
+    tuning_slice,
 )
 from gainrl.plan.inputs import (
     Inputs,
+    chosen,
     downloaded,
     fetched,
     held_out,
@@ -52,6 +55,14 @@ from gainrl.plan.runs import (
     snapshots,
     traced,
 )
+from gainrl.plan.tuning import (
+    is_tried,
+    is_tuned,
+    places_of,
+    seeds_of,
+    settings_of,
+    tried_runs,
+)
 
 __all__ = [
     "DATA_DIR",
@@ -65,6 +76,7 @@ __all__ = [
     "backend_of",
     "benchmarks_of",
     "check_names",
+    "chosen",
     "data_dir",
     "dataset_slice",
     "datasets_of",
@@ -81,6 +93,8 @@ __all__ = [
     "gradients_slice",
     "held_out",
     "inputs_of",
+    "is_tried",
+    "is_tuned",
     "keeps_model",
     "known_rows",
     "layers_slice",
@@ -88,6 +102,7 @@ __all__ = [
     "model_slice",
     "need_studies",
     "order_keys",
+    "places_of",
     "policy_of",
     "preparation",
     "probe_slice",
@@ -99,10 +114,15 @@ __all__ = [
     "run_slice",
     "runs",
     "score_slice",
+    "seeds_of",
     "selecting",
     "selections",
+    "settings_of",
     "snapshots",
     "table_slice",
     "traced",
+    "train_slice",
+    "tried_runs",
+    "tuning_slice",
     "warmup_tables",
 ]

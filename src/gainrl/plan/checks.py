@@ -15,11 +15,14 @@ from gainrl.plan.datasets import check_datasets, check_difficulties
 from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import check_format, policy_of
 from gainrl.plan.runs import order_keys, runs, snapshots
+from gainrl.plan.tuning import expanded
 from gainrl.training import algorithms
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
     """Load a preset and check it against the registries of curricula, backends and data sets.
+
+    Settings that `tuning` tries are among the methods of what is returned.
 
     Raises:
         ConfigError: as `load_preset`, or an unknown task, data set, algorithm, backend, curriculum
@@ -28,7 +31,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             format of programs, takes a part of rollouts whose advantages are a critic's, ends by
             tokens but goes by steps, or asks for what its backend cannot do.
     """
-    preset = load_preset(source)
+    preset = expanded(load_preset(source))
     check_datasets(preset)
     for name, parameters in preset.curricula.items():
         curricula.check_defaults(name, parameters, f"curricula.{name}")
@@ -67,14 +70,7 @@ def _check_downsample(preset: Preset, run: RunKey) -> None:
 def _check_budget(preset: Preset, run: RunKey) -> None:
     """Refuse a run by tokens that goes by steps elsewhere, and epochs with a critic."""
     training = preset.training_for(run.dataset, run.model, run.method)
-    tests = preset.evaluation_for(run.dataset, run.model).tests
     where = f"({run.method} on {run.dataset})"
-    if (training.tokens is None) != (tests is None):
-        has, lacks = "training.tokens", "evaluation.tests"
-        if training.tokens is None:
-            has, lacks = lacks, has
-        raise ConfigError(f"{has}: needs the key '{lacks}' {where}: runs that end by their tokens "
-                          "are tested by them")  # fmt: skip
     if training.tokens is not None and training.downsample:
         raise ConfigError(f"training.tokens: training.downsample goes by the share of all steps, "
                           f"which are not known before {where}")  # fmt: skip

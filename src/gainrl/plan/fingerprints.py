@@ -10,6 +10,7 @@ from typing import Any
 
 from gainrl.config.data import Mix
 from gainrl.config.preset import Preset
+from gainrl.plan import tuning
 from gainrl.plan.backends import Backend, answering_engine, backend_of, engine_of
 from gainrl.plan.datasets import rendering_slice, warmup_datasets
 from gainrl.plan.runs import (
@@ -170,6 +171,30 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "snapshots": list(snapshots(preset, model, dataset, method)),
         **({"ppo": preset.ppo.fingerprint()} if critic else {}),
         **_sorted(backend_of(preset, dataset, model).fingerprint(preset)),
+    }
+
+
+def train_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
+    """What a training job depends on beside its seeds and its input files, before it has begun.
+
+    A tuned method's settings are in an input file; here is what that is chosen from.
+    """
+    found = run_slice(preset, model, dataset, method)
+    if not tuning.is_tuned(preset, method):
+        return found
+    settings = tuning.settings_of(preset, method).values()
+    varied = {key for setting in settings for key in setting}
+    found["training"] = {k: v for k, v in found["training"].items() if k not in varied}
+    return {**found, "tuning": digest(tuning_slice(preset, model, dataset, method))}
+
+
+def tuning_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:
+    """What the choice among a method's tried settings depends on beside their runs."""
+    names = tuning.settings_of(preset, method)
+    return {
+        "tried": {name: run_slice(preset, model, dataset, name) for name in names},
+        "seeds": list(tuning.seeds_of(preset, next(iter(names)))),
+        "smoothing": preset.statistics.smoothing,
     }
 
 

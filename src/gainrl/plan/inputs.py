@@ -12,6 +12,7 @@ from gainrl.plan.datasets import difficulty_ranges, goes_by_column, warmup_datas
 from gainrl.plan.layout import Layout, Signal, Trained
 from gainrl.plan.policies import feature_kinds
 from gainrl.plan.runs import benchmarks_of, selecting
+from gainrl.plan.tuning import is_tuned
 
 FEATURE_TABLES: Mapping[str, Signal] = {
     "tokens": "scores",
@@ -70,6 +71,13 @@ def inputs_of(preset: Preset, layout: Layout, run: Trained) -> Inputs:
         measured=measured,
         costly={name: path for name, path in measured.items() if name != "scores" or scored},
     )
+
+
+def chosen(preset: Preset, layout: Layout, run: Trained) -> list[Path]:
+    """The file that a tuned method's runs have their settings from; none of other methods."""
+    if not is_tuned(preset, run.method):
+        return []
+    return [layout.choice(run.model, run.dataset, run.method)]
 
 
 def preparation(preset: Preset, layout: Layout, runs: Iterable[Trained]) -> list[Path]:

@@ -133,6 +133,14 @@ class Layout:
         """An order table."""
         return self.signals(model, dataset) / "order" / f"{order}.parquet"
 
+    def choice(self, model: str, dataset: str, method: str) -> Path:
+        """The setting that tuning has chosen for a method, which its runs read."""
+        return self.home / "tuning" / model / dataset / f"{method}.json"
+
+    def frozen(self, model: str, dataset: str, method: str, tried: str) -> Path:
+        """The same by the digest of what was tried; never written over."""
+        return self.home / "tuning" / model / dataset / method / f"{tried}.json"
+
     def start(self, model: str, benchmark: str) -> Path:
         """Accuracy of the model before RL."""
         return self.home / "evals" / model / f"{benchmark}.json"

@@ -17,6 +17,7 @@ from gainrl.config.experiments import Experiment
 from gainrl.config.methods import Method
 from gainrl.config.preset import Preset, load_preset
 from gainrl.plan.backends import used
+from gainrl.plan.tuning import is_tried
 
 TARGET = "rehearse"
 MARK = "GAINRL_REHEARSAL"
@@ -78,6 +79,8 @@ def rehearsed(preset: Preset) -> Preset:
     given["testing"]["shards"] = min(preset.testing.shards, SHARDS)
     given["statistics"]["resamples"] = min(preset.statistics.resamples, RESAMPLES)
     given["tracking"]["experiment"] += "-rehearsal"
+    given["tuning"] = None  # its runs are those of its methods with other numbers
+    given["methods"] = {k: v for k, v in given["methods"].items() if not is_tried(preset, k)}
     given["protocols"] = {name: _protocol(each) for name, each in _protocols(preset).items()}
     for name, experiment in preset.experiments.items():
         _experiment(preset, given["experiments"][name], families(preset, name), experiment)

@@ -11,6 +11,7 @@ from gainrl.config.methods import Order
 from gainrl.config.preset import Preset
 from gainrl.config.studies import Studies
 from gainrl.errors import ConfigError
+from gainrl.plan import tuning
 from gainrl.plan.layout import RunKey
 
 ORDERS = get_args(Order)
@@ -23,22 +24,30 @@ def order_keys(preset: Preset) -> list[str]:
 
 
 def runs(preset: Preset, experiments: Iterable[str] | None = None) -> list[RunKey]:
-    """The runs that some experiments (default: all) need, each once, in the preset's order."""
+    """The runs that some experiments need, each once, in the preset's order.
+
+    Default: those of all, and after them those of settings that tuning tries.
+    """
     names = list(preset.experiments) if experiments is None else list(experiments)
     keys: dict[RunKey, None] = {}
     for name in names:
         experiment = preset.experiments[name]
         places = product(experiment.places, experiment.methods, preset.seeds)
         keys.update((RunKey(*place, method, seed), None) for place, method, seed in places)
-    return list(keys)
+    tried = tuning.runs_of_tuning(preset) if experiments is None else []
+    return [*keys, *tried]
 
 
 def experiments_of(preset: Preset, model: str, dataset: str, method: str) -> list[str]:
-    """Experiments that a run belongs to; the first is its home in the tracking store."""
+    """Experiments that a run belongs to; the first is its home in the tracking store.
+
+    A tried setting belongs where its method does.
+    """
+    named = tuning.base_of(preset, method)
     return [
         name
         for name, experiment in preset.experiments.items()
-        if experiment.has(model, dataset, method)
+        if experiment.has(model, dataset, named)
     ]
 
 

@@ -144,6 +144,7 @@ class _Training(BaseModel):
     mini_batch: int | None
     kl: float
     tokens: int | None = None
+    tests: int | None = None
 
 
 class _Method(BaseModel):

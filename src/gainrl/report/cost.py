@@ -116,7 +116,8 @@ def job_seconds(context: Context, run: Run) -> float | None:
     Raises:
         DataError: the file is not Snakemake's.
     """
-    seeds = context.preset.seeds if context.preset.seeds_together else (run.seed,)
+    together = context.preset.seeds_together
+    seeds = plan.seeds_of(context.preset, run.method) if together else (run.seed,)
     which = "" if context.preset.seeds_together else f"-seed{run.seed}"
     name = f"{run.model}-{run.dataset}-{run.method}{which}.tsv"
     path = context.layout.home / "benchmarks" / "train" / name

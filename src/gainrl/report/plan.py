@@ -13,10 +13,12 @@ from gainrl.plan.results import Result, Target
 from gainrl.simulation import plan as simulation
 from gainrl.study import plan as study
 from gainrl.tables import plan as tables
+from gainrl.tuning import plan as tuning
 
 TOPICS: tuple[Callable[[Preset, Layout], Iterator[Result]], ...] = (
     claims.results,
     tables.results,
+    tuning.results,
     linearity.results,
     simulation.results,
     study.results,

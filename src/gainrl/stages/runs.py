@@ -27,6 +27,7 @@ from gainrl.records import (
 )
 from gainrl.records.runs import DoneRecord, LeftOut, RunRecord, StepRecord, TestRecord, TimingRecord
 from gainrl.stages.common import Context, commit, versions
+from gainrl.stages.settled import settled
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.journal import Tracked
 from gainrl.training.files import (
@@ -84,6 +85,7 @@ class TrainingRun:
     """
 
     def __init__(self, context: Context, key: RunKey) -> None:
+        context, choice = settled(context, key)
         self.context, self.key = context, key
         self.folder = context.layout.run(key)
         self.settings = context.preset.training_for(key.dataset, key.model, key.method)
@@ -93,6 +95,7 @@ class TrainingRun:
             **plan.run_slice(context.preset, key.model, key.dataset, key.method),
             "seed": key.seed,
             "inputs": self._inputs(),
+            **({"tuning": choice} if choice else {}),
         }
         self.keeps_model: bool = self.slice["training"]["keep_model"]
         self.config_hash = plan.digest(self.slice)

@@ -273,8 +273,8 @@ def _grid(runs: Sequence[Run]) -> FloatArray | None:
     """(n,) tokens at which curves of runs by tokens are drawn, from 0; None of runs by steps."""
     if not runs[0].by_tokens:
         return None
-    training, evaluation = runs[0].config["training"], runs[0].config["evaluation"]
-    return np.linspace(0, training["tokens"], evaluation["tests"] + 1)
+    training = runs[0].config["training"]
+    return np.linspace(0, training["tokens"], training["tests"] + 1)
 
 
 def _at_tests(runs: Sequence[Run], values: Callable[[Run], FloatArray]) -> FloatArray:

@@ -166,9 +166,12 @@ def _protocol(runs: Sequence[Run]) -> str:
             how = "greedy" if temperature == 0 else f"temperature {temperature}"
             many = f"{row.samples} sample{'s' if row.samples > 1 else ''}"
             tests[f"{row.benchmark}: {row.problems} problems, {many} each, {how}"] = None
-    last_steps = sorted({int(run.evaluated[-1]) for run in runs})
-    shown = ", ".join(map(str, last_steps))
-    return f"Tests: {'; '.join(tests)}; final is step {shown}."
+    if runs[0].by_tokens:
+        tokens = sorted({run.config["training"]["tokens"] for run in runs})
+        shown = f"after {' or '.join(f'{each:,}' for each in tokens)} generated tokens"
+    else:
+        shown = f"step {', '.join(map(str, sorted({int(run.evaluated[-1]) for run in runs})))}"
+    return f"Tests: {'; '.join(tests)}; final is {shown}."
 
 
 _SPEED_UPS: dict[str, str] = {

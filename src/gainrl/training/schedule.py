@@ -25,7 +25,7 @@ class Schedule:
     @classmethod
     def of(cls, training: Training, evaluation: Evaluation) -> Schedule:
         """That of a run."""
-        return cls(training.steps, evaluation.every, training.tokens, evaluation.tests)
+        return cls(training.steps, evaluation.every, training.tokens, training.tests)
 
     def ends(self, step: int, spent: int) -> bool:
         """Whether a step is the last one; `spent` are all generated tokens, its own too."""

@@ -1,0 +1,157 @@
+"""What tuning tries: as many settings for each method, on seeds and tokens of its own."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+import yaml
+from presets import BASE, REPOSITORY, error_of
+
+from gainrl import plan
+from gainrl.plan.tuning import tried_runs
+
+DOCUMENT = REPOSITORY / "docs" / "tuning.md"
+
+TUNING = {
+    "grid": {"lr": [1e-4, 1e-3], "prompts": [4, 8]},
+    "methods": {"grpo": {}, "gain": {"beta": [0.3, 0.5, 0.7]}},
+    "seeds": [10, 11],
+    "budget": 900,
+    "tests": 3,
+}
+
+
+def tuned(**changes: Any) -> dict[str, Any]:
+    """The base preset, with the methods of its first experiment tuned."""
+    data = copy.deepcopy(BASE)
+    data["tuning"] = {**copy.deepcopy(TUNING), **changes}
+    data["experiments"]["table2"]["methods"] = ["adarft"]
+    data["experiments"]["table2"]["baseline"] = "adarft"
+    return data
+
+
+def test_every_method_tries_as_many_settings_its_own_parameters_among_them():
+    preset = plan.load(tuned())
+    settings = {name: list(plan.settings_of(preset, name).values()) for name in ("grpo", "gain")}
+    assert settings["grpo"] == [
+        {"lr": lr, "prompts": prompts} for lr in (1e-4, 1e-3) for prompts in (4, 8)
+    ]
+    assert len(settings["gain"]) == 4
+    assert len({repr(each) for each in settings["gain"]}) == 4  # of 12, without repetition
+    assert all(each.keys() == {"lr", "prompts", "beta"} for each in settings["gain"])
+    again = plan.load(tuned(seed=1))
+    assert list(plan.settings_of(again, "gain").values()) != settings["gain"]
+    assert plan.settings_of(plan.load(tuned()), "gain") == plan.settings_of(preset, "gain")
+
+
+def test_a_tried_setting_is_a_method_with_the_seeds_and_tokens_of_tuning():
+    preset = plan.load(tuned())
+    keys = tried_runs(preset, "nano", "chain", "gain")
+    assert [(key.method, key.seed) for key in keys] == [
+        (f"gain.try{k}", seed) for k in range(4) for seed in (10, 11)
+    ]
+    runs = plan.runs(preset)
+    assert set(keys) < set(runs)
+    # two methods of four settings on two data sets with two seeds, beside what is compared
+    assert sum(plan.is_tried(preset, run.method) for run in runs) == 2 * 4 * 2 * 2
+    assert not any(plan.is_tried(preset, run.method) for run in plan.runs(preset, ["table1"]))
+    setting = plan.settings_of(preset, "gain")["gain.try2"]
+    training = preset.training_for("chain", "nano", "gain.try2")
+    assert (training.lr, training.prompts) == (setting["lr"], setting["prompts"])
+    assert (training.tokens, training.tests, training.keep_model) == (900, 3, False)
+    assert training.steps == -(-900 // (4 * setting["prompts"]))  # a token a response at least
+    curriculum = preset.methods["gain.try2"].curriculum
+    assert curriculum.parameters == {"alpha": 1.5, "beta": setting["beta"]}
+    assert plan.experiments_of(preset, "nano", "chain", "gain.try2") == ["table1"]
+    assert plan.seeds_of(preset, "gain.try2") == (10, 11)
+    assert plan.seeds_of(preset, "gain") == (0, 1)
+
+
+def test_runs_that_are_compared_end_by_tokens_too_and_others_do_not():
+    preset = plan.load(tuned(tokens=1800))
+    compared = preset.training_for("chain", "nano", "grpo")
+    assert (compared.tokens, compared.tests, compared.keep_model) == (1800, 3, True)
+    assert plan.load(tuned()).training_for("chain", "nano", "grpo").tokens == 900
+    assert preset.training_for("chain", "nano", "adarft").tokens is None
+
+
+def test_the_documents_example_is_a_preset_and_tries_what_it_says():
+    (block,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    data = {**copy.deepcopy(BASE), **yaml.safe_load(block)}
+    preset = plan.load(data)
+    assert [len(plan.settings_of(preset, name)) for name in ("grpo", "gain")] == [12, 12]
+    assert len(preset.tuning.settings("gain")) == 36
+
+
+def test_a_preset_that_was_loaded_and_written_is_the_same():
+    preset = plan.load(tuned())
+    assert plan.load(preset.model_dump(mode="json")) == preset
+
+
+def test_a_composed_curriculum_says_the_part():
+    data = tuned(methods={"grpo": {}, "gain": {"filter.limit": [2, 3]}})
+    data["methods"]["gain"]["curriculum"] = {"sampler": "mopps", "filter": "mixed"}
+    del data["methods"]["gain"]["order"]
+    preset = plan.load(data)
+    for name, setting in plan.settings_of(preset, "gain").items():
+        found = preset.methods[name].curriculum.filter
+        assert found.parameters == {"limit": setting["filter.limit"]}
+    data["tuning"]["methods"]["gain"] = {"rollouts.most": [4, 8]}
+    assert "tuning.methods.gain.rollouts.most: the curriculum has no such part" in error_of(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"grid": {}}, "tuning: grid is empty: nothing would be tried"),
+        ({"seeds": [1, 2]}, "tuning.seeds: 1 is one of the preset's seeds"),
+        ({"seeds": [3, 3]}, "tuning: seeds must be distinct"),
+        ({"tests": 1}, "tuning.tests: 1 tests and the start model's are fewer than"),
+        ({"tries": 5}, "methods.grpo: its values give 4 settings, but each method tries 5"),
+        ({"grid": {"lr": [1e-3, 1e-3]}}, "grid.lr: values must be distinct"),
+        ({"methods": {"grpo": {}, "gain": {"beta": []}}}, "methods.gain.beta has no values"),
+        ({"methods": {"grpo": {}, "gian": {}}}, "tuning.methods: unknown name 'gian'"),
+        (
+            {"methods": {"grpo": {}}},
+            "experiments.table1.methods: 'grpo' is tuned and 'gain' is not",
+        ),
+        (
+            {"methods": {"grpo": {"pace": [1, 2]}, "gain": {}}},
+            "tuning.methods.grpo: curriculum 'uniform' has no parameter 'pace'",
+        ),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(changes, words):
+    assert words in error_of(tuned(**changes))
+
+
+def test_a_value_that_the_training_section_refuses_is_named_with_its_setting():
+    data = tuned()
+    data["training"]["mini_batch"] = 8
+    assert "tuning: lr 0.0001, prompts 4: methods.grpo.try0.training" in error_of(data)
+
+
+def test_a_method_of_the_preset_may_not_be_called_like_a_setting():
+    data = tuned()
+    data["methods"]["grpo.try1"] = {"curriculum": "uniform"}
+    assert "methods.grpo.try1: a setting that tuning tries is called so" in error_of(data)
+
+
+def test_a_changed_grid_is_another_job_and_what_is_varied_is_not_in_it():
+    one, other = plan.load(tuned()), plan.load(tuned(budget=1000))
+    data = tuned()
+    data["training"]["lr"] = 5e-4  # every setting has a rate of its own
+    same = plan.load(data)
+    place = ("nano", "chain", "gain")
+    assert plan.tuning_slice(one, *place) != plan.tuning_slice(other, *place)
+    assert plan.train_slice(one, *place) != plan.train_slice(other, *place)
+    assert plan.train_slice(one, *place) == plan.train_slice(same, *place)
+    untuned = ("nano", "chain", "adarft")
+    assert plan.train_slice(one, *untuned) == plan.run_slice(one, *untuned)
+    layout = plan.Layout("small")
+    key = plan.RunKey(*place, 0)
+    assert plan.chosen(one, layout, key) == [layout.choice(*place)]
+    assert plan.chosen(one, layout, plan.RunKey(*untuned, 0)) == []
