@@ -22,9 +22,9 @@ rule train:
         str(layout.home / f"logs/train/{JOB}.log"),
     benchmark:
         str(layout.home / f"benchmarks/train/{JOB}.tsv")
-    priority: longest_first
     wildcard_constraints:
         method=one_of(name for name in preset.methods if not plan.is_tried(preset, name)),
+    priority: longest_first
     conda:
         ENVIRONMENT
     threads: preset.threads

@@ -8,7 +8,6 @@ if preset.tuning is not None:
         wildcard_constraints:
             method=one_of(name for name in preset.methods if plan.is_tried(preset, name)),
 
-
     rule tune:
         input:
             lambda w: [
@@ -19,11 +18,11 @@ if preset.tuning is not None:
             str(layout.choice("{model}", "{dataset}", "{method}")),
         log:
             str(layout.home / "logs/tune/{model}-{dataset}-{method}.log"),
+        wildcard_constraints:
+            method=one_of(preset.tuning.methods),
         localrule: True
         conda:
             ENVIRONMENT
-        wildcard_constraints:
-            method=one_of(preset.tuning.methods),
         params:
             preset=PRESET,
             slice=lambda w: plan.tuning_slice(preset, w.model, w.dataset, w.method),
