@@ -17,7 +17,7 @@ from gainrl.config.experiments import Experiment
 from gainrl.config.methods import Method
 from gainrl.config.preset import Preset, load_preset
 from gainrl.plan.backends import used
-from gainrl.plan.tuning import is_tried
+from gainrl.plan.tuning import expanded, is_tried
 
 TARGET = "rehearse"
 MARK = "GAINRL_REHEARSAL"
@@ -79,16 +79,34 @@ def rehearsed(preset: Preset) -> Preset:
     given["testing"]["shards"] = min(preset.testing.shards, SHARDS)
     given["statistics"]["resamples"] = min(preset.statistics.resamples, RESAMPLES)
     given["tracking"]["experiment"] += "-rehearsal"
-    given["tuning"] = None  # its runs are those of its methods with other numbers
-    given["methods"] = {k: v for k, v in given["methods"].items() if not is_tried(preset, k)}
     given["protocols"] = {name: _protocol(each) for name, each in _protocols(preset).items()}
     for name, experiment in preset.experiments.items():
         _experiment(preset, given["experiments"][name], families(preset, name), experiment)
+    _tuning(preset, given)
     _studies(given)
     _linearity(preset, given)
     for regime in (given["simulation"] or {}).get("regimes", {}).values():
         regime["steps"], regime["seeds"] = min(regime["steps"], STEPS), 2
-    return load_preset(given)
+    return expanded(load_preset(given))
+
+
+def _tuning(preset: Preset, given: dict[str, Any]) -> None:
+    """One setting of each method that is left, with the preset's rate, for a few tokens."""
+    if preset.tuning is None:
+        return
+    given["methods"] = {k: v for k, v in given["methods"].items() if not is_tried(preset, k)}
+    left = {name for each in given["experiments"].values() for name in each["methods"]}
+    own = {name: each for name, each in given["tuning"]["methods"].items() if name in left}
+    given["tuning"] |= {
+        "grid": {"lr": [preset.training.lr]},
+        "methods": {
+            name: {key: values[:1] for key, values in each.items()} for name, each in own.items()
+        },
+        "tries": None,
+        "seeds": given["tuning"]["seeds"][:1],
+        "budget": ROLLOUTS * STEPS,
+        "tokens": None,
+    }
 
 
 def families(preset: Preset, experiment: str) -> tuple[str, ...]:
