@@ -45,7 +45,7 @@ def write_run(root, method, seed, curves, *, tokens=None, seconds=2.0, **changes
     time = {"seconds_rollout": 1.0, "seconds_train": 1.0, "seconds_step": seconds}
     write_lines(folder / "timing.jsonl", [{"step": step, **time} for step in range(1, 5)])
     tests = [
-        {"step": 2 * i, "benchmark": name, "accuracy": value, "problems": 10, "samples": 1}
+        {"step": 2 * i, "benchmark": name, "accuracy": value, "problems": 100, "samples": 1}
         for name, curve in curves.items()
         for i, value in enumerate(curve)
     ]

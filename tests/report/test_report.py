@@ -7,6 +7,7 @@ import pytest
 import yaml
 from markupsafe import escape
 from report_files import CLAIMS, PRESET, changed, claiming, page, write_index, write_results
+from run_folders import change
 
 from gainrl import cli, plan
 from gainrl.claims.table import read_claims
@@ -47,9 +48,16 @@ def headings(made):
 # --- order and numbers ---------------------------------------------------------------------------
 
 
-def test_the_sections_stand_in_order_and_the_verdicts_first(results, claimed):
+def test_the_sections_stand_in_order_health_and_verdicts_first(results, claimed):
     assert headings(page(results, claimed)) == [
-        *("Verdicts", "Tables and learning curves", "The angle signal", "Cost", "Configuration"),
+        *(
+            "Health of the runs",
+            "Verdicts",
+            "Tables and learning curves",
+            "The angle signal",
+            "Cost",
+            "Configuration",
+        ),
         "Runs",
     ]
 
@@ -228,13 +236,35 @@ def test_a_damaged_file_of_claims_is_named(tmp_path, old, new, message):
         read_claims(path)
 
 
+def test_runs_that_learnt_nothing_are_said_first(results):
+    assert "All 4 runs had something to learn from, and learnt." in page(results).text
+    tests = next((results / "nano/runs").rglob("grpo/seed0/eval.jsonl"))
+    change(tests, TESTED.format(0.4), TESTED.format(0.25))
+    (row,) = page(results).table("Trained")
+    assert (row["Trained"], row["Method"]) == ("tiny on chain", "GRPO")
+    assert row["Runs"].split() == ["green", "1", "yellow", "1"]
+    assert row["Why"] == "learnt: +5.0 points from the start, standard error 5.9"
+    change(tests, TESTED.format(0.25), TESTED.format(0.0))
+    (row,) = page(results).table("Trained")
+    assert row["Runs"].split() == ["green", "1", "red", "1"]
+
+
+TESTED = '"step": 4, "benchmark": "chain", "accuracy": {}'
+
+
 # --- sections that are absent --------------------------------------------------------------------
 
 
 def test_what_a_preset_does_not_ask_for_is_left_out(results):
     (results / "claims.csv").write_text(CLAIMS)  # of the preset that was built before
     made = page(results, changed(studies=None))
-    assert headings(made) == ["Tables and learning curves", "Cost", "Configuration", "Runs"]
+    assert headings(made) == [
+        "Health of the runs",
+        "Tables and learning curves",
+        "Cost",
+        "Configuration",
+        "Runs",
+    ]
     assert "#verdicts" not in made.all("a", "href")
     assert "Protocol tests" not in made.text
 

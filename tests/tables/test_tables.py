@@ -110,13 +110,20 @@ def test_other_evaluation_steps_cannot_be_compared(folders):
         ("run.json", '"lr": 0.0001', '"lr": 0.001', r"training\.lr is 0\.0001 and 0\.001"),
         ("run.json", '"temperature": 0.0', '"temperature": 1.0', r"evaluation\.temperature"),
         ("run.json", '"preset": "nano"', '"preset": "smol"', "preset differs"),
-        ("eval.jsonl", '"problems": 10', '"problems": 20', "problems of the tests"),
+        ("eval.jsonl", '"problems": 100', '"problems": 200', "problems of the tests"),
     ],
 )
 def test_another_config_cannot_be_compared(folders, name, old, new, key):
     change(folders[2] / name, old, new)
     with pytest.raises(DataError, match=rf"grpo/seed0 and .*gain/seed0 cannot.*{key}"):
         collect(folders)
+
+
+def test_what_is_kept_of_a_run_may_differ(folders):
+    for place, folder in enumerate(folders):  # `keep_model: tested` differs by method
+        kept = "true" if place > 1 else "false"
+        change(folder / "run.json", '"prompts": 2', f'"prompts": 2, "keep_model": {kept}')
+    assert len(collect(folders)) == 4
 
 
 def test_what_a_method_sets_itself_may_differ_from_other_methods_but_not_within_it(folders):
@@ -212,6 +219,18 @@ def test_a_baseline_that_learned_nothing_gives_no_speedup(tmp_path):
     assert ratio["note"].startswith("undefined")
 
 
+def test_a_baseline_whose_gain_is_noise_gives_no_speedup(tmp_path):
+    flat = [write_run(tmp_path, "grpo", 0, [0.0, 0.0, 0.01])]  # one problem of 100, by chance
+    runs = collect([*flat, write_run(tmp_path, "gain", 0, [0.0, 0.01, 0.4])])
+    table = table1(runs, CONFIG, "grpo")
+    for metric in ("speedup", "speedup_tokens", "steps_to_baseline"):
+        row = cell(table, "gain", metric)
+        assert math.isnan(row["mean"])
+        assert row["note"] == "undefined: the baseline did not learn"
+    write_table(table, tmp_path / "table1.csv")
+    assert "undefined" in (tmp_path / "table1.md").read_text()
+
+
 def test_one_seed_has_nan_limits_and_no_brackets(tmp_path):
     runs = collect([write_run(tmp_path, "grpo", 0, GRPO[0])])
     table = table1(runs, CONFIG, "grpo")
@@ -247,7 +266,7 @@ def test_both_files_are_written_and_agree(folders, tmp_path):
     gain = next(line for line in lines if line.startswith("| GAIN-RL"))
     assert "75.0 [0.0, 100.0] | +25.0 [-38.5, +88.5] | 2 | ≥2.00× (1 of 2 censored)" in gain
     assert "n = 2 seeds" in lines[-1]
-    assert "10 problems, 1 sample each, greedy; final is step 4" in lines[-1]
+    assert "100 problems, 1 sample each, greedy; final is step 4" in lines[-1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "table1.csv",
         "table1.json",

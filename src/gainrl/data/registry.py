@@ -87,6 +87,10 @@ def known_rows(spec: Dataset, split: Literal["train", "eval"]) -> int | None:
     """
     if isinstance(spec, Mix):
         return None
+    if isinstance(spec, Files) and getattr(spec, f"{split}_file") is None:
+        return 0
+    if isinstance(spec, Hub) and getattr(spec, f"{split}_split") is None:
+        return 0
     wanted: int | None = getattr(spec, split)
     if wanted is not None or not isinstance(spec, Registered):
         return wanted

@@ -11,7 +11,7 @@ from gainrl.config.methods import Method
 from gainrl.config.preset import Preset, load_preset
 from gainrl.errors import ConfigError, nearest
 from gainrl.plan.backends import check_backends
-from gainrl.plan.datasets import check_datasets, check_difficulties
+from gainrl.plan.datasets import check_datasets, check_difficulties, known_rows
 from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import check_format, policy_of
 from gainrl.plan.runs import order_keys, runs, snapshots
@@ -26,10 +26,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
 
     Raises:
         ConfigError: as `load_preset`, or an unknown task, data set, algorithm, backend, curriculum
-            or parameter, a pool of a task that has none, or a method that lacks the order or
-            difficulty its curriculum walks, goes by difficulties that a data set lacks, rewards the
-            format of programs, takes a part of rollouts whose advantages are a critic's, ends by
-            tokens but goes by steps, or asks for what its backend cannot do.
+            or parameter, tests on a data set that has no held-out prompts, a pool of a task that
+            has none, or a method that lacks the order or difficulty its curriculum walks, goes by
+            difficulties that a data set lacks, rewards the format of programs, takes a part of
+            rollouts whose advantages are a critic's, ends by tokens but goes by steps, or asks for
+            what its backend cannot do.
     """
     preset = expanded(load_preset(source))
     check_datasets(preset)
@@ -48,12 +49,32 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
                     f"methods.{name}: curriculum '{policy.name}' needs the key '{need}'"
                 )
     check_backends(preset)
+    _check_tests(preset)
     for run in runs(preset):
         _check_downsample(preset, run)
         _check_budget(preset, run)
         check_format(preset, run)
         check_difficulties(preset, run)
     return preset
+
+
+def _check_tests(preset: Preset) -> None:
+    """Refuse tests on data sets that have no held-out prompts, before anything is trained."""
+    asked: dict[str, str] = {}
+    for name, experiment in preset.experiments.items():
+        for _, dataset in experiment.places:
+            for tested in preset.tested_on(name, dataset):
+                asked.setdefault(tested, f"experiments.{name}")
+    for tested in preset.linearity.datasets if preset.linearity else ():
+        asked.setdefault(tested, "linearity")
+    for tested in preset.benchmarks.benchmarks if preset.benchmarks else ():
+        asked.setdefault(tested, "benchmarks")
+    for tested, where in asked.items():
+        if known_rows(preset, tested, "eval") == 0:
+            raise ConfigError(
+                f"{where}: data set '{tested}' has no held-out prompts to test on; name data sets "
+                "that have, in `benchmarks`"
+            )
 
 
 def _check_downsample(preset: Preset, run: RunKey) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 import pandas as pd
 
 from gainrl.config.preset import Preset
-from gainrl.plan import Layout
+from gainrl.plan import Layout, runs
 from gainrl.processes import last_error
+from gainrl.records.health import Light
+from gainrl.results.health import fared
+from gainrl.results.runs import collect
 from gainrl.tables.answer import answers as answers_of
 
 Jobs = Sequence[Mapping[str, Any]]
@@ -26,8 +29,23 @@ def answers(preset: Preset, layout: Layout, jobs: Jobs) -> list[str]:
         if table in wanted:
             labels = {each: preset.methods[each].label or each for each in chosen.methods}
             lines += answers_of(pd.read_csv(table), chosen.baseline, labels, name)
+            lines += _health(preset, layout, name)
     pages = [layout.root / name for name in ("report.html", "report_all.html")]
     return [*lines, *(f"more: {page}" for page in pages if page in wanted)]
+
+
+def _health(preset: Preset, layout: Layout, experiment: str) -> list[str]:
+    """A line for each method of an experiment with runs that are not green; reddest first."""
+    found = fared(collect(layout.run(key) for key in runs(preset, [experiment])))
+    unwell = [each for each in found if each[3]["yellow"] or each[3]["red"]]
+    return [
+        f"health of {label} ({model} on {dataset}): {_counted(lights)}; {'; '.join(reasons)}"
+        for model, dataset, label, lights, reasons in sorted(unwell, key=lambda run: -run[3]["red"])
+    ]
+
+
+def _counted(lights: Mapping[Light, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in lights.items() if count)
 
 
 def failures(jobs: Jobs) -> list[str]:

@@ -30,12 +30,14 @@ from gainrl.report.page import (
     Counts,
     Document,
     Drawn,
+    HealthRow,
     Origins,
     Report,
     RunRow,
     png_size,
     render,
 )
+from gainrl.results.health import fared
 from gainrl.results.runs import Run, collect
 from gainrl.stages.common import PREPARATION, Context
 from gainrl.tracking.journal import sync
@@ -151,6 +153,7 @@ class Reader:
             preset=preset.preset,
             counts=_counts(self.runs),
             tests=_tested(test for test in self.tests if self._as_it_is(test)),
+            health=[HealthRow(*each) for each in fared(self.runs)],
             claims=self._claims(),
             chapters=[
                 Chapter(section, content)

@@ -21,6 +21,8 @@ from gainrl.claims.table import DecidedClaim, Verdict
 from gainrl.compare.render import Block
 from gainrl.errors import DataError
 from gainrl.plan.results import PageSection, Picture
+from gainrl.records import health
+from gainrl.records.health import LIGHTS, Light
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,26 @@ class PreparationCost:
     what: str
     subject: str
     seconds: float | None
+
+
+@dataclass(frozen=True)
+class HealthRow:
+    """How the runs of one method on one model and data set fared.
+
+    lights: how many runs are green, yellow and red; reasons: what is not green, each once, with
+    how many runs it is said of.
+    """
+
+    model: str
+    dataset: str
+    method: str
+    lights: Mapping[Light, int]
+    reasons: Mapping[str, int]
+
+    @property
+    def light(self) -> Light:
+        """The worst of them."""
+        return max((each for each, count in self.lights.items() if count), key=LIGHTS.index)
 
 
 @dataclass(frozen=True)
@@ -133,6 +155,7 @@ class Report:
     preset: str
     counts: Counts
     tests: Counts
+    health: Sequence[HealthRow]
     claims: Sequence[DecidedClaim]
     chapters: Sequence[Chapter]
     costs: Sequence[Cost]
@@ -143,6 +166,11 @@ class Report:
     runs: Sequence[RunRow]
     ui: str
     local_store: bool
+
+    @property
+    def unwell(self) -> Sequence[HealthRow]:
+        """Those with a run that is not green."""
+        return [row for row in self.health if row.light != "green"]
 
     @property
     def protocols(self) -> bool:
@@ -177,9 +205,10 @@ def render(report: Report) -> str:
         picture=_picture,
         kind=lambda block: type(block).__name__,
         unbroken=_unbroken,
+        share=lambda value: f"{value:.0%}",
     )
     source = (files("gainrl.report") / "report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(report=report)
+    return environment.from_string(source).render(report=report, rule=health)
 
 
 # --- numbers -------------------------------------------------------------------------------------

@@ -226,13 +226,14 @@ def _check_comparable(one: Run, other: Run) -> None:
     """Refuse two runs that differ in more than method and seed, and what methods set themselves.
 
     The number of steps is never one of those: curves are compared step by step, but those of runs
-    by tokens, whose tests are not at the same steps.
+    by tokens, whose tests are not at the same steps. What is kept of a run (`keep_model: tested`
+    differs by method) is nothing that it depends on.
     """
     both = f"{one.folder} and {other.folder} cannot be compared"
     if one.config["preset"] != other.config["preset"]:
         raise DataError(f"{both}: preset differs")
     own = {*one.overrides, *other.overrides} - {"steps"} if one.method != other.method else set()
-    for section, free in (("training", own), ("evaluation", set())):
+    for section, free in (("training", own | {"keep_model"}), ("evaluation", set())):
         left, right = one.config[section], other.config[section]
         for key in sorted({*left, *right} - free):
             if key not in left or key not in right or left[key] != right[key]:

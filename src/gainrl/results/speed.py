@@ -18,8 +18,9 @@ import pandas as pd
 from gainrl.compare.pairs import Speed, Track, speed
 from gainrl.compare.statistics import RATIO, FloatArray, Median
 from gainrl.config.preset import Statistics
+from gainrl.records import health
 from gainrl.results.flops import prompt_copies, step_flops
-from gainrl.results.runs import Group, Run
+from gainrl.results.runs import AVERAGE, Group, Run
 
 Row = dict[str, object]
 
@@ -97,6 +98,11 @@ def speed_rows(
     median over paired seeds, NaN where censoring leaves it open or the start model is already at
     the target. Without `parameters` there are no rows in FLOP.
     """
+    if not baseline_learnt(group[baseline], benchmark):
+        for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
+            names = [f"{currency.cost}_to_baseline", *([currency.ratio] * (method != baseline))]
+            yield from (_undefined(name, len(group[baseline]), UNLEARNT) for name in names)
+        return
     for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
         ours, theirs = (
             currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
@@ -111,11 +117,34 @@ def speed_rows_of(found: Speed, currency: Currency, is_baseline: bool) -> Iterat
     if is_baseline:
         return
     if found.ratio is None:
-        note = "undefined: the start model is already at the baseline's final accuracy"
-        numbers = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": found.cost.n}
-        yield {"metric": currency.ratio, **numbers, "note": note}
+        yield _undefined(currency.ratio, found.cost.n, AT_TARGET)
         return
     yield median_row(currency.ratio, found.ratio.value, found.ratio, found.ratio.text(*RATIO))
+
+
+AT_TARGET = "undefined: the start model is already at the baseline's final accuracy"
+UNLEARNT = "undefined: the baseline did not learn"
+
+
+def baseline_learnt(runs: Sequence[Run], benchmark: str) -> bool:
+    """Whether the runs of a baseline end above their start by more than their tests' noise.
+
+    A level that the start model has by chance is one that any method reaches at once.
+    """
+    before: dict[tuple[str, float], Any] = {}  # seeds of one start model share its test
+    after: list[Any] = []
+    for run in runs:
+        for row in run.evaluations.to_dict("records"):
+            if benchmark in (AVERAGE, row["benchmark"]) and row["step"] == 0:
+                before[row["benchmark"], row["accuracy"]] = row
+            elif benchmark in (AVERAGE, row["benchmark"]) and row["step"] == run.evaluated[-1]:
+                after.append(row)
+    return health.learnt([*before.values()], after)
+
+
+def _undefined(metric: str, n: int, note: str) -> Row:
+    numbers = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": n}
+    return {"metric": metric, **numbers, "note": note}
 
 
 BOUNDS = ("lower", "upper", "censored")

@@ -19,6 +19,7 @@ from gainrl.plan.backends import KEY
 from gainrl.records import (
     PROMPTS,
     append_lines,
+    health,
     read_json,
     read_lines,
     read_table,
@@ -278,12 +279,17 @@ class TrainingRun:
         idle = sum(row["zero_variance"] == 1 for row in rows)
         if idle:
             print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
+        signs = health.signs(rows, tests)
+        if said := health.reasons(signs):
+            print(f"health: {health.light(signs)}: {said}", flush=True)
         self._track_records()
         for path in (self.steps, self.tests, self.folder / CONFIG):
             self.tracked.artifact(path)
         if order := plan.inputs_of(self.context.preset, self.context.layout, self.key).order:
             self.tracked.artifact(order)
         self.tracked.tag("gainrl.zero_variance_steps", str(idle))
+        self.tracked.tag("gainrl.health", health.light(signs))
+        self.tracked.tag("gainrl.health_reasons", health.reasons(signs))
         overlong = self._overlong()
         self.tracked.tag("gainrl.overlong_prompts", str(len(overlong.ids) if overlong else 0))
         self.tracked.finish()
