@@ -210,8 +210,8 @@ def learnt_first(probe: pd.DataFrame, model: str, dataset: str, config: Statisti
     at = {step: probe[probe["step"] == step].set_index("id") for step in (steps[0], middle)}
     start, later = at[steps[0]], at[middle].loc[at[steps[0]].index]
     rates = [frame["correct"] / frame["samples"] for frame in (start, later)]
-    found = rank_interval(start["c"], rates[1] - rates[0], None, *_bootstrap(config))
-    found = _with_error(found, config)
+    ranked = rank_interval(start["c"], rates[1] - rates[0], None, *_bootstrap(config))
+    found = _with_error(ranked, config)
     note = f"over prompts, one run, steps {steps[0]} to {middle}"
     return Measurement(model, dataset, "", "C with the gain in pass rate", found, note)
 

@@ -231,7 +231,7 @@ def generate_splits(spec: Generated, name: str) -> dict[str, pd.DataFrame]:
         (("eval", spec.eval), ("train", spec.train), ("warmup", spec.warmup)), streams, strict=True
     ):
         rows: list[dict[str, object]] = []
-        draw = partial(TASKS[spec.task], rng)
+        draw: Callable[[int], Problem] = partial(TASKS[spec.task], rng)
         if spec.named is not None:
             share = spec.named if split == "warmup" else 1.0
             draw = partial(_named, draw, np.random.default_rng([spec.seed, NAMING]), share)
