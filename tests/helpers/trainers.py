@@ -141,10 +141,12 @@ def reference_update(model, start, prompts, rollouts, chosen, options):
     loss, divergence = torch.zeros(()), 0.0
     for i, k in members:
         prompt, response = prompts.tokens[rollouts.rows[i]], rollouts.responses[k]
-        now, _ = plain_log_probabilities(model, prompt, response, options.temperature)
+        now, spread = plain_log_probabilities(model, prompt, response, options.temperature)
         ratio = torch.exp(now - now.detach())
         advantage = rollouts.advantages[k]
         loss = loss - (ratio * advantage).sum() / tokens
+        if options.entropy:
+            loss = loss - options.entropy * spread.sum() / tokens
         if options.kl:
             with torch.no_grad():
                 before, _ = plain_log_probabilities(start, prompt, response, options.temperature)

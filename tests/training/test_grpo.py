@@ -89,6 +89,24 @@ def test_loss_and_gradient_equal_the_textbook(clip, kl):
 
 
 @pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "gradient"),
+    [
+        (1.25, 2.0, -2.5, -2.5),  # beyond 1.2, within 1.28
+        (1.5, 2.0, -2.56, 0.0),  # up too far and good: bound at 1.28
+        (0.7, -2.0, 1.6, 0.0),  # down too far and bad: bound at .8, as without
+        (1.5, -2.0, 3.0, 3.0),
+    ],
+)
+def test_the_upper_bound_may_be_further_off_than_the_lower(ratio, advantage, loss, gradient):
+    """DAPO's clip-higher (arXiv 2503.14476, Eq. 10): 1 - clip to 1 + clip_high."""
+    now = column(math.log(ratio), grad=True)
+    value, _ = policy_loss(now, column(0.0), column(advantage), clip=0.2, clip_high=0.28)
+    value.backward()
+    assert value.item() == pytest.approx(loss)
+    assert now.grad.item() == pytest.approx(gradient, abs=1e-12)
+
+
+@pytest.mark.parametrize(
     ("log_ratio", "advantage", "loss", "gradient"),
     [
         (0.0, 2.0, -2.0, -2.0),  # the first update: plain policy gradient

@@ -86,7 +86,16 @@ OTHERS = ["window", "caps", "scales", "state space"]
 """Builds that are not packed."""
 
 
-@pytest.mark.parametrize("changes", [{}, {"kl": 0.3}, {"temperature": 0.6}, {"row_tokens": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"kl": 0.3},
+        {"temperature": 0.6},
+        {"row_tokens": 1},
+        {"entropy": 0.2, "temperature": 0.6},
+    ],
+)
 def test_the_gradient_equals_that_of_unpacked_grpo(make, prompts, gradients, changes):
     trainer = make(**changes)
     start = copy.deepcopy(trainer.model)
@@ -191,6 +200,19 @@ def test_the_recorded_signal_is_that_of_the_weights_before_the_update(make, prom
         assert record["signal"] == pytest.approx(wanted, abs=1e-5)
 
 
+def test_all_updates_of_a_step_have_the_rate_of_the_schedule(make, monkeypatch):
+    trainer = make(lr_schedule="linear", steps=4, mini_batch=2, lr=4e-4)
+    used, step = [], trainer.optimizer.step
+    monkeypatch.setattr(
+        trainer.optimizer,
+        "step",
+        lambda: used.append(trainer.optimizer.param_groups[0]["lr"]) or step(),
+    )
+    for _ in range(4):
+        trainer.step()
+    assert used == pytest.approx([4e-4, 4e-4, 3e-4, 3e-4, 2e-4, 2e-4, 1e-4, 1e-4])
+
+
 def test_several_updates_a_step_start_from_the_same_old_policy(make, prompts, gradients):
     """The first is plain GRPO on its part; later ones use ratios to the policy before the step."""
     trainer, whole = make(mini_batch=2, lr=0.05), make(lr=0.05)
@@ -268,8 +290,11 @@ def test_groups_without_variance_get_no_gradient_and_are_counted(make, table, pr
     assert record["accuracy"] > 0.5
 
 
-def test_groups_without_variance_still_feel_the_kl_loss(make, table, prompts, gradients):
-    trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=good_prompts(table, [2]), kl=0.5)
+@pytest.mark.parametrize("changes", [{"kl": 0.5}, {"entropy": -0.5}])
+def test_groups_without_variance_still_feel_kl_and_entropy(
+    make, table, prompts, gradients, changes
+):
+    trainer = make(curriculum=Fixed([[0, 1, 2, 3]]), reward=good_prompts(table, [2]), **changes)
     start = copy.deepcopy(trainer.model)
     nudge(trainer.model)
     plain, rollouts = copy.deepcopy(trainer.model), trainer._roll_out()

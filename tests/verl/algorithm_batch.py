@@ -1,8 +1,8 @@
 """Run by verl's Python: verl's advantages, loss and gradient of a batch, by our overrides.
 
 `python algorithm_batch.py BATCH RESULT`. BATCH: for each algorithm its Hydra overrides; (R,)
-rewards and groups; (R, N) log-probabilities now, before and of a reference, and the mask. RESULT:
-for each algorithm advantages, loss and the loss's gradient.
+rewards and groups; (R, N) log-probabilities now, before and of a reference, entropies, and the
+mask. RESULT: for each algorithm advantages, loss and the loss's gradients.
 """
 
 import sys
@@ -34,7 +34,7 @@ def advantages_of(config, batch, mask):
     )[0]  # fmt: skip
 
 
-def loss_of(actor, batch, mask, advantages, now):
+def loss_of(actor, batch, mask, advantages, now, entropy):
     """As verl.workers.utils.losses.ppo_loss, of a mini-batch that is one micro-batch."""
     whole = {"dp_size": 1, "batch_num_tokens": int(mask.sum()), "global_batch_size": len(mask)}
     actor.global_batch_info.update(whole, loss_scale_factor=actor.loss_scale_factor)
@@ -42,6 +42,9 @@ def loss_of(actor, batch, mask, advantages, now):
         old_log_prob=batch["old"], log_prob=now, advantages=advantages, response_mask=mask.bool(),
         loss_agg_mode=actor.loss_agg_mode, config=actor,
     )  # fmt: skip
+    if actor.entropy_coeff != 0:  # then verl's trainer has entropies computed
+        mode, whole = actor.loss_agg_mode, actor.global_batch_info
+        loss = loss - actor.entropy_coeff * agg_loss(entropy, mask, mode, **whole)
     if actor.use_kl_loss:
         divergence = kl_penalty(now, batch["reference"], actor.kl_loss_type)
         mode, whole = actor.loss_agg_mode, actor.global_batch_info
@@ -59,10 +62,15 @@ def main(source, target):
         if config.algorithm.adv_estimator != "gae":  # what GAE gives: core_algos.py
             advantages = advantages_of(config, batch, mask)
         actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
-        now = batch["now"].clone().requires_grad_()
-        loss = loss_of(actor, batch, mask, advantages, now)
+        now, entropy = (batch[key].clone().requires_grad_() for key in ("now", "entropy"))
+        loss = loss_of(actor, batch, mask, advantages, now, entropy)
         loss.backward()
-        result[name] = {"advantages": advantages, "loss": loss.detach(), "gradient": now.grad}
+        result[name] = {
+            "advantages": advantages,
+            "loss": loss.detach(),
+            "gradient": now.grad,
+            "entropy_gradient": entropy.grad,
+        }
     torch.save(result, target)
 
 

@@ -24,6 +24,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "": {},
     "+kl": {"kl": 0.3},
     "+clip": {"clip": 0.05},
+    "+high": {"clip": 0.05, "clip_high": 0.4},
+    "+entropy": {"entropy": 0.2},
     "+bound": {"clip_negative": 1.5},
     "+unbound": {"clip_negative": None},
 }
@@ -34,6 +36,7 @@ ALTERED = {
     f"{ACTOR}.clip_ratio_low": ("grpo", "0.01"),
     f"{ACTOR}.clip_ratio_high": ("grpo", "0.01"),
     f"{ACTOR}.clip_ratio_c": ("grpo", "1.1"),
+    f"{ACTOR}.entropy_coeff": ("grpo", "0.5"),
     f"{ACTOR}.kl_loss_coef": ("grpo", "9.0"),
     f"{ACTOR}.kl_loss_type": ("grpo", "mse"),
     f"{ACTOR}.loss_agg_mode": ("grpo", "seq-mean-token-mean"),
@@ -68,6 +71,7 @@ def batch():
         "mask": mask,
         "old": old * mask,
         "now": (old + 0.6 * draw(count, LONGEST)) * mask,  # ratios to both sides of verl's 3
+        "entropy": draw(count, LONGEST).abs() * mask,
         "reference": (old + 0.3 * draw(count, LONGEST)) * mask,
         "advantages": draw(count, LONGEST) * mask,
     }
@@ -112,17 +116,19 @@ def test_advantages_loss_and_gradient_are_verls(batch, theirs, name, variant):
         each = algorithm.advantages(batch["rewards"].view(GROUPS, SIZE)).view(-1, 1)
         advantages = each * mask
         torch.testing.assert_close(advantages, expected["advantages"], atol=1e-5, rtol=0)
-    now = batch["now"].clone().requires_grad_()
+    now, entropy = (batch[key].clone().requires_grad_() for key in ("now", "entropy"))
     response = torch.arange(len(mask))[:, None].expand_as(mask)[mask]
     loss, _ = algorithm.loss(
         now[mask], batch["old"][mask], advantages[mask], response,
-        training, batch["reference"][mask],
+        training, batch["reference"][mask], entropy[mask],
     )  # fmt: skip
     loss = loss / algorithm.divisor(int(mask.sum()), len(mask), training.max_response)
     loss.backward()
     torch.testing.assert_close(loss.detach(), expected["loss"], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(now.grad, expected["gradient"], atol=1e-7, rtol=1e-4)
     assert expected["gradient"].abs().max() > 1e-3
+    torch.testing.assert_close(entropy.grad, expected["entropy_gradient"])
+    assert (entropy.grad is not None) is bool(training.entropy)
 
 
 def test_the_algorithms_and_variants_differ(theirs):

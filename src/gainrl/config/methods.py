@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from gainrl.config.base import Absent, Positive, Rate, Section, Share, Template
 from gainrl.config.extra import Extra
-from gainrl.config.training import Downsample
+from gainrl.config.training import Downsample, RateSchedule
 
 Order = Literal["angle", "offdiagonal", "residual", "released", "length", "reversed", "shuffled"]
 WEIGHTED = ("angle", "offdiagonal", "residual", "reversed")
@@ -88,8 +88,14 @@ class Changes(Section):
     """As training.epochs."""
     lr: Rate | None = None
     """As training.lr."""
+    lr_schedule: Annotated[RateSchedule | None, Absent()] = None
+    """As training.lr_schedule."""
     clip: Annotated[float | None, Field(gt=0), Absent()] = None
     """As training.clip."""
+    clip_high: Annotated[float | None, Field(gt=0), Absent()] = None
+    """As training.clip_high."""
+    entropy: Annotated[float | None, Absent(also=(0.0,))] = None
+    """As training.entropy."""
     extra: Annotated[Extra | None, Absent()] = None
     """As training.extra."""
     downsample: Annotated[Downsample | None, Absent()] = None

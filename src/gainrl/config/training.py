@@ -10,6 +10,7 @@ from gainrl.config.base import Absent, Positive, Rate, Section, Share, Template
 from gainrl.config.extra import Extra
 
 Part = Annotated[float, Field(gt=0, le=1)]
+RateSchedule = Literal["constant", "linear", "rex"]
 
 
 class Downsample(Section):
@@ -58,7 +59,11 @@ class Training(Section):
     """Passes of the optimiser over a step's rollouts, PPO's epochs: above 1 each rollout is trained
     on as often, and the clip binds."""
     lr: Rate = 1e-6
-    """Learning rate of AdamW, constant (paper, appendix E.2)."""
+    """Learning rate of AdamW (paper, appendix E.2)."""
+    lr_schedule: Annotated[RateSchedule, Absent()] = "constant"
+    """How it falls over the `steps` of a run (gainrl.training.rate): not at all, as in the paper;
+    linearly; or by REX, which stays high for longer. Not with `tokens`: a run that ends by them
+    does not know when. A critic's stays."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Of AdamW."""
     betas: tuple[Share, Share] = (0.9, 0.999)
@@ -68,12 +73,18 @@ class Training(Section):
     clip: float = Field(default=0.2, gt=0)
     """epsilon: how far the ratio of probabilities may move from 1 until a token has no gradient
     (verl's)."""
+    clip_high: Annotated[float | None, Field(gt=0), Absent()] = None
+    """epsilon above 1 alone, `clip` being that below (clip-higher; DAPO, arXiv 2503.14476, Eq. 10:
+    0.28 with a `clip` of 0.2). None is `clip`."""
     clip_negative: Annotated[float | None, Field(gt=1), Absent()] = 3.0
     """c: where the advantage is negative, a ratio above c counts as c and its token has no gradient
     (dual clip, arXiv 1912.09729, Eq. 5; verl's, so the paper's). Not of GSPO. None is without."""
     kl: float = Field(default=0.0, ge=0)
     """Weight of the KL loss to the start model, low-variance estimate (paper: 0.001, appendix E.2);
     0 takes it out."""
+    entropy: Annotated[float, Absent()] = 0.0
+    """Weight of the policy's entropy in the loss, subtracted: above 0 it is kept high (a bonus),
+    below 0 low. In nats a token, of what is trained on, averaged as the loss is."""
     temperature: float = Field(default=1.0, gt=0)
     """Of the rollouts."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -112,6 +123,10 @@ class Training(Section):
     def _divides(self) -> Training:
         if self.mini_batch is not None and self.prompts % self.mini_batch:
             raise ValueError(f"mini_batch {self.mini_batch} does not divide prompts {self.prompts}")
+        if self.tokens is not None and self.lr_schedule != "constant":
+            raise ValueError(
+                f"lr_schedule '{self.lr_schedule}' falls over `steps`, but `tokens` ends the run"
+            )
         return self
 
     @model_validator(mode="after")

@@ -71,6 +71,9 @@ class VerlRun(TrainingRun):
         verl = self.context.preset.verl
         exported = sorted({*self.slice["snapshots"], *[self.last] * self.keeps_model})
         variables = {"GAINRL_EXPORTS": json.dumps(exported), **verl.variables}
+        if self.settings.lr_schedule != "constant":
+            rate = [self.settings.lr_schedule, self.settings.steps]
+            variables["GAINRL_RATE"] = json.dumps(rate)
         if self.settings.extra:
             variables["GAINRL_EXTRA"] = self.settings.extra.model_dump_json()
         if not self._complete():  # else only something after the last test failed

@@ -191,17 +191,20 @@ def _own_logits(model: Any, packed: Packed) -> torch.Tensor:
 
 
 def log_probabilities(
-    model: Any, packed: Packed, temperature: float = 1.0
+    model: Any, packed: Packed, temperature: float = 1.0, trains_entropy: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One forward pass over a micro-batch.
 
+    Args:
+        trains_entropy: whether the entropies have a gradient, which takes memory.
+
     Returns:
-        (T,) log-probabilities of the targets and (T,) entropies of their distributions (detached),
-        both in nats.
+        (T,) log-probabilities of the targets and (T,) entropies of their distributions, both in
+        nats.
     """
     logits = target_logits(model, packed) / temperature
     everything = torch.log_softmax(logits, -1)
     picked = everything.gather(1, packed.targets.to(logits.device)[:, None]).squeeze(1)
-    with torch.no_grad():
+    with torch.set_grad_enabled(trains_entropy and torch.is_grad_enabled()):
         entropy = -(everything.exp() * everything).sum(-1)
     return picked, entropy

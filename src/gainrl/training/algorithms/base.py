@@ -86,27 +86,32 @@ class Algorithm:
         response: Tensor,
         training: Training,
         reference: Tensor | None = None,
+        entropy: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Clipped surrogate of a micro-batch, a sum that is to be divided by `divisor`.
 
         Args:
             log_probability, old, advantage: (T,), nats; of the responses' tokens.
             response: (T,) whose token it is; all tokens of a response are in one micro-batch.
-            training: `clip`, `clip_negative`, and `kl`, the weight of the divergence to the
-                reference policy, by the low-variance estimator exp(d) - d - 1 with
-                d = reference - log_probability.
+            training: `clip`, `clip_high`, `clip_negative`, `entropy`, and `kl`, the weight of the
+                divergence to the reference policy, by the low-variance estimator exp(d) - d - 1
+                with d = reference - log_probability.
             reference: (T,); None where there is no such policy.
+            entropy: (T,) nats, with a gradient; where `training.entropy` is not 0.
 
         Returns:
             The summed loss and the summed KL estimate (0 without a reference).
         """
         ratio = self.log_ratio(log_probability, old, response).exp()
-        clipped = ratio.clamp(1 - training.clip, 1 + training.clip)
+        clipped = ratio.clamp(1 - training.clip, 1 + (training.clip_high or training.clip))
         surrogate = (ratio * advantage).minimum(clipped * advantage)
         if self.dual_clip and training.clip_negative is not None:
             bound = surrogate.maximum(training.clip_negative * advantage)
             surrogate = bound.where(advantage < 0, surrogate)
         loss = -self._sum(surrogate, response)
+        if training.entropy:
+            assert entropy is not None
+            loss = loss - training.entropy * self._sum(entropy, response)
         if reference is None:
             return loss, loss.new_zeros(())
         gap = reference - log_probability
@@ -142,8 +147,9 @@ class Algorithm:
             "actor_rollout_ref.actor.loss_agg_mode": self.aggregation,
             "actor_rollout_ref.actor.clip_ratio": training.clip,
             "actor_rollout_ref.actor.clip_ratio_low": training.clip,  # 0.2 by default, and they win
-            "actor_rollout_ref.actor.clip_ratio_high": training.clip,
+            "actor_rollout_ref.actor.clip_ratio_high": training.clip_high or training.clip,
             "actor_rollout_ref.actor.clip_ratio_c": training.clip_negative or NO_BOUND,
+            "actor_rollout_ref.actor.entropy_coeff": training.entropy or 0,
             "actor_rollout_ref.actor.use_kl_loss": training.kl > 0,
             "actor_rollout_ref.actor.kl_loss_coef": training.kl,
             "actor_rollout_ref.actor.kl_loss_type": "low_var_kl",

@@ -39,6 +39,7 @@ from gainrl.training.packing import (
     pack,
     split_rows,
 )
+from gainrl.training.rate import share_of_rate
 from gainrl.training.rollouts import OldPolicy, Rollouts, gather
 from gainrl.training.steps import outcome_of, record_of
 from gainrl.training.templates import Templates
@@ -170,6 +171,7 @@ class LocalTrainer:
 
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
+        self._set_rate()
         parts, old = self._mini_batches(rollouts) * self.settings.epochs, rollouts.old
         if old is None and len(parts) > 1:
             old = self._measure(rollouts)
@@ -192,6 +194,14 @@ class LocalTrainer:
             sums["grad_norm"] += float(norm)
         return signal, {key: value / len(parts) for key, value in sums.items()}
 
+    def _set_rate(self) -> None:
+        """Of the optimiser, for this step."""
+        settings = self.settings
+        if settings.lr_schedule != "constant":
+            share = share_of_rate(settings.lr_schedule, self.step_number, settings.steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.lr * share
+
     def _accumulate(
         self,
         packed: Packed,
@@ -208,7 +218,7 @@ class LocalTrainer:
         """
         settings = self.settings
         advantage = rollouts.advantages_of(packed).to(self.device)
-        has_gradient = settings.kl > 0 or bool(advantage.any())
+        has_gradient = settings.kl > 0 or bool(settings.entropy) or bool(advantage.any())
         with torch.set_grad_enabled(has_gradient), autocast(self.device):
             now, entropy, states = self._log_probabilities(packed)
         response = packed.suffix.to(self.device)
@@ -221,19 +231,20 @@ class LocalTrainer:
         if self.reference is not None:
             with torch.no_grad(), autocast(self.device):
                 reference = log_probabilities(self.reference, packed, settings.temperature)[0]
+        total, spread = entropy.sum().item(), entropy
         if (chosen := rollouts.mask_of(packed)) is not None:
             chosen = chosen.to(self.device)
             now, before, advantage = now[chosen], before[chosen], advantage[chosen]
-            response = response[chosen]
+            response, spread = response[chosen], spread[chosen]
             reference = None if reference is None else reference[chosen]
         loss, divergence = self.algorithm.loss(
-            now, before, advantage, response, settings, reference
+            now, before, advantage, response, settings, reference, spread
         )
         if has_gradient:
             (loss / divisor).backward()
         sums["loss"] += loss.item() / divisor
         sums["kl"] += divergence.item() / divisor
-        return entropy.sum().item()
+        return total
 
     def _measure(self, rollouts: Rollouts) -> OldPolicy:
         """A pass before the first update, over what it runs and the other prompts alone."""
@@ -255,7 +266,9 @@ class LocalTrainer:
     def _log_probabilities(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `log_probabilities`, with the states of the tap that C is read at."""
         with tapped(self.model, [self.scoring.tap]) as states:
-            now, entropy = log_probabilities(self.model, packed, self.settings.temperature)
+            now, entropy = log_probabilities(
+                self.model, packed, self.settings.temperature, bool(self.settings.entropy)
+            )
         return now, entropy, states[self.scoring.tap]
 
     def _read_signal(

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
@@ -22,6 +23,7 @@ from gainrl.signals.angle import unit
 from gainrl.signals.concentration import angles
 from gainrl.signals.taps import tapped
 from gainrl.training.extra import Jumps
+from gainrl.training.rate import share_of_rate
 from gainrl.training.verl.names import FIELD, SECONDS
 from gainrl.training.verl.segments import SEGMENTS, SIGNAL, Signal
 
@@ -29,6 +31,9 @@ EXTRA = "GAINRL_EXTRA"
 """Environment variable: the section `training.extra` as JSON; the policy jumps where it is set."""
 EXPORTS = "GAINRL_EXPORTS"
 """Environment variable: steps, a JSON list; others are saved without a Hugging Face folder."""
+RATE = "GAINRL_RATE"
+"""Environment variable: `training.lr_schedule` and `steps`, a JSON list; where it is set the rate
+falls so."""
 VENDOR = "gainrl"
 
 
@@ -38,6 +43,13 @@ class SignalEngine(FSDPEngineWithLMHead):
     _jumps: Jumps | None = None
     _made = 0
     """RL steps since the start or since the checkpoint that was loaded."""
+
+    def _build_lr_scheduler(self, optimizer: Any) -> Any:
+        """As verl's, or a schedule that verl does not have; it is asked once an RL step."""
+        if RATE not in os.environ:
+            return super()._build_lr_scheduler(optimizer)
+        schedule, steps = json.loads(os.environ[RATE])
+        return LambdaLR(optimizer, lambda step: share_of_rate(schedule, step, steps))
 
     def optimizer_step(self) -> Any:
         """As verl's; before the first one the weights are theta_s."""

@@ -106,7 +106,6 @@ def overrides(
         "actor_rollout_ref.actor.ppo_mini_batch_size": mini,
         "actor_rollout_ref.actor.use_dynamic_bsz": True,
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": tokens,
-        "actor_rollout_ref.actor.entropy_coeff": 0,
         "actor_rollout_ref.actor.checkpoint.save_contents": CONTENTS + EXPORT * export,
         "actor_rollout_ref.ref.strategy": "fsdp2",
         "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
