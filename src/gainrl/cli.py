@@ -68,11 +68,11 @@ def _grouped() -> str:
 
 # --- the commands --------------------------------------------------------------------------------
 
-ONLINE = frozenset({"data", "order", "fetch", "plan", "doctor"})
+ONLINE = frozenset({"data", "order", "fetch", "init", "plan", "doctor"})
 """Commands that may ask the hub. All others are jobs, which may have no network and need none."""
 GROUPS = {
     "with your own files": ("order", "check-curriculum", "compare", "grade", "extrapolate"),
-    "with a preset": (*("check", "doctor", "plan", "make", "report", "show", "tracking"),),
+    "with a preset": (*("init", "check", "doctor", "plan", "make", "report", "show", "tracking"),),
 }
 """How `gainrl --help` sorts the commands."""
 PLACE = ("model", "dataset")
@@ -123,6 +123,20 @@ COMMANDS = (
         option("--set", dest="settings", action="append", metavar="KEY=VALUE", help="a parameter"),
         option("--size", type=int, default=1_000_000, help="prompts, for time and memory"),
         option("--out", type=Path, help="a file in place of the terminal"),
+        preset=False,
+    ),
+    command(
+        "init",
+        "write a preset that compares all curricula on your model and data",
+        "starting:init",
+        option("--model", required=True, help="a folder, or an id of the hub"),
+        option("--data", required=True, help="a file, or a registered data set"),
+        option("--test", help="a file of held-out problems, beside a file"),
+        option("--hours", type=float, default=2.0, help="for all runs, here; default: 2"),
+        option("--seeds", type=int, default=3, help="default: 3"),
+        option("--methods", nargs="+", help="default: all of experiments/compare.yaml"),
+        option("--answer-after", help="what stands before the answer in a gold text"),
+        option("--out", type=Path, default=Path("mine.yaml"), help="default: mine.yaml"),
         preset=False,
     ),
     command(
