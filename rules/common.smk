@@ -86,6 +86,25 @@ def test_inputs(wildcards):
     }
 
 
+def runs_of(wildcards):
+    """The runs of a training job: of one seed, or with `seeds_together` of all."""
+    together = plan.seeds_of(preset, wildcards.method)
+    seeds = together if preset.seeds_together else [int(wildcards.seed)]
+    names = (wildcards.model, wildcards.dataset, wildcards.method)
+    return [plan.RunKey(*names, seed) for seed in seeds]
+
+
+def starts_of(wildcards):
+    """Names of the start models of a training job's runs, each once."""
+    return list(dict.fromkeys(preset.start_of(run.model, run.seed) for run in runs_of(wildcards)))
+
+
+def walked(wildcards):
+    """What the curricula of a training job's runs are built from, each file once."""
+    paths = (plan.inputs_of(preset, layout, run).walked for run in runs_of(wildcards))
+    return list(dict.fromkeys(str(path) for found in paths for path in found))
+
+
 def benchmarks_of(wildcards):
     """The benchmarks that a run's checkpoints are tested on."""
     return plan.benchmarks_of(preset, wildcards.model, wildcards.dataset, wildcards.method)
@@ -93,7 +112,8 @@ def benchmarks_of(wildcards):
 
 def model_inputs(wildcards):
     """What a model is made of."""
-    fetched = [layout.fetched(wildcards.model)] if plan.downloaded(preset, wildcards.model) else []
+    family = preset.family(wildcards.model)
+    fetched = [layout.fetched(family)] if plan.downloaded(preset, family) else []
     return fetched + plan.warmup_tables(preset, layout, wildcards.model)
 
 

@@ -1,7 +1,7 @@
 # Start models: fetched or built, and warmed up on worked solutions. What downloads is local, and jobs
 # have no network.
-WARMED = "|".join(name for name, spec in preset.models.items() if spec.warmup) or "none"
-AS_IT_IS = "|".join(name for name, spec in preset.models.items() if not spec.warmup) or "none"
+WARMED = plan.start_patterns(preset, warmed=True)
+AS_IT_IS = plan.start_patterns(preset, warmed=False)
 
 
 localrules:
@@ -46,7 +46,7 @@ rule build_model:
     priority: BEFORE_RUNS
     conda:
         ENVIRONMENT
-    threads: lambda w: preset.models[w.model].threads
+    threads: lambda w: preset.spec(w.model).threads
     resources:
         **needs("gpu"),
     params:

@@ -41,7 +41,7 @@ rule report:
     params:
         preset=PRESET,
         scope=lambda w: "all" if w.scope else "first",
-        slice=lambda w: plan.digest(preset.model_dump(mode="json")),
+        slice=lambda w: plan.digest(preset.fingerprint()),
     shell:
         "gainrl report --preset {params.preset} --scope {params.scope} --out {output}"
         " > {log} 2>&1"

@@ -9,12 +9,14 @@ JOB = "{model}-{dataset}-{method}" + ("" if preset.seeds_together else "-seed{se
 
 rule train:
     input:
-        model=str(layout.model_note("{model}")),
-        prompts=str(layout.prompts("{model}", "{dataset}")),
-        walked=lambda w: plan.inputs_of(preset, layout, w).walked,
+        model=lambda w: [str(layout.model_note(start)) for start in starts_of(w)],
+        prompts=lambda w: [str(layout.prompts(start, w.dataset)) for start in starts_of(w)],
+        walked=walked,
         chosen=lambda w: plan.chosen(preset, layout, w),
         held_out=lambda w: [str(layout.split(name, "eval")) for name in benchmarks_of(w)],
-        start=lambda w: [str(layout.start(w.model, name)) for name in benchmarks_of(w)],
+        start=lambda w: [
+            str(layout.start(start, name)) for start in starts_of(w) for name in benchmarks_of(w)
+        ],
         environment=ancient(lambda w: backend_of(w).environment(preset)),
     output:
         [str(layout.done(dataclasses.replace(KEY, seed=seed))) for seed in SEEDS],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
@@ -60,7 +62,7 @@ def compared(context: Context, claim: Claim) -> list[Measurement]:
         for name in claim.methods:
             if claim.measure == "overhead":
                 method = group[name]
-                found.append(rules.overhead(method, _scoring_seconds(context, method[0]), config))
+                found.append(rules.overhead(method, _scoring_seconds(context, method), config))
                 continue
             for other in claim.against or (baseline,):
                 found.append(_held(claim, group, name, other, baseline, config))
@@ -98,9 +100,10 @@ def _traced(context: Context, claim: Claim) -> list[Measurement]:
     return found
 
 
-def _scoring_seconds(context: Context, run: Run) -> float:
-    path = context.layout.signal(run.model, run.dataset, "scores")
-    return float(read_metadata(path)["seconds"])
+def _scoring_seconds(context: Context, runs: Sequence[Run]) -> float:
+    """Of scoring the prompts once, in the mean over the start models."""
+    paths = claims_plan.scored(context.preset, context.layout, runs)
+    return fmean(float(read_metadata(path)["seconds"]) for path in paths)
 
 
 def _correlations(context: Context, claim: Claim) -> list[Measurement]:
@@ -111,8 +114,7 @@ def _correlations(context: Context, claim: Claim) -> list[Measurement]:
     statistics = context.preset.statistics
     return [
         rules.correlation(table, model, dataset, str(claim.quantity), claim.given, statistics)
-        for model in studies.models
-        for dataset in studies.datasets
+        for model, dataset in plan.studied(context.preset, studies.models)
     ]
 
 

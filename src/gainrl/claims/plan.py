@@ -10,6 +10,7 @@ from gainrl import plan
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout, RunKey
+from gainrl.plan.layout import Seeded
 from gainrl.plan.results import VERDICTS, Result, Target
 
 
@@ -34,6 +35,12 @@ def runs_of(preset: Preset, chosen: Iterable[Claim]) -> list[RunKey]:
         found = plan.runs(preset, [claim.experiment])
         keys.update(dict.fromkeys(key for key in found if key.method in methods))
     return list(keys)
+
+
+def scored(preset: Preset, layout: Layout, runs: Iterable[Seeded]) -> list[Path]:
+    """The scores of the start models of some runs, each once."""
+    starts = ((preset.start_of(run.model, run.seed), run.dataset) for run in runs)
+    return [layout.signal(*place, "scores") for place in dict.fromkeys(starts)]
 
 
 def needs_traces(chosen: Iterable[Claim]) -> bool:
@@ -90,5 +97,4 @@ def _inputs(preset: Preset, layout: Layout, everything: bool) -> Iterator[Path]:
     if needs_traces(chosen):
         yield from (layout.extrapolated(key) for key in plan.traced(preset))
     if "overhead" in measures:
-        for place in dict.fromkeys((key.model, key.dataset) for key in keys):
-            yield layout.signal(*place, "scores")
+        yield from scored(preset, layout, keys)

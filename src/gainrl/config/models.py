@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -59,6 +61,10 @@ class ModelBase(Section):
 
     warmup: Warmup | None = None
     """Supervised training before RL; None for none."""
+    per_seed: Annotated[bool, Absent()] = False
+    """Each seed of the runs trains a start model of its own, NAME-seedK, whose `seed` and
+    `warmup.seed` are K more than those here: what differs between runs is the pre-training too.
+    Of a model that is built or warmed up here."""
     threads: Positive = 1
     """CPU threads of the job that prepares it."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -75,6 +81,17 @@ class ModelBase(Section):
             if name in OURS or not name.isidentifier():
                 raise ValueError(f"'{name}' is no variable that can be given to a chat template")
         return json.loads(json.dumps(value, sort_keys=True))  # a preset's order means nothing
+
+    @model_validator(mode="after")
+    def _differs_by_seed(self) -> Self:
+        if self.per_seed and self.warmup is None and not isinstance(self, Nano):
+            raise ValueError("per_seed: a model that is not warmed up here is the same for all")
+        return self
+
+    def of_seed(self, seed: int) -> Self:
+        """The start model of one seed of the runs."""
+        warmup = self.warmup and self.warmup.model_copy(update={"seed": self.warmup.seed + seed})
+        return self.model_copy(update={"per_seed": False, "warmup": warmup})
 
 
 class Nano(ModelBase):
@@ -103,6 +120,10 @@ class Nano(ModelBase):
         if self.hidden % self.heads or (self.hidden // self.heads) % 2:
             raise ValueError("hidden must be an even multiple of heads")
         return self
+
+    def of_seed(self, seed: int) -> Self:
+        """The start model of one seed of the runs, with initial weights of its own."""
+        return super().of_seed(seed).model_copy(update={"seed": self.seed + seed})
 
 
 class Given(ModelBase):
@@ -142,3 +163,23 @@ class PackagedGguf(ModelBase):
 
 
 Model = Annotated[Nano | HubModel | LocalModel | PackagedGguf, Field(discriminator="source")]
+
+_OF_SEED = r"-seed(\d+)"
+
+
+def start_name(name: str, model: Model, seed: int) -> str:
+    """What the start model of one seed's runs is called."""
+    return f"{name}-seed{seed}" if model.per_seed else name
+
+
+def start_pattern(name: str, model: Model) -> str:
+    """A regular expression of the names of a model's start models."""
+    return re.escape(name) + (_OF_SEED.replace("(", "(?:") if model.per_seed else "")
+
+
+def parse_start(name: str, models: Mapping[str, Model]) -> tuple[str, int | None]:
+    """The model, one of `models`, and the seed of a start model's name; None is that of all."""
+    found = re.fullmatch(f"(.+){_OF_SEED}", name)
+    if name not in models and found and (model := models.get(found[1])) and model.per_seed:
+        return found[1], int(found[2])
+    return name, None

@@ -8,6 +8,7 @@ key's full path and the nearest valid name.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any, Literal, TypeVar
@@ -32,7 +33,7 @@ from gainrl.config.experiments import Experiment
 from gainrl.config.files import extended, read_mapping, with_defaults
 from gainrl.config.linearity import Linearity
 from gainrl.config.methods import Method
-from gainrl.config.models import Model, Nano
+from gainrl.config.models import Model, Nano, parse_start, start_name, start_pattern
 from gainrl.config.ppo import PPO
 from gainrl.config.scoring import Scoring
 from gainrl.config.simulation import Simulation, check_references
@@ -144,6 +145,9 @@ class Preset(Section):
         if self.simulation:
             check_references(self.simulation, self.methods, self.experiments)
         for key, model in self.models.items():
+            for other in self.models:
+                if model.per_seed and re.fullmatch(start_pattern(key, model), other):
+                    raise ValueError(f"models.{other}: a start model of '{key}' is called so")
             for phase in model.warmup.phases if model.warmup else ():
                 for name in phase.datasets:
                     self._teachable(key, model, name)
@@ -225,9 +229,26 @@ class Preset(Section):
                     f"studies.dynamics.seed: {studies.dynamics.seed} is not one of the seeds"
                 )
 
+    def start_of(self, model: str, seed: int) -> str:
+        """Name of the start model that the runs of a model train with a seed."""
+        return start_name(model, self.models[model], seed)
+
+    def starts(self, model: str) -> tuple[str, ...]:
+        """Names of the start models that the runs of a model train, in the order of seeds."""
+        return tuple(dict.fromkeys(self.start_of(model, seed) for seed in self.seeds))
+
+    def family(self, model: str) -> str:
+        """The name in `models` of a start model, or of one of `models`."""
+        return parse_start(model, self.models)[0]
+
+    def spec(self, model: str) -> Model:
+        """A start model, or one of `models`."""
+        name, seed = parse_start(model, self.models)
+        return self.models[name] if seed is None else self.models[name].of_seed(seed)
+
     def training_for(self, dataset: str, model: str, method: str | None = None) -> Training:
         """The training section with the overrides of the model, the data set and the method."""
-        section = self._overridden(self.training, "training", model, dataset)
+        section = self._overridden(self.training, "training", self.family(model), dataset)
         changes = self.methods[method].training.given if method else {}
         section = _merged(section, changes, f"methods.{method}.training")
         if self.tuning and method and (ends := self.tuning.ends(method)):
@@ -244,7 +265,7 @@ class Preset(Section):
 
     def evaluation_for(self, dataset: str, model: str) -> Evaluation:
         """The evaluation section with the overrides of the model, then of the data set."""
-        return self._overridden(self.evaluation, "evaluation", model, dataset)
+        return self._overridden(self.evaluation, "evaluation", self.family(model), dataset)
 
     def _overridden(self, section: AnySection, name: str, *owners: str) -> AnySection:
         for owner in dict.fromkeys(owners):

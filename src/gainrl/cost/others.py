@@ -30,7 +30,7 @@ class Answers:
 
 def others(costs: Costs, rows: Iterable[Row]) -> list[Other]:
     """GPU-hours of what runs on GPUs beside training, for the models that are estimated."""
-    keys = [row.keys[0] for row in rows if row.cost]
+    keys = [key for row in rows if row.cost for key in row.keys]
     scores = [_scores(costs, keys, end) for end in (LOW, HIGH)]
     found = [
         Other("scores of the training prompts", *scores),
@@ -50,12 +50,13 @@ def _answered(name: str, costs: Costs, parts: Iterable[Answers]) -> Other:
 def _scores(costs: Costs, keys: Sequence[RunKey], end: int) -> float:
     """One prefill of every prompt that some method's order or features come from."""
     places = {
-        (key.model, key.dataset)
+        (costs.preset.start_of(key.model, key.seed), key.dataset)
         for key in keys
         if "scores" in plan.inputs_of(costs.preset, costs.layout, key).costly
     }
     seconds = 0.0
-    for model, dataset in sorted(places):
+    for start, dataset in sorted(places):
+        model = costs.preset.family(start)
         prompts = plan.known_rows(costs.preset, dataset, "train") or 0
         seconds += prefill_seconds(costs.shape(model), prompts, 1, costs.speeds(model, end))
     return seconds / HOUR
@@ -64,11 +65,12 @@ def _scores(costs: Costs, keys: Sequence[RunKey], end: int) -> float:
 def _difficulties(costs: Costs, keys: Sequence[RunKey]) -> Iterator[Answers]:
     preset = costs.preset
     places = {
-        (key.model, key.dataset): None
+        (preset.start_of(key.model, key.seed), key.dataset): None
         for key in keys
         if plan.inputs_of(preset, costs.layout, key).difficulty is not None
     }
-    for model, dataset in places:
+    for start, dataset in places:
+        model = preset.family(start)
         count = (plan.known_rows(preset, dataset, "train") or 0) * preset.scoring.difficulty_samples
         if count:
             limit = preset.training_for(dataset, model).max_response
@@ -76,14 +78,15 @@ def _difficulties(costs: Costs, keys: Sequence[RunKey]) -> Iterator[Answers]:
 
 
 def _starts(costs: Costs, keys: Sequence[RunKey]) -> Iterator[Answers]:
-    """Step 0 of the runs: each model once on each benchmark."""
+    """Step 0 of the runs: each start model once on each benchmark."""
     preset = costs.preset
     tested = {
-        (key.model, name): None
+        (preset.start_of(key.model, key.seed), name): None
         for key in keys
         for name in plan.benchmarks_of(preset, key.model, key.dataset, key.method)
     }
-    for model, name in tested:
+    for start, name in tested:
+        model = preset.family(start)
         evaluation = preset.evaluation_for(name, model)
         limit = evaluation.max_response or preset.training_for(name, model).max_response
         if problems := plan.known_rows(preset, name, "eval"):
@@ -97,8 +100,9 @@ def _protocols(costs: Costs, keys: Sequence[RunKey]) -> Iterator[Answers]:
     tests |= dict.fromkeys(start_tests(preset))
     for test in tests:
         problems = plan.known_rows(preset, test.benchmark, "eval")
-        if test.model in models and problems:
+        model = preset.family(test.model)
+        if model in models and problems:
             sampled = preset.sampled(test.protocol, test.benchmark)
             limit = sampled.max_response
-            limit = limit or preset.training_for(test.benchmark, test.model).max_response
-            yield Answers(test.model, test.benchmark, problems * sampled.samples, limit)
+            limit = limit or preset.training_for(test.benchmark, model).max_response
+            yield Answers(model, test.benchmark, problems * sampled.samples, limit)

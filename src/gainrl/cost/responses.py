@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Literal
 
 from gainrl.config.data import Registered
@@ -100,14 +101,15 @@ class Responses:
         for row in self.rehearsed:
             if (row.quantity, row.model) == ("mean response", model):
                 yield row.of, row.value
-        for dataset in self.preset.datasets:
-            path = self.layout.start(model, dataset)
+        for start, dataset in product(self.preset.starts(model), self.preset.datasets):
+            path = self.layout.start(start, dataset)
             length = read_json(path).get("response_length") if path.exists() else None
             if length:
                 yield dataset, float(length)
-        tests = self.layout.home / "evals" / model / "benchmarks"
-        for path in sorted(tests.glob(f"*/*/{SCORE}")):
-            yield path.parent.parent.name, float(read_json(path)["response_length"])
+        for start in self.preset.starts(model):
+            tests = self.layout.home / "evals" / start / "benchmarks"
+            for path in sorted(tests.glob(f"*/*/{SCORE}")):
+                yield path.parent.parent.name, float(read_json(path)["response_length"])
 
     def _elsewhere(self, model: str, dataset: str, limit: int) -> Mean:
         """What is published of the model, else of models of its kind."""

@@ -74,7 +74,8 @@ class Needs:
     def disk(self) -> tuple[float, float]:
         """Bytes of results: to train one run at a time, and with every model that is kept."""
         weights = {job.model: job.shape.parameters for job in self.jobs}
-        start = sum(memory.HALF * count for count in weights.values())
+        starts = {name: len(self.preset.starts(name)) for name in weights}
+        start = sum(memory.HALF * count * starts[name] for name, count in weights.items())
         one = CHECKPOINTS * memory.CHECKPOINT * max(weights.values(), default=0)
         kept = sum(
             memory.HALF * weights[run.model]

@@ -64,8 +64,9 @@ def check_sources(preset: Preset, layout: Layout) -> Iterator[Check]:
 def _models(preset: Preset, layout: Layout) -> Iterator[Check | Wanted]:
     for key, spec in preset.models.items():
         name = f"models.{key}"
-        if layout.model_note(key).exists():
-            yield ok(name, f"made: {layout.model(key)}")
+        starts = preset.starts(key)
+        if all(layout.model_note(start).exists() for start in starts):
+            yield ok(name, f"made: {', '.join(str(layout.model(start)) for start in starts)}")
         elif isinstance(spec, HubModel):
             wanted = Wanted(name, "model", spec.id, spec.revision)
             yield ok(name, f"in the hub's cache: {spec.id}") if _cached_model(wanted) else wanted

@@ -92,7 +92,8 @@ class Trace:
         """Where the weights of each step are, from the start model to the last."""
         layout, kept = self.context.layout, self.settings.kept(self.training.steps)
         snapshots = {step: layout.snapshot(self.key, step) for step in kept}
-        return {0: layout.model(self.key.model), **snapshots}
+        start = self.context.preset.start_of(self.key.model, self.key.seed)
+        return {0: layout.model(start), **snapshots}
 
     @property
     def steps(self) -> list[int]:

@@ -53,6 +53,8 @@ from gainrl.plan.runs import (
     runs,
     selecting,
     snapshots,
+    start_patterns,
+    studied,
     traced,
 )
 from gainrl.plan.tuning import (
@@ -119,6 +121,8 @@ __all__ = [
     "selections",
     "settings_of",
     "snapshots",
+    "start_patterns",
+    "studied",
     "table_slice",
     "traced",
     "train_slice",

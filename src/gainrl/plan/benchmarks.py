@@ -106,8 +106,9 @@ def final_tests(preset: Preset, experiments: Iterable[str]) -> list[Test]:
             for benchmark in preset.tested_on(name, key.dataset):
                 for protocol in experiment.final:
                     engine = engine_for(preset, benchmark, key.model)
-                    for run in (None, key):
-                        found[Test(key.model, benchmark, protocol, engine, run)] = None
+                    start = preset.start_of(key.model, key.seed)
+                    for model, run in ((start, None), (key.model, key)):
+                        found[Test(model, benchmark, protocol, engine, run)] = None
     return list(found)
 
 
@@ -117,8 +118,9 @@ def start_tests(preset: Preset) -> list[Test]:
     if wanted is None:
         return []
     return [
-        Test(model, benchmark, protocol, engine)
+        Test(start, benchmark, protocol, engine)
         for model in wanted.models
+        for start in preset.starts(model)
         for benchmark in wanted.benchmarks
         for protocol in wanted.protocols
         for engine in wanted.engines or (engine_for(preset, benchmark, model),)
@@ -134,7 +136,7 @@ def test_slice(preset: Preset, test: Test) -> dict[str, Any]:
         "sampled": preset.sampled(test.protocol, test.benchmark).fingerprint(),
         "max_response": training.max_response,
         **rendering_slice(preset, test.model, test.benchmark),
-        "dtype": preset.models[test.model].dtype,
+        "dtype": preset.spec(test.model).dtype,
         "engine": test.engine,
         "seed": preset.testing.seed,
         "grader": grader,

@@ -117,6 +117,8 @@ def check_names(preset: Preset, named: Mapping[str, Any]) -> None:
     }
     for kind, names in known.items():
         name = named.get(kind)
+        if kind == "model" and name is not None:
+            name = preset.family(name)  # of a start model
         if name is not None and name not in names:
             raise ConfigError(
                 f"preset '{preset.preset}' has no {kind} '{name}'{nearest(name, names)}"

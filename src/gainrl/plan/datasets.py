@@ -139,13 +139,14 @@ def known_rows(preset: Preset, dataset: str, split: Literal["train", "eval"]) ->
 
 def warmup_datasets(preset: Preset, model: str) -> list[str]:
     """Data sets whose worked solutions a model is warmed up on, by name."""
-    warmup = preset.models[model].warmup
+    warmup = preset.spec(model).warmup
     return sorted({name for phase in warmup.phases for name in phase.datasets}) if warmup else []
 
 
 def datasets_of(preset: Preset, model: str) -> list[str]:
     """Data sets whose questions the preset puts to a model, in training, tests and studies."""
     found, studies = warmup_datasets(preset, model), preset.studies
+    model = preset.family(model)
     for name, experiment in preset.experiments.items():
         for trained, dataset in experiment.places:
             if trained == model:
@@ -165,7 +166,7 @@ def rendering_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     return {
         "prompt": spec.prompt,
         "system": spec.system,
-        **preset.models[model].fingerprint(include={"template_arguments"}),
+        **preset.spec(model).fingerprint(include={"template_arguments"}),
     }
 
 

@@ -35,7 +35,7 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     """What a model folder depends on, the prompts of its warm-up included."""
     data = {name: dataset_slice(preset, name) for name in warmup_datasets(preset, model)}
-    return {"model": preset.models[model].fingerprint(), "warmup_data": data}
+    return {"model": preset.spec(model).fingerprint(), "warmup_data": data}
 
 
 def prompts_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def rollouts_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     return {
         **_prompt_slice(preset, model, dataset),
         "samples": preset.scoring.difficulty_samples,
-        "dtype": preset.models[model].dtype,
+        "dtype": preset.spec(model).dtype,
         "sampling": [training.temperature, training.top_p, training.max_response],
         "seed": evaluation.seed,
         "batch": evaluation.batch,

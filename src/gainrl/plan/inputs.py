@@ -9,7 +9,7 @@ from pathlib import Path
 from gainrl.config.models import HubModel, PackagedGguf
 from gainrl.config.preset import Preset
 from gainrl.plan.datasets import difficulty_ranges, goes_by_column, warmup_datasets
-from gainrl.plan.layout import Layout, Signal, Trained
+from gainrl.plan.layout import Layout, Seeded, Signal, Trained
 from gainrl.plan.policies import feature_kinds
 from gainrl.plan.runs import benchmarks_of, selecting
 from gainrl.plan.tuning import is_tuned
@@ -49,9 +49,10 @@ class Inputs:
         return [*ranks, *self.features.values()]
 
 
-def inputs_of(preset: Preset, layout: Layout, run: Trained) -> Inputs:
+def inputs_of(preset: Preset, layout: Layout, run: Seeded) -> Inputs:
     """What a run reads, from its method and the policy of its curriculum."""
-    method, place = preset.methods[run.method], (run.model, run.dataset)
+    method = preset.methods[run.method]
+    place = (preset.start_of(run.model, run.seed), run.dataset)
     kinds, column = feature_kinds(method), goes_by_column(preset, run)
     features = tuple(dict.fromkeys(FEATURE_TABLES[kind] for kind in kinds))
     needed: dict[Signal, bool] = {
@@ -80,16 +81,17 @@ def chosen(preset: Preset, layout: Layout, run: Trained) -> list[Path]:
     return [layout.choice(run.model, run.dataset, run.method)]
 
 
-def preparation(preset: Preset, layout: Layout, runs: Iterable[Trained]) -> list[Path]:
+def preparation(preset: Preset, layout: Layout, runs: Iterable[Seeded]) -> list[Path]:
     """The costly tables behind some runs, each once."""
     found = (inputs_of(preset, layout, run).costly.values() for run in runs)
     return list(dict.fromkeys(path for paths in found for path in paths))
 
 
 def selections(preset: Preset, layout: Layout, experiment: str) -> Iterator[Path]:
-    """Scores and orders that the selections of an experiment draw from."""
+    """Scores and orders that the selections of an experiment draw from, for the first seed."""
     orders = {preset.methods[name].order_key for name in selecting(preset, experiment)}
-    for place in preset.experiments[experiment].places:
+    for model, dataset in preset.experiments[experiment].places:
+        place = (preset.starts(model)[0], dataset)
         yield layout.signal(*place, "scores")
         yield from (layout.order(*place, order) for order in sorted(filter(None, orders)))
 

@@ -34,6 +34,14 @@ class Trained(Protocol):
         """Of its methods."""
 
 
+class Seeded(Trained, Protocol):
+    """A run, whatever else is known of it."""
+
+    @property
+    def seed(self) -> int:
+        """Of its generators, and of its start model if there is one a seed."""
+
+
 @dataclass(frozen=True, order=True)
 class RunKey:
     """Names a run within a preset."""

@@ -8,6 +8,7 @@ from itertools import product
 from typing import get_args
 
 from gainrl.config.methods import Order
+from gainrl.config.models import start_pattern
 from gainrl.config.preset import Preset
 from gainrl.config.studies import Studies
 from gainrl.errors import ConfigError
@@ -83,12 +84,12 @@ class PromptLimits:
 
 def prompt_limits(preset: Preset, model: str, dataset: str) -> PromptLimits:
     """The limits of a model on a data set, with the templates of all methods that train there."""
-    section = preset.training_for(dataset, model)
+    section, family = preset.training_for(dataset, model), preset.family(model)
     templates = dict.fromkeys(section.templates)
     for experiment in preset.experiments.values():
-        if (model, dataset) in experiment.places:
+        if (family, dataset) in experiment.places:
             for method in experiment.methods:
-                own = preset.training_for(dataset, model, method)
+                own = preset.training_for(dataset, family, method)
                 templates.update(dict.fromkeys(own.templates))
     return PromptLimits(section.max_prompt, section.max_response, tuple(templates))
 
@@ -108,6 +109,25 @@ def need_studies(preset: Preset, part: str) -> Studies:
     if preset.studies is None or getattr(preset.studies, part) is None:
         raise ConfigError(f"preset '{preset.preset}' has no key 'studies.{part}'")
     return preset.studies
+
+
+def start_patterns(preset: Preset, warmed: bool | None = None) -> str:
+    """A regular expression of the names of all start models, or of those (not) warmed up here."""
+    found = (
+        start_pattern(name, model)
+        for name, model in preset.models.items()
+        if warmed in (None, model.warmup is not None)
+    )
+    return "|".join(found) or "none"
+
+
+def studied(preset: Preset, models: Iterable[str]) -> list[tuple[str, str]]:
+    """Start models and data sets that studies of some models look at.
+
+    Of a model with a start model a seed, that of the first one.
+    """
+    datasets = preset.studies.datasets if preset.studies else ()
+    return list(product([preset.starts(name)[0] for name in models], datasets))
 
 
 def probed(preset: Preset) -> list[RunKey]:

@@ -33,30 +33,34 @@ OVERHEADS = {
 
 def measure(context: Context, jobs: Iterable[Job]) -> list[Measured]:
     """Everything that the finished jobs allow to say."""
-    found = [*_prefill(context), *_lengths(context), *_training(context), *_memory(jobs)]
+    found = [*_prefill(context), *_lengths(context), *_training(context), *_memory(context, jobs)]
     return sorted(found, key=lambda each: (each.quantity, each.model, each.of))
 
 
 def _prefill(context: Context) -> Iterator[Measured]:
-    layout = context.layout
-    for model in context.preset.models:
-        for dataset in plan.datasets_of(context.preset, model):
-            path = layout.signal(model, dataset, "scores")
-            if not path.exists():
-                continue
-            tokens = int(read_table(path, SCORES)["n_question"].sum())
-            seconds = float(read_metadata(path)["seconds"])
-            yield _number("prefill", model, dataset, [tokens / seconds])
+    layout, preset = context.layout, context.preset
+    for model in preset.models:
+        for dataset in plan.datasets_of(preset, model):
+            paths = (layout.signal(each, dataset, "scores") for each in preset.starts(model))
+            rates = [
+                int(read_table(path, SCORES)["n_question"].sum())
+                / float(read_metadata(path)["seconds"])
+                for path in paths
+                if path.exists()
+            ]
+            if rates:
+                yield _number("prefill", model, dataset, rates)
 
 
 def _lengths(context: Context) -> Iterator[Measured]:
     """Mean response of the start model, at the full length that its tests allow."""
-    for model in context.preset.models:
-        for benchmark in context.preset.datasets:
-            path = context.layout.start(model, benchmark)
-            length = read_json(path).get("response_length") if path.exists() else None
-            if length is not None:
-                yield _number("mean response", model, benchmark, [length])
+    preset = context.preset
+    for model in preset.models:
+        for benchmark in preset.datasets:
+            paths = (context.layout.start(each, benchmark) for each in preset.starts(model))
+            found = [read_json(path).get("response_length") for path in paths if path.exists()]
+            if lengths := [length for length in found if length is not None]:
+                yield _number("mean response", model, benchmark, lengths)
 
 
 def _training(context: Context) -> Iterator[Measured]:
@@ -95,12 +99,13 @@ def _flops(context: Context, key: RunKey, steps: pd.DataFrame) -> pd.Series:
     return pd.Series(whole - FORWARD * size * responses.to_numpy(), steps.index)
 
 
-def _memory(jobs: Iterable[Job]) -> Iterator[Measured]:
+def _memory(context: Context, jobs: Iterable[Job]) -> Iterator[Measured]:
     """The most host memory of a kind of job, by model."""
     most: dict[tuple[str, str], list[float]] = {}
     for job in jobs:
         memory = job.usage[1]
         if memory is not None:
-            most.setdefault((job.rule, job.of.get("model", "")), []).append(memory)
+            model = context.preset.family(job.of.get("model", ""))
+            most.setdefault((job.rule, model), []).append(memory)
     for (rule, model), values in most.items():
         yield _number("host memory", model, rule, [max(values)])

@@ -150,19 +150,24 @@ def preparation(context: Context, runs: Sequence[Run], tests: Tests) -> list[Pre
     preset, layout = context.preset, context.layout
     studies = preset.studies
     signal = studies if studies and studies.signal else None
-    pairs = [(model, name) for model in signal.models for name in signal.datasets] if signal else []
+    pairs = plan.studied(preset, signal.models) if signal else []
     behind = [(run, plan.inputs_of(preset, layout, run).measured) for run in runs]
-    models = [*(run.model for run in runs), *(m for m, _ in pairs), *(test.model for test in tests)]
+    starts = [preset.start_of(run.model, run.seed) for run in runs]
+    tested = [test.model for test in tests if test.run is None]
     rows = [
         PreparationCost(
-            "model, with its warm-up" if preset.models[model].warmup else "model",
+            "model, with its warm-up" if preset.spec(model).warmup else "model",
             model,
             read_json(layout.model_note(model)).get("seconds"),
         )
-        for model in dict.fromkeys(models)
+        for model in dict.fromkeys([*starts, *(m for m, _ in pairs), *tested])
     ]
     for name, what in MEASURED.items():
-        wanted = [(run.model, run.dataset) for run, tables in behind if name in tables]
+        wanted = [
+            (start, run.dataset)
+            for start, (run, tables) in zip(starts, behind, strict=True)
+            if name in tables
+        ]
         wanted += pairs if name in STUDIED else []
         for pair in dict.fromkeys(wanted):
             seconds = _noted(layout.signal(*pair, name))

@@ -64,7 +64,7 @@ def prepare(context: Context, test: Test) -> Questions:
     )
     shortest = min(len(prompts.tokens[row]) for row in benchmark.asked)
     sampling = Sampling(sampled.temperature, sampled.top_p, min(most, window - shortest))
-    arguments = preset.models[test.model].template_arguments
+    arguments = preset.spec(test.model).template_arguments
     head = {
         "slice": plan.digest(test_slice(preset, test)),
         "weights": weights_digest(folder),
@@ -145,7 +145,7 @@ def _score(context: Context, test: Test, asked: Questions, frame: pd.DataFrame) 
         "response_length": float(answered["tokens"].mean()),
         "without_answer": float(answered["extracted"].isna().mean()),
         **{key: asked.head[key] for key in ("weights", "data", "template", "slice")},
-        "revision": getattr(preset.models[test.model], "revision", None),
+        "revision": getattr(preset.spec(test.model), "revision", None),
         "config": test_slice(preset, test),
         "versions": versions(),
         "commit": commit(),

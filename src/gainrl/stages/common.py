@@ -173,7 +173,7 @@ def renderer_for(
         spec.system,
         preset.training_for(dataset, model).max_prompt,
         prompt_room(getattr(sizes, "max_position_embeddings", None), room),
-        arguments=preset.models[model].template_arguments,
+        arguments=preset.spec(model).template_arguments,
         rows=rows,
     )
 
@@ -219,7 +219,7 @@ def check_rendering(
     Raises:
         ModelError: naming the model and the data set, with the template's own error.
     """
-    spec, arguments = preset.datasets[dataset], preset.models[model].template_arguments
+    spec, arguments = preset.datasets[dataset], preset.spec(model).template_arguments
     try:
         text = check_template(tokenizer, spec.prompt, spec.system, arguments)
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -96,6 +96,6 @@ def _questions(context: Context, model: str, dataset: str) -> Questions:
             "slice": plan.digest(plan.difficulty_slice(preset, model, dataset)),
             "weights": weights_digest(folder),
             "data": plan.file_digest(path),
-            "template": template_hash(tokenizer, preset.models[model].template_arguments),
+            "template": template_hash(tokenizer, preset.spec(model).template_arguments),
         },
     )

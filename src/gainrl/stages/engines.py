@@ -59,7 +59,7 @@ def engine_named(
         model: in the preset, which says the dtype; folder: its weights.
         log: of vLLM.
     """
-    settings, dtype = context.preset.testing, context.preset.models[model].dtype
+    settings, dtype = context.preset.testing, context.preset.spec(model).dtype
     if name == "transformers":
         return TransformersEngine(load_model(folder, dtype=dtype), tokenizer, settings.batch)
     longest = max(len(each.tokens) + each.limit(sampling) for each in wanted)

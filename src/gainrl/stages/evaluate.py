@@ -58,7 +58,7 @@ def evaluate_start(context: Context, model: str, benchmark: str) -> None:
     most = max_response(context.preset, model, benchmark)
     engine = plan.engine_of(context.preset, benchmark, model)
     if engine == "transformers":
-        network = load_model(folder, dtype=context.preset.models[model].dtype)
+        network = load_model(folder, dtype=context.preset.spec(model).dtype)
         samples = answer(network, tokenizer, loaded, settings, most)
     else:
         sampling = Sampling(settings.temperature, settings.top_p, most)

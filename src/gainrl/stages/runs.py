@@ -80,15 +80,17 @@ class TrainingRun:
     """One (model, data, method, seed): its folder, its records, its MLflow run.
 
     A backend has a subclass with `train`; with `prepare`, if its runs can go on from a checkpoint;
-    and with `devices`, if they use GPUs. What such a method finds: `context` and `key`; `settings`,
-    `evaluation`, `method`, the run's sections of the preset; `slice`, what it depends on, with
-    `benchmarks` and `snapshots`; `data` and `setting()`; its `folder`, in which `checkpoints`.
+    and with `devices`, if they use GPUs. What such a method finds: `context` and `key`; the name
+    of its `start` model; `settings`, `evaluation`, `method`, the run's sections of the preset;
+    `slice`, what it depends on, with `benchmarks` and `snapshots`; `data` and `setting()`; its
+    `folder`, in which `checkpoints`.
     """
 
     def __init__(self, context: Context, key: RunKey) -> None:
         context, choice = settled(context, key)
         self.context, self.key = context, key
         self.folder = context.layout.run(key)
+        self.start = context.preset.start_of(key.model, key.seed)
         self.settings = context.preset.training_for(key.dataset, key.model, key.method)
         self.evaluation = context.preset.evaluation_for(key.dataset, key.model)
         self.method = context.preset.methods[key.method]
@@ -107,8 +109,8 @@ class TrainingRun:
         """Short hashes of everything the run reads."""
         layout, key = self.context.layout, self.key
         found = {
-            "model": read_json(layout.model_note(key.model))["weights"],
-            "train": plan.file_digest(layout.prompts(key.model, key.dataset)),
+            "model": read_json(layout.model_note(self.start))["weights"],
+            "train": plan.file_digest(layout.prompts(self.start, key.dataset)),
         }
         return {**found, **input_digests(self.context, key)}
 
@@ -192,7 +194,7 @@ class TrainingRun:
         for name in (SAMPLES, MODEL, "snapshots", CHECKPOINTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for name in self.slice["benchmarks"]:
-            self.record_test(read_json(self.context.layout.start(self.key.model, name)))
+            self.record_test(read_json(self.context.layout.start(self.start, name)))
 
     def _track(self, resumes: bool) -> Tracked:
         key, preset = self.key, self.context.preset
@@ -210,10 +212,11 @@ class TrainingRun:
                 "gainrl.method": key.method,
                 "gainrl.seed": str(key.seed),
                 "gainrl.experiments": ",".join(homes),
+                **({"gainrl.start": self.start} if self.start != key.model else {}),
             },
             resumes=resumes,
         )
-        path = self.context.layout.prompts(key.model, key.dataset)
+        path = self.context.layout.prompts(self.start, key.dataset)
         tracked.dataset(key.dataset, plan.file_digest(path), path, len(read_table(path, PROMPTS)))
         return tracked
 
@@ -305,7 +308,7 @@ class TrainingRun:
 
     def _overlong(self) -> LeftOut | None:
         """The training prompts that were left out, if any."""
-        note = read_json(self.context.layout.prompts_note(self.key.model, self.key.dataset))
+        note = read_json(self.context.layout.prompts_note(self.start, self.key.dataset))
         if not note["overlong"]:
             return None
         return LeftOut(prompts=note["prompts"], limit=note["limit"], ids=list(note["overlong"]))

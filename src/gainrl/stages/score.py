@@ -93,7 +93,7 @@ def gather_scores(context: Context, model: str, dataset: str) -> None:
     folder = context.layout.model(model)
     seconds = sum(shard.seconds for shard in shards)
     missing = int(frame["c"].isna().sum())
-    arguments = context.preset.models[model].template_arguments
+    arguments = context.preset.spec(model).template_arguments
     metadata = {
         "model": read_json(context.layout.model_note(model))["weights"],
         "template": template_hash(load_tokenizer(folder), arguments),

@@ -45,7 +45,7 @@ class LocalRun(TrainingRun):
             del self.state  # as large as the model and its optimizer
         self._loop()
         if self.keeps_model:
-            self._export(self.folder / files.MODEL, like=self.context.layout.model(self.key.model))
+            self._export(self.folder / files.MODEL, like=self.context.layout.model(self.start))
 
     def devices(self) -> dict[str, Any]:
         """The GPU, if there is one."""
@@ -54,7 +54,7 @@ class LocalRun(TrainingRun):
 
     def _build(self) -> None:
         key, layout = self.key, self.context.layout
-        folder = layout.model(key.model)
+        folder = layout.model(self.start)
         self.network, self.tokenizer = load_model(folder, trained=True), load_tokenizer(folder)
         table, room = self.data.table, self.settings.max_response
         asked = (self.context, self.tokenizer, key.model, key.dataset, table, self.network)

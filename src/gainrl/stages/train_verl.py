@@ -120,7 +120,7 @@ class VerlRun(TrainingRun):
     def _job(self, resumed: int) -> dict[str, Any]:
         """Write what verl reads; returns the job for `entry`."""
         key, layout, preset = self.key, self.context.layout, self.context.preset
-        folder = layout.model(key.model).absolute()
+        folder = layout.model(self.start).absolute()
         tokenizer = load_tokenizer(folder)
         config = AutoConfig.from_pretrained(folder)
         benchmarks = list(self.slice["benchmarks"])
@@ -287,7 +287,7 @@ class VerlRun(TrainingRun):
             newest = self.checkpoints / f"global_step_{self.last}" / "actor" / "huggingface"
             target = self.folder / files.MODEL
             if newest.exists():  # else it was moved before something else failed
-                recast(newest, self.context.layout.model(self.key.model))
+                recast(newest, self.context.layout.model(self.start))
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(newest, target)
 

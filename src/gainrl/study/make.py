@@ -24,17 +24,14 @@ from gainrl.records import (
 from gainrl.stages.common import Context
 from gainrl.study import figures as signal_figures
 from gainrl.study.figures import AngleMap, NeuronPanel
+from gainrl.study.plan import places
 from gainrl.study.table import signal_table, write_signal
 
 
 def make_signal_table(context: Context, path: Path) -> None:
     """Write results/signal.csv, with its other forms beside it."""
     studies = plan.need_studies(context.preset, "signal")
-    frames = {
-        (model, dataset): _signal_frame(context, model, dataset)
-        for model in studies.models
-        for dataset in studies.datasets
-    }
+    frames = {place: _signal_frame(context, *place) for place in places(context.preset, "signal")}
     statistics, study = context.preset.statistics, studies.signal
     assert study is not None
     table = signal_table(frames, study.resamples, statistics.confidence, statistics.seed)
@@ -77,14 +74,9 @@ def make_study_figure(context: Context, name: str, path: Path) -> None:
         signal_figures.figure_neurons(panels, *out)
 
 
-def _places(context: Context, part: str) -> list[tuple[str, str]]:
-    studies = plan.need_studies(context.preset, part)
-    return [(model, dataset) for model in studies.models for dataset in studies.datasets]
-
-
 def _maps(context: Context) -> list[AngleMap]:
     found = []
-    for model, dataset in _places(context, "layers"):
+    for model, dataset in places(context.preset, "layers"):
         with np.load(context.layout.study(model, dataset, "maps")) as stored:
             for number, about in enumerate(json.loads(str(stored["about"]))):
                 cosines = stored[f"map{number}"].astype(np.float32)
@@ -107,32 +99,21 @@ def _maps(context: Context) -> list[AngleMap]:
 def _layers(context: Context) -> dict[str, pd.DataFrame]:
     return {
         f"{model}, {dataset}": read_table(context.layout.study(model, dataset, "layers"), LAYERS)
-        for model, dataset in _places(context, "layers")
+        for model, dataset in places(context.preset, "layers")
     }
 
 
 def _answers(context: Context) -> dict[str, pd.DataFrame]:
-    studies = plan.need_studies(context.preset, "answers")
-    assert studies.answers is not None
-    panels = {}
-    for dataset in studies.datasets:
-        parts = []
-        for model in studies.answers.models:
-            samples = read_table(context.layout.study(model, dataset, "answers"), SAMPLES)
-            counts = samples.groupby("id")["correct"].agg(correct="sum", samples="size")
-            parts.append(counts.reset_index().assign(model=model))
-        panels[dataset] = pd.concat(parts, ignore_index=True)
-    return panels
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for model, dataset in places(context.preset, "answers"):
+        samples = read_table(context.layout.study(model, dataset, "answers"), SAMPLES)
+        counts = samples.groupby("id")["correct"].agg(correct="sum", samples="size")
+        parts.setdefault(dataset, []).append(counts.reset_index().assign(model=model))
+    return {dataset: pd.concat(each, ignore_index=True) for dataset, each in parts.items()}
 
 
 def _probed(context: Context) -> dict[str, RunKey]:
-    studies = plan.need_studies(context.preset, "dynamics")
-    assert studies.dynamics is not None
-    how = studies.dynamics
-    return {
-        f"{model}, {dataset}": RunKey(model, dataset, how.method, how.seed)
-        for model, dataset in _places(context, "dynamics")
-    }
+    return {f"{key.model}, {key.dataset}": key for key in plan.probed(context.preset)}
 
 
 def _epochs(context: Context) -> dict[str, pd.DataFrame]:

@@ -97,7 +97,7 @@ def study_answers(context: Context, model: str, dataset: str) -> None:
     torch.set_num_threads(context.preset.threads)
     study = _study(context, "answers")
     folder, began = context.layout.model(model), time.perf_counter()
-    network = load_model(folder, dtype=context.preset.models[model].dtype)
+    network = load_model(folder, dtype=context.preset.spec(model).dtype)
     samples = _answers(context, model, dataset, network, study.prompts, study.samples)[1]
     target = context.layout.study(model, dataset, "answers")
     write_table(target, samples, SAMPLES)
@@ -156,7 +156,7 @@ def _probed(
     context: Context, key: RunKey, network: Any, study: DynamicsStudy
 ) -> tuple[Prompts, pd.DataFrame]:
     """The probe's prompts, and by id how many answers were right (sum) of how many (size)."""
-    place = key.model, key.dataset
+    place = context.preset.start_of(key.model, key.seed), key.dataset
     if not study.samples:
         _, prompts = _first(context, *place, network, study.prompts)
         return prompts, pd.DataFrame({"sum": 0, "size": 0}, index=prompts.ids)
@@ -170,7 +170,7 @@ def probe_run(context: Context, key: RunKey) -> None:
     study = _study(context, "dynamics")
     layout, settings = context.layout, context.preset.training_for(key.dataset, key.model)
     kept = plan.probe_steps(context.preset, key.model, key.dataset, key.method)
-    folders = {0: layout.model(key.model)}
+    folders = {0: layout.model(context.preset.start_of(key.model, key.seed))}
     folders |= {step: layout.snapshot(key, step) for step in kept}
     folders[settings.steps] = layout.trained(key)
     tables, cores = [], []

@@ -78,13 +78,13 @@ def _answered(studies: Studies, name: str) -> bool:
 
 
 def places(preset: Preset, part: str) -> list[tuple[str, str]]:
-    """Models and data sets that a part of the studies looks at."""
+    """Start models and data sets that a part of the studies looks at (`plan.studied`)."""
     studies = plan.need_studies(preset, part)
     models = studies.models
     if part == ANSWERS:
         assert studies.answers is not None
         models = studies.answers.models
-    return [(model, dataset) for model in models for dataset in studies.datasets]
+    return plan.studied(preset, models)
 
 
 def _signal_inputs(preset: Preset, layout: Layout) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gainrl import plan
 from gainrl.config.data import Dataset, Registered
@@ -48,13 +48,14 @@ def table_facts(context: Context, experiment: str) -> Facts:
     """
     preset, chosen = context.preset, context.preset.experiments[experiment]
     parameters = {name: _parameters(context, name) for name in chosen.models}
-    runs = {(key.model, key.dataset, key.method): key for key in plan.runs(preset, [experiment])}
+    runs: dict[tuple[str, str, str], list[Inputs]] = {}
+    for key in plan.runs(preset, [experiment]):
+        read = plan.inputs_of(preset, context.layout, key)
+        runs.setdefault((key.model, key.dataset, key.method), []).append(read)
     return Facts(
         parameters={name: count for name, count in parameters.items() if count},
-        preparation={
-            names: _preparation(plan.inputs_of(preset, context.layout, key))
-            for names, key in runs.items()
-        },
+        preparation={names: _preparation(inputs) for names, inputs in runs.items()},
+        per_seed=frozenset(name for name in chosen.models if preset.models[name].per_seed),
         published=_published(context, experiment),
     )
 
@@ -63,7 +64,9 @@ def _parameters(context: Context, model: str) -> int | None:
     """Parameters of a model; None, said aloud, where its kind is not known."""
     spec = context.preset.models[model]
     if isinstance(spec, HubModel) and spec.id not in KNOWN:
-        spec = LocalModel(source="local", path=str(context.layout.model(model)))
+        spec = LocalModel(
+            source="local", path=str(context.layout.model(context.preset.starts(model)[0]))
+        )
     try:
         return architecture(spec, model).parameters
     except ModelError as error:
@@ -71,18 +74,20 @@ def _parameters(context: Context, model: str) -> int | None:
         return None
 
 
-def _preparation(inputs: Inputs) -> Preparation:
-    seconds = 0.0
-    for path in inputs.costly.values():
+def _preparation(inputs: Sequence[Inputs]) -> Preparation:
+    """Of a method's runs, which share a start model or have one each: seconds of one of these."""
+    seconds, words = 0.0, [MEASURED[name] for name in inputs[0].costly]
+    starts = list(dict.fromkeys(tuple(each.costly.values()) for each in inputs))
+    for path in (path for paths in starts for path in paths):
         if not path.exists():
             raise DataError(f"{path}: no such file")
         timed = read_metadata(path).get("seconds")
         if not isinstance(timed, int | float) or not math.isfinite(timed):
             raise DataError(f"{path}: its metadata has no 'seconds'")
         seconds += timed
-    words = [MEASURED[name] for name in inputs.costly]
-    how = f"{' and '.join(words)}, measured once" if words else "nothing to prepare"
-    return Preparation(seconds, how)
+    once = "measured once" if len(starts) == 1 else f"mean over {len(starts)} start models"
+    how = f"{' and '.join(words)}, {once}" if words else "nothing to prepare"
+    return Preparation(seconds / len(starts), how)
 
 
 # --- the paper's numbers -------------------------------------------------------------------------

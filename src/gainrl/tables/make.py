@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gainrl.config.models import parse_start
 from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.stages.common import Context
 from gainrl.tables.facts import finished_runs, table_facts
@@ -40,11 +41,11 @@ def _final(context: Context, experiment: str) -> pd.DataFrame | None:
     rows: list[dict[str, object]] = []
     for model, dataset in preset.experiments[experiment].places:
         benchmarks = preset.tested_on(experiment, dataset)
-        # The start model belongs to every data set that it is trained on.
+        # A start model belongs to every data set that it is trained on.
         chosen = [
             test
             for test in tests
-            if test.model == model
+            if preset.family(test.model) == model
             and test.benchmark in benchmarks
             and (test.run is None or test.run.dataset == dataset)
         ]
@@ -54,7 +55,7 @@ def _final(context: Context, experiment: str) -> pd.DataFrame | None:
                 model=model,
                 dataset=dataset,
                 method=test.run.method if test.run else None,
-                seed=test.run.seed if test.run else None,
+                seed=test.run.seed if test.run else parse_start(test.model, preset.models)[1],
             )
             for test in chosen
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,12 +48,13 @@ class Facts:
 
     parameters: of each model; one that is missing has no numbers in FLOP. preparation: by model,
     data set and method; what is missing has no rows. published: the paper's numbers as tidy rows
-    (gainrl.tables.published).
+    (gainrl.tables.published). per_seed: models of which each seed has a start model of its own.
     """
 
     parameters: Mapping[str, int] = field(default_factory=dict)
     preparation: Mapping[tuple[str, str, str], Preparation] = field(default_factory=dict)
     published: Sequence[Row] = ()
+    per_seed: Collection[str] = ()
 
 
 @dataclass(frozen=True)

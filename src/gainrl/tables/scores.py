@@ -31,7 +31,8 @@ OVER_PROBLEMS, OVER_SEEDS = "over problems", "over seeds"
 class Scored:
     """One finished test: what it was, and each problem's value of every metric.
 
-    method, seed: None for the start model. values: index id, a column a metric, in [0, 1].
+    method: None for a start model; seed: None for one that all runs share.
+    values: index id, a column a metric, in [0, 1].
     score: score.json as written.
     """
 
@@ -115,8 +116,9 @@ class TestRows:
         """Rows of the columns of gainrl.tables.table, without the start model's method.
 
         For each model, training data, benchmark, protocol and metric: the start model's value over
-        problems; each method's mean over seeds with both intervals; and its difference to the
-        baseline, paired by seed and, of the means over seeds, by problem.
+        problems (with one a seed their mean, with both intervals); each method's mean over seeds
+        with both intervals; and its difference to the baseline, paired by seed and, of the means
+        over seeds, by problem.
 
         Raises:
             DataError: two tests to be compared are not of the same problems and sampling.
@@ -144,11 +146,12 @@ class TestRows:
             matrix = np.stack([runs[seed] for seed in sorted(runs, key=str)])
             problems = problem_interval(matrix.mean(0), self.config.confidence)
             yield _row(method, metric, problems, f"{OVER_PROBLEMS}; {note}")
-            if method == "start":
+            if method == "start" and len(runs) == 1:
                 continue
             seeds = mean_interval(matrix.mean(1), self.config.confidence, (0, 1))
             yield _row(method, f"{metric}, seeds", seeds, f"{OVER_SEEDS}; {note}")
-            if base is not None and method != self.baseline and runs.keys() == base.keys():
+            others = method not in (self.baseline, "start")
+            if base is not None and others and runs.keys() == base.keys():
                 other = np.stack([base[seed] for seed in sorted(base, key=str)])
                 yield from self._differences(method, metric, matrix, other)
 

@@ -38,13 +38,14 @@ def make_selection_figure(context: Context, experiment: str, path: Path) -> None
     chosen = preset.experiments[experiment]
     names = plan.selecting(preset, experiment)
     for model, dataset in chosen.places:
-        scores = read_table(layout.signal(model, dataset, "scores"), SCORES)
+        place = (preset.starts(model)[0], dataset)
+        scores = read_table(layout.signal(*place, "scores"), SCORES)
         signal = scores.set_index("id")["c"]
         for name in names:
             part, key = preset.methods[name].selection, preset.methods[name].order_key
             assert part is not None
             assert key is not None
-            order = read_table(layout.order(model, dataset, key), ORDER)
+            order = read_table(layout.order(*place, key), ORDER)
             ranks = select(len(order), part.share, part.slope, preset.seeds[0])
             where = f"{model}, {dataset}: " if len(chosen.places) > 1 else ""
             title = f"{where}{preset.methods[name].label or name}"

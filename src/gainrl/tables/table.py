@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ def table1(
         "labels": labels,
         "baseline": labels[baseline],
         "false_discovery": statistics_config.false_discovery,
-        "caption": _caption(runs, statistics_config, labels[baseline]),
+        "caption": _caption(runs, statistics_config, labels[baseline], facts.per_seed),
     }
     return frame
 
@@ -116,7 +116,9 @@ def check_baseline(group: Group, baseline: str, where: str) -> None:
 # --- captions ------------------------------------------------------------------------------------
 
 
-def _caption(runs: Sequence[Run], config: Statistics, baseline: str) -> str:
+def _caption(
+    runs: Sequence[Run], config: Statistics, baseline: str, per_seed: Collection[str]
+) -> str:
     counts = seed_counts(runs)
     seeds = f"n = {' or '.join(map(str, counts))} seed{'s' if counts[-1] > 1 else ''}"
     if counts[-1] == 1:
@@ -130,6 +132,8 @@ def _caption(runs: Sequence[Run], config: Statistics, baseline: str) -> str:
         f"seeds. Speed-up: {baseline}'s own steps by that rule over the method's, median over "
         "seeds paired. A censored seed did not get there within its run and is never dropped."
     )
+    if per_seed:
+        seeds += f", each with a start model of its own ({', '.join(sorted(per_seed))})"
     return f"{seeds}; {interval}. {_protocol(runs)}{_overlong(runs)} {speed}"
 
 

@@ -71,7 +71,7 @@ def engine_of(preset: Preset, benchmark: str, model: str) -> EngineName:
         backend_of(preset, dataset, model).engine
         for name, experiment in preset.experiments.items()
         for trained, dataset in experiment.places
-        if trained == model and benchmark in preset.tested_on(name, dataset)
+        if trained == preset.family(model) and benchmark in preset.tested_on(name, dataset)
     )
     return next((engine for engine in engines if engine != Backend.engine), Backend.engine)
 

@@ -81,11 +81,12 @@ class VerlBackend(Backend):
         training = preset.training_for(run.dataset, run.model, run.method)
         benchmarks = benchmarks_of(preset, run.model, run.dataset, run.method)
         kept = snapshots(preset, run.model, run.dataset, run.method)
+        start = layout.model(preset.start_of(run.model, run.seed))
         given = overrides(
             preset.verl,
             training,
             preset.evaluation_for(run.dataset, run.model),
-            place_of(layout.run(run), layout.model(run.model), benchmarks),
+            place_of(layout.run(run), start, benchmarks),
             algorithms.named(preset.methods[run.method].algorithm),
             preset.ppo,
             run.seed,
