@@ -29,3 +29,20 @@ if preset.tuning is not None:
         shell:
             "gainrl tune --preset {params.preset} --model {wildcards.model}"
             " --dataset {wildcards.dataset} --method {wildcards.method} > {log} 2>&1"
+
+
+# Without tuning the command says that there is nothing for the page.
+rule study_page:
+    input:
+        built("all"),
+    output:
+        at("report_study.md"),
+    log:
+        at("logs/study.log"),
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        slice=plan.digest(preset.model_dump(mode="json")),
+    shell:
+        "gainrl study --preset {params.preset} --out {output} > {log} 2>&1"

@@ -255,6 +255,12 @@ COMMANDS = (
         ),
     ),
     command(
+        "study",
+        "the page of tuned comparisons: question, design, table, figure, verdicts",
+        "report.study:make_study",
+        "out",
+    ),
+    command(
         "rehearsal",
         "the table and the page of a rehearsal's jobs (`snakemake rehearse` calls it)",
         "rehearsal.make:make_rehearsal",

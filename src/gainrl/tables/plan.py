@@ -44,6 +44,11 @@ SPENT = (
     "The same accuracy over the rollout tokens and the seconds of training that a run had spent by "
     "each test, in the mean over seeds: a method whose steps cost more is further to the right."
 )
+RANKED = (
+    "Each tuned method against the tuned baseline when both have spent as many tokens, the best "
+    "first, with its interval over seeds. Coloured: the difference survives the control of false "
+    "discoveries."
+)
 CHOSEN = (
     "Prompts that each selection takes (coloured) among all prompts (grey), by the angle signal C "
     "before RL, for the first seed."
@@ -83,6 +88,11 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
     if preset.experiments[name].figure:
         yield from _figures(preset, layout, name, first, done)
     yield made(f"{name}_cost", "split:make_split", done)
+    methods = preset.experiments[name].methods
+    if plan.is_tuned(preset, methods[0]) and len(methods) > 1:
+        picture = Picture(f"{name}_ranked", "Methods by rank", RANKED)
+        read = (layout.root / f"{name}.csv",)
+        yield made(f"{FIGURES}{name}_ranked", "ranked_figure:make_ranked_figure", read, picture)
 
 
 def _figures(

@@ -1,0 +1,237 @@
+"""`results/report_study.md`: what a comparison of tuned methods found, as one page of Markdown."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gainrl import plan
+from gainrl.compare.render import (
+    Block,
+    Caption,
+    Heading,
+    Paragraph,
+    Points,
+    Table,
+    Title,
+    markdown,
+    read_views,
+    with_interval,
+)
+from gainrl.config.data import Generated, Mix
+from gainrl.config.preset import Preset
+from gainrl.errors import ConfigError, DataError
+from gainrl.plan.results import FIGURES
+from gainrl.plan.tuning import words
+from gainrl.records import read_json, write_text
+from gainrl.results.runs import AVERAGE
+from gainrl.stages.common import Context
+from gainrl.tables.answer import answers
+from gainrl.tables.columns import SURVIVES
+from gainrl.tables.ranked_figure import ranked
+from gainrl.tuning.plan import choices
+
+POINTS = 2.0
+"""What a difference should be known to, in points."""
+QUESTION = (
+    "Which data curriculum makes reinforcement fine-tuning cheaper, if every method, the baseline "
+    "too, has been tuned for as many tokens, and if all tokens that a run generates count?"
+)
+
+
+def make_study(context: Context, path: Path) -> None:
+    """Write the page, from the tables of the preset's tuned experiments.
+
+    Every number is one of `results/<experiment>.csv` or of a choice; nothing is measured here.
+
+    Raises:
+        ConfigError: the preset tunes no methods.
+        DataError: a table, a figure or a choice is missing or damaged.
+    """
+    preset = context.preset
+    if not experiments(preset):
+        raise ConfigError(f"preset '{preset.preset}' has no experiment of tuned methods")
+    write_text(path, _Page(context, path.parent).text())
+    print(f"{path}: {', '.join(experiments(preset))}")
+
+
+def experiments(preset: Preset) -> list[str]:
+    """Experiments of tuned methods."""
+    return [
+        name for name, each in preset.experiments.items() if plan.is_tuned(preset, each.methods[0])
+    ]
+
+
+class _Page:
+    """Reads the files and says what is in them; links are relative to the page's folder."""
+
+    def __init__(self, context: Context, folder: Path) -> None:
+        self.context, self.preset, self.folder = context, context.preset, folder
+        self.names = experiments(self.preset)
+        self.tables = {name: self._table(name) for name in self.names}
+        self.choices = [read_json(context.layout.choice(*each)) for each in choices(self.preset)]
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.context.root / f"{name}.csv"
+        if not path.exists():
+            raise DataError(f"{path}: no such table; `snakemake study` makes it")
+        return pd.read_csv(path)
+
+    def text(self) -> str:
+        """The whole page."""
+        blocks: list[Block] = [
+            Title(f"# Which curriculum pays: preset {self.preset.preset}"),
+            Paragraph(QUESTION),
+            Heading("What was found"),
+            Points(tuple(self._answers())),
+            Heading("Design"),
+            Points(tuple(self._design())),
+        ]
+        for name in self.names:
+            blocks += [Heading(f"{self._caption(name)}, at equal tokens"), self._compared(name)]
+            blocks += [self._note(name)]
+        parts = [markdown(blocks), *map(self._picture, self.names)]
+        parts.append(markdown([Heading("What each method was given"), self._chosen()]))
+        if self.preset.claims:
+            verdicts = [
+                block
+                for block in read_views(self.context.root / "claims.csv")
+                if not isinstance(block, Title | Heading)
+            ]
+            parts.append(markdown([Heading("Verdicts, with the false discovery rate"), *verdicts]))
+        parts.append(
+            markdown([Heading("What would change the answer"), Points(tuple(self._open()))])
+        )
+        return "\n".join(parts)
+
+    def _label(self, method: str) -> str:
+        return self.preset.methods[method].label or method
+
+    def _caption(self, name: str) -> str:
+        return self.preset.experiments[name].caption or name
+
+    def _link(self, path: Path, text: str) -> str:
+        return f"[{text}]({os.path.relpath(path, self.folder)})"
+
+    def _answers(self) -> Iterator[str]:
+        for name, frame in self.tables.items():
+            chosen = self.preset.experiments[name]
+            labels = {method: self._label(method) for method in chosen.methods}
+            yield from answers(frame, chosen.baseline, labels, name)
+
+    def _design(self) -> Iterator[str]:
+        tuning, preset = self.preset.tuning, self.preset
+        assert tuning is not None  # there are experiments of tuned methods
+        for name in self.names:
+            each = preset.experiments[name]
+            methods = ", ".join(map(self._label, each.methods))
+            yield f"{name}: {methods}; baseline: {self._label(each.baseline)}, tuned as all are"
+        for name in dict.fromkeys(d for e in self.names for d in preset.experiments[e].datasets):
+            yield f"data set {name}: {self._data(name)}"
+        tried = len(plan.settings_of(preset, next(iter(tuning.methods))))
+        yield (
+            f"tuning: {tried} settings for each method, {len(tuning.seeds)} seed(s) of "
+            f"{tuning.budget:,} generated tokens each, chosen once and frozen"
+        )
+        yield (
+            f"comparison: {len(preset.seeds)} fresh seeds of {tuning.tokens or tuning.budget:,} "
+            f"generated tokens each, tested {tuning.tests} times"
+        )
+
+    def _data(self, name: str) -> str:
+        spec = self.preset.datasets[name]
+        if isinstance(spec, Mix):
+            return "; ".join(f"{part}: {self._data(part)}" for part in spec.parts)
+        if not isinstance(spec, Generated):
+            return spec.source
+        text = f"{spec.train} prompts of the task {spec.task}"
+        if spec.pool is not None:
+            dead = {k: v for k, v in spec.pool.model_dump().items() if v}
+            share = ", ".join(f"{100 * v:.0f}% {k}" for k, v in dead.items())
+            text += f", of which {100 * sum(dead.values()):.0f}% teach nothing ({share})"
+        if spec.named is not None:
+            text += f"; right in a format that {100 * spec.named:.0f}% of what was taught has"
+        return text
+
+    def _compared(self, name: str) -> Table:
+        """A line a method, a column a place: the baseline's level, then differences to it."""
+        frame, chosen = self.tables[name], self.preset.experiments[name]
+        places = ranked(frame)
+        lines = [["method", *(f"{model}, {dataset}" for model, dataset in places)]]
+        base = self._cells(frame, "final_accuracy", chosen.baseline)
+        label = f"{self._label(chosen.baseline)}: final accuracy (%)"
+        lines.append([label, *(_interval(base[place], ".1f") for place in places)])
+        for method in chosen.methods:
+            if method == chosen.baseline:
+                continue
+            cells = [
+                rows[rows["method"] == method].to_dict("records")[0] for rows in places.values()
+            ]
+            shown = [_interval(row, "+.1f") + _mark(row) for row in cells]
+            lines.append([f"{self._label(method)} (points)", *shown])
+        return Table(lines)
+
+    def _cells(
+        self, frame: pd.DataFrame, metric: str, method: str
+    ) -> dict[tuple[str, str], dict[str, Any]]:
+        rows = frame[(frame["metric"] == metric) & (frame["method"] == method)]
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in rows.to_dict("records"):
+            place = row["model"], row["dataset"]
+            if place not in found or row["benchmark"] == AVERAGE:
+                found[place] = {str(key): value for key, value in row.items()}
+        return found
+
+    def _note(self, name: str) -> Caption:
+        runs = self.context.layout.home / "runs"
+        table = self._link(self.context.root / f"{name}.csv", f"{name}.csv")
+        return Caption(
+            f"{SURVIVES} survives the control of false discoveries. Every number is a row of "
+            f"{table}; its runs are in {self._link(runs, 'runs')}/MODEL/DATASET/METHOD/."
+        )
+
+    def _picture(self, name: str) -> str:
+        path = self.context.root / f"{FIGURES}{name}_ranked.png"
+        if not path.exists():
+            raise DataError(f"{path}: no such figure; `snakemake {path}` makes it")
+        return f"!{self._link(path, f'{name}: methods by rank')}\n"
+
+    def _chosen(self) -> Table:
+        lines = [["method", "place", "setting", "choice"]]
+        for choice in self.choices:
+            place = f"{choice['model']}, {choice['dataset']}"
+            path = self.context.layout.choice(choice["model"], choice["dataset"], choice["method"])
+            link = self._link(path, choice["results"])
+            lines.append([self._label(choice["method"]), place, words(choice["values"]), link])
+        return Table(lines)
+
+    def _open(self) -> Iterator[str]:
+        """What is undecided, and how many seeds would know it to POINTS points either way."""
+        for name, frame in self.tables.items():
+            for (model, dataset), rows in ranked(frame).items():
+                open_ = [row for row in rows.to_dict("records") if row["survives"] != "yes"]
+                if not open_:
+                    yield f"{name}, {model}, {dataset}: nothing is undecided"
+                    continue
+                methods = ", ".join(self._label(row["method"]) for row in open_)
+                half = max(100 * (row["high"] - row["low"]) / 2 for row in open_)
+                seeds = rows["n"].iloc[0] * (half / POINTS) ** 2
+                needed = f"about {math.ceil(seeds)} seeds" if math.isfinite(seeds) else "more seeds"
+                yield (
+                    f"{name}, {model}, {dataset}: {methods} undecided, known to {half:.1f} points "
+                    f"either way at worst; {needed} would know {POINTS:g}"
+                )
+        yield "A choice among settings is made on the problems of the comparison, with other seeds."
+
+
+def _interval(row: dict[str, Any], spec: str) -> str:
+    return with_interval(row["mean"], row["low"], row["high"], spec, 100)
+
+
+def _mark(row: dict[Any, Any]) -> str:
+    return SURVIVES if row["survives"] == "yes" else ""

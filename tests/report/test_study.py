@@ -1,0 +1,132 @@
+"""The page of tuned comparisons, and its figure: numbers of the tables, none of its own."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from presets import BASE
+from run_folders import TRAINING, write_run
+
+from gainrl import plan
+from gainrl.claims.make import make_claims
+from gainrl.errors import ConfigError, DataError
+from gainrl.report.study import make_study
+from gainrl.results.runs import collect
+from gainrl.stages.common import Context
+from gainrl.tables.ranked_figure import figure_ranked, make_ranked_figure
+from gainrl.tables.table import table1, write_table
+from gainrl.tuning.choose import choose
+
+PLACE = ("tiny", "chain")
+
+
+def preset():
+    data = copy.deepcopy(BASE)
+    data |= {"preset": "nano", "seeds": [0, 1, 2], "statistics": {"smoothing": 1}}
+    data["models"] = {"tiny": {"source": "nano"}}
+    data["datasets"]["chain"]["pool"] = {"long": 0.4, "trivial": 0.3}
+    data["methods"] |= {
+        "grpo": {"label": "GRPO", "curriculum": "uniform"},
+        "mopps": {"label": "MoPPS", "curriculum": "mopps"},
+    }
+    compared = ["grpo", "gain", "mopps"]
+    data["experiments"] = {
+        "study": {"models": ["tiny"], "datasets": ["chain"], "methods": compared}
+    }
+    data["claims"] = {
+        "pays": {"statement": "A curriculum pays", "measure": "difference", "experiment": "study",
+                 "methods": ["gain", "mopps"], "threshold": 0}
+    }  # fmt: skip
+    data["tuning"] = {
+        "grid": {"lr": [1e-4, 1e-3]},
+        "methods": dict.fromkeys(compared, {}),
+        "seeds": [10],
+        "budget": 400,
+        "tests": 2,
+    }
+    return plan.load(data)
+
+
+@pytest.fixture
+def context(tmp_path):
+    """GAIN-RL is 20 points above GRPO at its end, more or less; MoPPS is level with it."""
+    training = {**TRAINING, "tokens": 400, "tests": 2, "steps": 25}
+    gains = {"grpo": (0.0, 0.0, 0.0), "gain": (0.2, 0.21, 0.19), "mopps": (-0.1, 0.1, 0.03)}
+    for method, found in gains.items():
+        for k in range(2):
+            write_run(tmp_path, f"{method}.try{k}", 10, [0.2, 0.3, 0.4 + 0.1 * k],
+                      tokens=100, training=training)  # fmt: skip
+        for seed, gain in enumerate(found):
+            curve = [0.2, 0.3, 0.4 + 0.01 * seed + gain]
+            write_run(tmp_path, method, seed, curve, tokens=100, training=training)
+    found = Context(preset(), tmp_path)
+    for method in gains:
+        choose(found, *PLACE, method)
+    return found
+
+
+@pytest.fixture
+def made(context, tmp_path):
+    """Everything that the page reads."""
+    runs = collect([context.layout.run(key) for key in plan.runs(context.preset, ["study"])])
+    frame = table1(runs, context.preset.statistics, "grpo")
+    write_table(frame, tmp_path / "study.csv", "study")
+    make_claims(context, True, tmp_path / "claims.csv")
+    make_ranked_figure(context, "study", tmp_path / "figures/study_ranked.png")
+    return context
+
+
+def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
+    page = tmp_path / "report_study.md"
+    make_study(made, page)
+    text = page.read_text()
+    order = ["**What was found**", "**Design**", "at equal tokens**", "study_ranked.png",
+             "**What each method was given**", "**Verdicts", "**What would change the answer**"]  # fmt: skip
+    places = [text.index(each) for each in order]
+    assert places == sorted(places)
+    assert (
+        "32 prompts of the task chain, of which 70% teach nothing (40% long, 30% trivial)" in text
+    )
+    assert "tuning: 2 settings for each method, 1 seed(s) of 400 generated tokens each" in text
+    assert "comparison: 3 fresh seeds of 400 generated tokens each, tested 2 times" in text
+    assert "| GRPO: final accuracy (%) | 41.0 [" in text
+    (gain,) = re.findall(r"\| gain \(points\) \| \+20\.0 \[\+17\.5, \+22\.5\](.*) \|", text)
+    assert gain == "†"
+    assert re.search(r"\| MoPPS \(points\) \| \+1\.0 \[-[\d.]+, \+[\d.]+\] \|", text)
+    assert "MoPPS undecided, known to" in text
+    assert text.count("| lr 0.001 |") == 3  # the better of the two settings, of each method
+    assert "A curriculum pays" in text
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (tmp_path / link).exists(), link
+
+
+def test_what_the_page_rests_on_is_named_where_it_is_missing(made, tmp_path):
+    (tmp_path / "figures/study_ranked.png").unlink()
+    with pytest.raises(DataError, match=r"study_ranked\.png: no such figure"):
+        make_study(made, tmp_path / "report_study.md")
+    (tmp_path / "study.csv").unlink()
+    with pytest.raises(DataError, match=r"study\.csv: no such table; `snakemake study`"):
+        make_study(made, tmp_path / "report_study.md")
+    assert not (tmp_path / "report_study.md").exists()
+
+
+def test_a_preset_without_tuning_has_no_such_page(tmp_path):
+    with pytest.raises(ConfigError, match="preset 'small' has no experiment of tuned methods"):
+        make_study(Context(plan.load(BASE), tmp_path), tmp_path / "report_study.md")
+
+
+def test_the_best_method_is_on_top_and_what_does_not_survive_is_grey(made, tmp_path):
+    frame = pd.read_csv(tmp_path / "study.csv")
+    labels = {"grpo": "GRPO", "gain": "GAIN-RL", "mopps": "MoPPS"}
+    paths = (tmp_path / "a.png", tmp_path / "a.pdf")
+    (axis,) = figure_ranked(frame, "grpo", labels, *paths).axes
+    assert [each.get_text() for each in axis.get_yticklabels()] == ["GAIN-RL", "MoPPS"]
+    dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
+    assert [float(line.get_xdata()[0]) for line in dots] == pytest.approx([20, 1])
+    assert dots[0].get_color() != dots[1].get_color()
+    assert axis.get_xlabel() == "Points above GRPO"
+    assert Path(paths[0]).stat().st_size > 1000
