@@ -43,7 +43,7 @@ def preset():
     }  # fmt: skip
     data["tuning"] = {
         "grid": {"lr": [1e-4, 1e-3]},
-        "methods": dict.fromkeys(compared, {}),
+        "methods": {name: {} for name in compared},
         "seeds": [10],
         "budget": 400,
         "tests": 2,
@@ -84,8 +84,8 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     page = tmp_path / "report_study.md"
     make_study(made, page)
     text = page.read_text()
-    order = ["**What was found**", "**Design**", "at equal tokens**", "study_ranked.png",
-             "**What each method was given**", "**Verdicts", "**What would change the answer**"]  # fmt: skip
+    order = ["What was found**", "**Design**", "at equal tokens**", "study_ranked.png"]
+    order += ["What each method was given**", "**Verdicts", "What would change the answer**"]
     places = [text.index(each) for each in order]
     assert places == sorted(places)
     assert (
