@@ -18,13 +18,16 @@ from gainrl.signals.concentration import Angles, angles, angles_of_states, conce
 if TYPE_CHECKING:
     from gainrl.signals.pooled import mean_states, principal_components
     from gainrl.signals.prefill import Prefill, score
+    from gainrl.signals.shift import anchor_states, coreset
 
 __all__ = [
     "Angles",
     "Prefill",
+    "anchor_states",
     "angles",
     "angles_of_states",
     "concentration",
+    "coreset",
     "mean_states",
     "principal_components",
     "score",
@@ -32,6 +35,8 @@ __all__ = [
 
 _ON_MODELS = {
     "Prefill": "prefill",
+    "anchor_states": "shift",
+    "coreset": "shift",
     "mean_states": "pooled",
     "principal_components": "pooled",
     "score": "prefill",
