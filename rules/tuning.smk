@@ -43,6 +43,6 @@ rule study_page:
         ENVIRONMENT
     params:
         preset=PRESET,
-        slice=plan.digest(preset.model_dump(mode="json")),
+        slice=plan.digest(preset.fingerprint()),
     shell:
         "gainrl study --preset {params.preset} --out {output} > {log} 2>&1"
