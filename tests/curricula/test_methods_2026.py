@@ -221,10 +221,23 @@ def test_the_mean_pass_rate_of_a_batch_falls_linearly():
     difficulty = np.repeat([0.0, 25.0, 50.0, 75.0, 100.0], 2)  # pass rates 1, .75, .5, .25, 0
     parameters = {"steps": 3, "first": 0.75, "last": 0.25, "sigma": 0.0}
     policy = build("gaussian", parameters, Setting(10, 2, 0, difficulty=difficulty))
-    drawn = [sorted(next_batch(policy).tolist()) for _ in range(6)]
+    drawn = []
+    for _ in range(6):
+        drawn.append(sorted(next_batch(policy).tolist()))
+        policy.observe(outcome(drawn[-1], 0.5))
     # Then what is nearest to 1/4 and free, what was always right last, and all anew.
     assert drawn == [[2, 3], [4, 5], [6, 7], [8, 9], [0, 1], [6, 7]]
     assert policy.metrics() == {"mean": 0.25, "free_share": 0.8}
+
+
+def test_further_draws_of_a_step_have_its_mean():
+    spec = {"sampler": {"name": "gaussian", "steps": 3, "sigma": 0.0}, "filter": "mixed"}
+    policy = curricula.build(spec, Setting(40, 2, 0, difficulty=np.linspace(0, 100, 40)))
+    first = policy.draw(Groups.none(), None)
+    policy.draw(groups(first.rows, np.zeros(2, dtype=int), first.rollouts), None)
+    assert policy.metrics()["mean"] == 0.8
+    policy.observe(outcome(first.rows, 0.0))
+    assert policy.metrics()["mean"] == pytest.approx(0.5)
 
 
 def test_the_pass_rates_of_a_batch_are_normally_distributed():

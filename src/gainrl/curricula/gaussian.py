@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gainrl.curricula.base import FloatArray, IntArray
+from gainrl.curricula.base import FloatArray, IntArray, Outcome
 from gainrl.curricula.parts import Sampler
 from gainrl.curricula.registry import register
 
@@ -19,7 +19,7 @@ SOLVED = 2.0
 class Gaussian(Sampler):
     """Batches whose pass rates under the start model follow a Gaussian; its mean falls linearly.
 
-    Draw t, from 0 on, takes B targets from a normal distribution of mean
+    A draw in step t, from 0 on, takes B targets from a normal distribution of mean
 
         first + min(t / (steps - 1), 1) (last - first)
 
@@ -41,7 +41,7 @@ class Gaussian(Sampler):
     last: float = 0.2
     sigma: float = 0.15
     needs = frozenset({"difficulty"})
-    state = ("drawn", "free")
+    state = ("step", "free")
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -60,17 +60,16 @@ class Gaussian(Sampler):
         self.levels, self.level_of = np.unique(rates, return_inverse=True)
         self.further: FloatArray = np.where(self.levels >= 1, SOLVED, 0.0)
         self.free = np.ones(self.setting.size, dtype=bool)
-        self.drawn = 0
+        self.step = 0
 
     @property
     def mean(self) -> float:
-        """Of the next draw's targets."""
-        return self.first + min(self.drawn / max(self.steps - 1, 1), 1.0) * (self.last - self.first)
+        """Of the step's targets."""
+        return self.first + min(self.step / max(self.steps - 1, 1), 1.0) * (self.last - self.first)
 
     def draw(self, count: int) -> IntArray:
         """(count,) distinct rows, in the order of their targets."""
         targets = self.rng.normal(self.mean, self.sigma, count)
-        self.drawn += 1
         if self.free.sum() < count:
             self.free[:] = True
         left = np.bincount(self.level_of[self.free], minlength=len(self.levels))
@@ -88,6 +87,10 @@ class Gaussian(Sampler):
         self.free[rows] = False
         return rows
 
+    def observe(self, outcome: Outcome) -> None:
+        """Count the step."""
+        self.step += 1
+
     def metrics(self) -> dict[str, float]:
-        """Of the next draw: the mean; and the share of prompts that are free."""
+        """The mean of the next step, and the share of prompts that are free."""
         return {"mean": self.mean, "free_share": float(self.free.mean())}
