@@ -73,18 +73,12 @@ class Measurement:
 # --- measurements --------------------------------------------------------------------------------
 
 
-def final_level(run: Run, benchmark: str, window: int) -> float:
-    """Mean accuracy of a run's last `window` tests, in [0, 1]."""
-    return float(smooth(run.curve(benchmark), window)[-1])
-
-
 def difference(
     method: Sequence[Run], against: Sequence[Run], config: Statistics, benchmark: str
 ) -> Measurement:
     """Final level of a method less that of another, paired by seed, in points."""
     ours, theirs = (
-        [100 * final_level(run, benchmark, config.smoothing) for run in runs]
-        for runs in (method, against)
+        [100 * run.level(benchmark, config.smoothing) for run in runs] for runs in (method, against)
     )
     found = paired_difference(ours, theirs, config.confidence)
     what = f"{method[0].label} less {against[0].label}"

@@ -1,7 +1,7 @@
 """Tables for people: the same cells as Markdown, as LaTeX and, for the report, as blocks.
 
 A document is a list of blocks. The LaTeX is a fragment for `\\input`, not a document: it needs the
-package booktabs and leaves floats and captions to the text around it.
+packages booktabs and graphicx, and leaves floats and captions to the text around it.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def grid(rows: Rows) -> str:
 
 # --- LaTeX ---------------------------------------------------------------------------------------
 
-PREAMBLE = "% A fragment for \\input; the document needs \\usepackage{booktabs}.\n"
+PREAMBLE = "% A fragment for \\input; the document needs \\usepackage{booktabs,graphicx}.\n"
+FITTED = r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""Before a table: one that is wider than the text is made as narrow."""
 _SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -184,7 +186,7 @@ def _tabular(rows: Rows) -> str:
     head, *body = [" & ".join(map(escape, row)) + r" \\" for row in rows]
     columns = "l" + "r" * (len(rows[0]) - 1)
     lines = [
-        *(f"\\noindent\\begin{{tabular}}{{{columns}}}", "\\toprule", head, "\\midrule"),
-        *(*body, "\\bottomrule", "\\end{tabular}\\par"),
+        *(FITTED, f"\\begin{{tabular}}{{{columns}}}", "\\toprule", head, "\\midrule"),
+        *(*body, "\\bottomrule", "\\end{tabular}}\\par"),
     ]
     return "\n".join(lines) + "\n"

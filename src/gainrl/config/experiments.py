@@ -83,9 +83,7 @@ class Experiment(Section):
     caption: str | None = None
     """What stands above the table for people; None is made from the preset."""
     columns: tuple[Column, ...] = Field(
-        default=(
-            *("final", "difference", "steps", "speedup", "tokens", "seconds", "zero_variance"),
-        ),
+        default=(*("final", "difference", "equal_tokens", "speedup_tokens", "tokens"),),
         min_length=1,
     )
     """What the table for people shows (the CSV has everything)."""

@@ -280,9 +280,9 @@ def _picture(drawn: Drawn) -> Markup:
 
 # --- cells ---------------------------------------------------------------------------------------
 
-_BRACKETS = re.compile(r"[^ ]* ?\[[^\]]*\]|\(n = [^)]*\)")
+_BRACKETS = re.compile(r"\[[^\]]*\]|\(n = [^)]*\)")
 
 
 def _unbroken(cell: str) -> str:
-    """A number and its interval stay on one line, and so does a count."""
+    """An interval stays on one line, and so does a count; wide tables put it below its number."""
     return _BRACKETS.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), cell)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.compare.statistics import FloatArray
+from gainrl.compare.statistics import FloatArray, smooth
 from gainrl.errors import DataError
 from gainrl.records.runs import (
     DoneRecord,
@@ -89,6 +89,10 @@ class Run:
         wide = self.evaluations.pivot(index="step", columns="benchmark", values="accuracy")
         column = wide.mean(axis=1) if benchmark == AVERAGE else wide[benchmark]
         return column.to_numpy(dtype=np.float64)
+
+    def level(self, benchmark: str, window: int) -> float:
+        """Mean accuracy of the last `window` tests, in [0, 1]: what 'final' means on every page."""
+        return float(smooth(self.curve(benchmark), window)[-1])
 
 
 Group = dict[str, list[Run]]

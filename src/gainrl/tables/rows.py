@@ -84,7 +84,7 @@ class ExperimentRows:
         Raises:
             DataError: a method was not run on every model and data set with as many seeds.
         """
-        scores = _matrices(groups)
+        scores = _matrices(groups, self.config.smoothing)
         if next(iter(scores.values())).shape[1] < 2:
             return
         base = scores[self.baseline]
@@ -113,8 +113,10 @@ class ExperimentRows:
 
     def _benchmark(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
         curves = [run.curve(benchmark) for run in group[method]]
-        base = [run.curve(benchmark) for run in group[self.baseline]]
-        final = [curve[-1] for curve in curves]
+        final, base = (
+            [run.level(benchmark, self.config.smoothing) for run in group[name]]
+            for name in (method, self.baseline)
+        )
         yield self._mean("start_accuracy", [curve[0] for curve in curves], within=SHARES)
         yield self._mean("final_accuracy", final, within=SHARES)
         optimistic = "largest of all tests, chosen on the tests themselves"
@@ -122,9 +124,7 @@ class ExperimentRows:
         parameters = self.facts.parameters.get(group[method][0].model)
         where = (group, method, self.baseline, benchmark, parameters, self.config)
         if method != self.baseline:
-            difference = paired_difference(
-                final, [curve[-1] for curve in base], self.config.confidence
-            )
+            difference = paired_difference(final, base, self.config.confidence)
             yield interval_row("difference_to_baseline", difference, "paired by seed")
             for metric, found, note in equal_differences(*where):
                 yield interval_row(metric, found, note)
@@ -159,7 +159,7 @@ class ExperimentRows:
         return interval_row(metric, mean_interval(values, self.config.confidence, within), note)
 
 
-def _matrices(groups: Mapping[tuple[str, str], Group]) -> dict[str, FloatArray]:
+def _matrices(groups: Mapping[tuple[str, str], Group], window: int) -> dict[str, FloatArray]:
     """(seeds, tasks) final accuracies of each method."""
     first = next(iter(groups.values()))
     methods = list(first)
@@ -173,7 +173,7 @@ def _matrices(groups: Mapping[tuple[str, str], Group]) -> dict[str, FloatArray]:
             )
         for method, runs in group.items():
             for benchmark in runs[0].benchmarks:
-                columns[method].append([run.curve(benchmark)[-1] for run in runs])
+                columns[method].append([run.level(benchmark, window) for run in runs])
     return {method: np.array(cells).T for method, cells in columns.items()}
 
 

@@ -37,8 +37,9 @@ def table1(
     """Summarise runs in tidy form: one row for each group, method, benchmark and metric.
 
     Metrics, each with its interval [low, high] over n seeds (NaN limits where n is 1):
-    start_accuracy, final_accuracy (last test), best_accuracy (largest of all tests, hence
-    optimistic) and difference_to_baseline (final, paired by seed): shares in [0, 1];
+    start_accuracy, final_accuracy (mean of the last `smoothing` tests), best_accuracy (largest of
+    all tests, hence optimistic) and difference_to_baseline (final, paired by seed): shares in
+    [0, 1];
     steps_to_baseline, and tokens_, seconds_ and flops_to_baseline: cost until the baseline's final
     accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
     speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
@@ -134,7 +135,7 @@ def _caption(
     )
     if per_seed:
         seeds += f", each with a start model of its own ({', '.join(sorted(per_seed))})"
-    return f"{seeds}; {interval}. {_protocol(runs)}{_overlong(runs)} {speed}"
+    return f"{seeds}; {interval}. {_protocol(runs, tests)}{_overlong(runs)} {speed}"
 
 
 def _overlong(runs: Sequence[Run]) -> str:
@@ -161,7 +162,7 @@ def seed_counts(runs: Sequence[Run]) -> list[int]:
     return sorted({len(found) for group in grouped(runs).values() for found in group.values()})
 
 
-def _protocol(runs: Sequence[Run]) -> str:
+def _protocol(runs: Sequence[Run], window: int) -> str:
     tests: dict[str, None] = {}
     for run in runs:
         last = run.evaluations[run.evaluations["step"] == run.evaluations["step"].max()]
@@ -175,7 +176,8 @@ def _protocol(runs: Sequence[Run]) -> str:
         shown = f"after {' or '.join(f'{each:,}' for each in tokens)} generated tokens"
     else:
         shown = f"step {', '.join(map(str, sorted({int(run.evaluated[-1]) for run in runs})))}"
-    return f"Tests: {'; '.join(tests)}; final is {shown}."
+    level = f"the mean of the last {window} tests, up to " if window > 1 else ""
+    return f"Tests: {'; '.join(tests)}; final is {level}{shown}."
 
 
 _SPEED_UPS: dict[str, str] = {
