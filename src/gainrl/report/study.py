@@ -229,7 +229,7 @@ class _Page:
         yield "A choice among settings is made on the problems of the comparison, with other seeds."
 
 
-def _interval(row: dict[str, Any], spec: str) -> str:
+def _interval(row: dict[Any, Any], spec: str) -> str:
     return with_interval(row["mean"], row["low"], row["high"], spec, 100)
 
 
