@@ -119,13 +119,15 @@ def test_the_same_choice_is_written_again_and_another_one_is_refused(context, tm
     assert read_json(path)["chosen"] == "grpo.try0"
 
 
-def test_another_grid_is_another_choice_and_the_one_before_it_stays(context, tmp_path):
+def test_another_grid_is_another_choice_and_the_one_before_it_stays(context, tmp_path, capsys):
     choose(context, *PLACE, "grpo")
     before = read_json(context.layout.choice(*PLACE, "grpo"))
     changed = Context(preset(grid={"lr": [2e-4, 1e-3]}), tmp_path)
     choose(changed, *PLACE, "grpo")
     after = read_json(changed.layout.choice(*PLACE, "grpo"))
     assert before["tried"] != after["tried"]
+    kept = changed.layout.frozen(*PLACE, "grpo", before["tried"])
+    assert f"what was chosen from other settings before stays in {kept}" in capsys.readouterr().out
     for record in (before, after):
         assert read_json(changed.layout.frozen(*PLACE, "grpo", record["tried"])) == record
 
@@ -178,3 +180,4 @@ def test_the_table_has_all_settings_and_marks_the_chosen_ones(context, tmp_path)
     text = (tmp_path / "tuning.md").read_text()
     assert "| GRPO | lr 0.001 | 60.0 [0.0, 100.0] | 4 | chosen |" in text
     assert "400 generated tokens" in text
+    assert "All tried runs together generated 3,200 tokens." in text  # 8 of 400

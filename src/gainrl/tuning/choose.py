@@ -60,7 +60,10 @@ def choose(context: Context, model: str, dataset: str, method: str) -> None:
         "seeds": list(plan.seeds_of(preset, keys[0].method)),
         "settings": rows,
     }
-    _freeze(layout.frozen(*place, record["tried"]), record)
+    frozen = layout.frozen(*place, record["tried"])
+    _freeze(frozen, record)
+    for other in sorted({*frozen.parent.glob("*.json")} - {frozen}):
+        print(f"what was chosen from other settings before stays in {other}")
     write_json(layout.choice(*place), record)
     level, chosen = 100 * float(np.mean(best["accuracies"])), words(best["values"])
     print(f"{method} on {dataset}, {model}: {chosen}: {level:.1f}%, the best of {len(rows)}")

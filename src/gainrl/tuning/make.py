@@ -63,6 +63,10 @@ def _interval(preset: Preset, tried: Mapping[str, Any]) -> Interval:
     return mean_interval(tried["accuracies"], preset.statistics.confidence, within=SHARES)
 
 
+def _tokens(found: list[dict[str, Any]]) -> int:
+    return sum(sum(tried["tokens"]) for choice in found for tried in choice["settings"])
+
+
 def _blocks(preset: Preset, found: list[dict[str, Any]]) -> Iterator[Block]:
     yield Title("Tuning: what each method tried, and what was chosen")
     places = dict.fromkeys((choice["model"], choice["dataset"]) for choice in found)
@@ -86,5 +90,5 @@ def _blocks(preset: Preset, found: list[dict[str, Any]]) -> Iterator[Block]:
         f"{len(first['settings'])} settings; {interval_words(preset.statistics.confidence)}. The "
         "highest mean is chosen, of equal ones the first, and stays chosen: a chosen setting's "
         "accuracy here is the largest of several and so too high, and a comparison rests on its "
-        "own seeds alone."
+        f"own seeds alone. All tried runs together generated {_tokens(found):,} tokens."
     )
