@@ -265,7 +265,7 @@ def test_local_runs_get_a_script_and_no_estimate(here, capsys):
     data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
     assert planned(here, data, "--root", "else where") == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("8 runs on the local backend")
+    assert printed.startswith("16 runs on the local backend")
     assert "Sum" not in printed
     assert "hours" not in printed.replace("GPU-hours are not estimated", "")
     names = sorted(path.name for path in (here / "plan/tiny/nano/chain/gain").iterdir())
@@ -367,3 +367,14 @@ def test_the_cost_section_is_in_no_slice():
         return plan.run_slice(preset, "qwen2.5-math-1.5b", "deepscaler", "adarft")
 
     assert slices(small()) == slices(small(cost={"peak_tflops": 989.0}))
+
+
+def test_runs_that_end_by_tokens_say_how_many(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny = str(REPOSITORY / "experiments" / "tiny.yaml")
+    assert cli.main(["plan", "--preset", tiny, "--out", "out", "--profile", str(PROFILE)]) == 0
+    text = capsys.readouterr().out
+    assert "Those that end by tokens generate 3,200 in all." in text  # 8 runs of 400
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert ["nano/chain/tuned-gain.try1", "1", "400 tokens"] in lines
+    assert ["nano/chain/grpo", "2", "4"] in lines

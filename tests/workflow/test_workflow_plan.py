@@ -17,6 +17,12 @@ from gainrl.training.verl.settings import place_of
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
 
 
+def on_verl(preset, **changes):
+    """Without tuned methods, whose runs end by tokens, which verl's do not."""
+    preset["training"].update(backend="verl", **changes)
+    del preset["tuning"], preset["experiments"]["tuned"]
+
+
 def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
     results = project.folder / "results"
     for _ in range(2):
@@ -32,8 +38,7 @@ def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_command_line_of_a_plan_is_what_a_run_asks_of_verl(project, monkeypatch, keep):
     monkeypatch.chdir(project.folder)
-    verl = {"backend": "verl", "keep_model": keep}
-    preset = plan.load(project.edited(lambda p: p["training"].update(verl)))
+    preset = plan.load(project.edited(lambda p: on_verl(p, keep_model=keep)))
     context = Context(preset, Path("results"))
     key = plan.RunKey("nano", "chain", "gain", 1)
     try:
@@ -50,7 +55,7 @@ def test_a_plan_that_fails_says_why(project):
     edited = project.edited(
         lambda p: (
             p["models"].update(nano={"source": "local", "path": "nowhere"}),
-            p["training"].update(backend="verl"),
+            on_verl(p),
             p.pop("studies"),
             p.pop("claims"),
         )

@@ -14,7 +14,7 @@ HOME = "results/edited-rehearsal"
 def smallest(preset: dict) -> None:
     """Two data sets, one of which is not there."""
     preset["preset"] = "edited"
-    for part in ("studies", "linearity", "claims"):
+    for part in ("studies", "linearity", "claims", "tuning"):
         del preset[part]
     preset["training"]["steps"] = 40
     preset["datasets"]["lost"] = {"source": "file", "train_file": "no.json", "eval_file": "no.json"}
@@ -83,4 +83,4 @@ def test_a_preset_that_only_extends_another_stands_alone(project) -> None:
     (project.folder / "own.yaml").write_text(yaml.safe_dump(own))
     done = project.snakemake("all", "--dry-run", "--quiet", "rules", preset="own.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs_in(done.stdout + done.stderr)["train"] == 4
+    assert jobs_in(done.stdout + done.stderr)["train"] == 6

@@ -16,6 +16,7 @@ import pandas as pd
 from gainrl import plan
 from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
+from gainrl.config.training import Training
 from gainrl.cost.estimate import Estimate, Other, RunCost
 from gainrl.cost.others import others
 from gainrl.cost.responses import Kind, Mean
@@ -126,17 +127,25 @@ def _summary(costs: Costs, rows: list[Row], beside: list[Other]) -> str:
         runs = sum(len(row.keys) for row in local)
         names = dict.fromkeys(costs.backend(row.keys[0]).name for row in local)
         where = " or ".join(names)
+        tokens = sum((_training(costs.preset, row).tokens or 0) * len(row.keys) for row in local)
+        spent = f" Those that end by tokens generate {tokens:,} in all." if tokens else ""
         parts.append(
             f"{runs:,} run{'s' if runs > 1 else ''} on the {where} backend, on one device each; "
-            "GPU-hours are not estimated."
+            f"GPU-hours are not estimated.{spent}"
         )
         parts.append(listing([_local_line(costs.preset, row) for row in local]))
     return "\n\n".join(parts) + "\n"
 
 
 def _local_line(preset: Preset, row: Row) -> dict[str, str]:
-    steps = preset.training_for(row.keys[0].dataset, row.keys[0].model).steps
-    return {"Run": row.name, "Runs": f"{len(row.keys):,}", "Steps": f"{steps:,}"}
+    training = _training(preset, row)
+    ends = f"{training.tokens:,} tokens" if training.tokens else f"{training.steps:,}"
+    return {"Run": row.name, "Runs": f"{len(row.keys):,}", "Steps": ends}
+
+
+def _training(preset: Preset, row: Row) -> Training:
+    key = row.keys[0]
+    return preset.training_for(key.dataset, key.model, key.method)
 
 
 def _sources(costs: Costs) -> list[str]:
@@ -217,7 +226,7 @@ def _frame(preset: Preset, rows: list[Row]) -> pd.DataFrame:
     lines = []
     for row in rows:
         key = row.keys[0]
-        training = preset.training_for(key.dataset, key.model)
+        training = _training(preset, row)
         line = {
             "model": key.model,
             "dataset": key.dataset,

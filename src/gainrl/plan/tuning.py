@@ -158,8 +158,6 @@ def _check(preset: Preset, tuning: Tuning) -> None:
         if name not in preset.methods:
             hint = nearest(name, preset.methods)
             raise ConfigError(f"tuning.methods: unknown name '{name}'{hint}")
-        if not places_of(preset, name):
-            raise ConfigError(f"tuning.methods.{name}: no experiment has this method")
     for name, experiment in preset.experiments.items():
         tuned = [each for each in experiment.methods if each in tuning.methods]
         for method in experiment.methods:
