@@ -40,7 +40,8 @@ rule train:
     params:
         preset=PRESET,
         slice=lambda w: plan.train_slice(preset, w.model, w.dataset, w.method),
-        seeds=lambda w: plan.seeds_of(preset, w.method) if preset.seeds_together else [w.seed],
+        # a list, as it has always been: Snakemake would take a tuple for another value
+        seeds=lambda w: list(plan.seeds_of(preset, w.method)) if preset.seeds_together else [w.seed],
     shell:
         "gainrl train --preset {params.preset} --model {wildcards.model}"
         " --dataset {wildcards.dataset} --method {wildcards.method} --seed {params.seeds}"
