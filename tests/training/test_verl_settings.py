@@ -9,7 +9,7 @@ import pytest
 
 from gainrl import plan
 from gainrl.config.ppo import PPO
-from gainrl.config.preset import Preset, load_preset
+from gainrl.config.preset import Preset, Training, load_preset
 from gainrl.config.verl import OURS
 from gainrl.errors import ConfigError
 from gainrl.training import algorithms
@@ -264,3 +264,10 @@ def test_template_arguments_are_in_the_command_only_where_a_model_has_them(paper
         "+data.apply_chat_template_kwargs.enable_thinking=false",
         '+data.apply_chat_template_kwargs.style="terse"',
     }
+
+
+def test_epochs_are_verls_ppo_epochs_and_its_default_is_not_said():
+    key = "actor_rollout_ref.actor.ppo_epochs"
+    grpo = algorithms.named("grpo")
+    assert grpo.verl_keys(Training(epochs=2), DEFAULT)[key] == 2
+    assert key not in grpo.verl_keys(Training(), DEFAULT)
