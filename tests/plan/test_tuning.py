@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from typing import Any
 
@@ -42,9 +43,25 @@ def test_every_method_tries_as_many_settings_its_own_parameters_among_them():
     assert len(settings["gain"]) == 4
     assert len({repr(each) for each in settings["gain"]}) == 4  # of 12, without repetition
     assert all(each.keys() == {"lr", "prompts", "beta"} for each in settings["gain"])
+    # lr and prompts twice each in all pairs; three values of beta share four places
+    pairs = sorted((each["lr"], each["prompts"]) for each in settings["gain"])
+    assert pairs == [(lr, prompts) for lr in (1e-4, 1e-3) for prompts in (4, 8)]
+    assert {each["beta"] for each in settings["gain"]} == {0.3, 0.5, 0.7}
     again = plan.load(tuned(seed=1))
     assert list(plan.settings_of(again, "gain").values()) != settings["gain"]
     assert plan.settings_of(plan.load(tuned()), "gain") == plan.settings_of(preset, "gain")
+
+
+def test_half_of_a_grid_has_every_value_and_every_pair_of_values():
+    grid = {"lr": [1e-4, 2e-4, 4e-4], "prompts": [4, 8], "rollouts": [4, 8], "epochs": [1, 2]}
+    preset = plan.load(tuned(grid=grid, tries=12))
+    settings = list(plan.settings_of(preset, "grpo").values())
+    for key, values in grid.items():
+        found = [each[key] for each in settings]
+        assert [found.count(value) for value in values] == [12 / len(values)] * len(values)
+    for one, other in itertools.combinations(grid, 2):
+        found = {(each[one], each[other]) for each in settings}
+        assert found == set(itertools.product(grid[one], grid[other]))
 
 
 def test_a_tried_setting_is_a_method_with_the_seeds_and_tokens_of_tuning():

@@ -56,9 +56,9 @@ class Tuning(Section):
     tests: Positive = 8
     """As `training.tests`, of all these runs."""
     tries: Positive | None = None
-    """Settings of each method; where the product of its values has more, some are drawn without
-    repetition. None: as many as the grid has, so that parameters of its own give a method no more
-    tries than others."""
+    """Settings of each method; where the product of its values has more, so many are drawn without
+    repetition, each value and each pair of values about as often. None: as many as the grid has, so
+    that parameters of its own give a method no more tries than others."""
     seed: Count = 0
     """Of the draw."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -42,14 +44,36 @@ def seeds_of(preset: Preset, method: str) -> tuple[int, ...]:
 def settings_of(preset: Preset, method: str) -> dict[str, dict[str, Any]]:
     """What a tuned method tries: by the name of each setting, its values by key.
 
-    All that there are, or `tries` of them without repetition, in the preset's order. Methods with
-    as many settings draw the same places.
+    All that there are, or as many as each method tries, drawn without repetition, in the preset's
+    order. Methods with grids of the same shape draw the same places.
     """
     tuning = _tuning(preset)
     settings = tuning.settings(method)
     rng = np.random.default_rng([tuning.seed, STREAM, len(settings)])
-    places = sorted(rng.choice(len(settings), tuning.number, replace=False).tolist())
+    places = sorted(_balanced(settings, tuning.number, rng))
     return {f"{method}{TRY}{k}": settings[place] for k, place in enumerate(places)}
+
+
+def _balanced(
+    settings: Sequence[Mapping[str, Any]], number: int, rng: np.random.Generator
+) -> list[int]:
+    """Places of `number` settings in which each value, and each pair of them, is about as often.
+
+    One after another, the one whose values and pairs have been drawn least is taken, of equal ones
+    by chance: plain chance may leave out a half of the grid, such as every large batch.
+    """
+    parts = [[*each, *combinations(each, 2)] for each in map(_values, settings)]
+    left, drawn, places = rng.permutation(len(settings)).tolist(), Counter[Any](), []
+    for _ in range(number):
+        place = min(left, key=lambda place: sum(drawn[part] for part in parts[place]))
+        left.remove(place)
+        drawn.update(parts[place])
+        places.append(place)
+    return places
+
+
+def _values(setting: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key, repr(value)) for key, value in setting.items()]
 
 
 def expanded(preset: Preset) -> Preset:
