@@ -235,8 +235,8 @@ def test_adarft_parameters_are_used():
 # --- state ---------------------------------------------------------------------------------------
 
 
-OF_SEVERAL_DRAWS = {"adaptive_uniform", "oracle", "predicted"}
-"""What these do without a trainer that asks them `draw`: test_predicted."""
+OF_SEVERAL_DRAWS = {"adaptive_uniform", "oracle", "predicted", "speed"}
+"""Their draws are of another size than a batch: test_predicted, test_methods_2026."""
 POLICIES = [
     *((name, {}) for name in sorted(set(REGISTRY) - OF_SEVERAL_DRAWS)),
     ("predicted", {"adaptive": False}),

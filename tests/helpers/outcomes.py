@@ -56,6 +56,7 @@ def setting(size=SIZE, batch=BATCH, seed=0, order=None, difficulty=None):
             "tokens": np.arange(size) % 7.0,
             "c_intra": np.linspace(0, 1, size),
             "c_inter": np.cos(np.arange(size)),
+            "state00": np.sin(np.arange(size)),
         },
     )
 
