@@ -132,6 +132,15 @@ def test_a_composed_curriculum_says_the_part():
         ({"methods": {"grpo": {}, "gain": {"beta": []}}}, "methods.gain.beta has no values"),
         ({"methods": {"grpo": {}, "gian": {}}}, "tuning.methods: unknown name 'gian'"),
         (
+            {"methods": {"grpo": {}, "gain": {"lr": [1, 2]}}},
+            "methods.gain.lr: 'grid' has this key for every method; a parameter of the same name "
+            "is written sampler.lr",
+        ),
+        (
+            {"methods": {"grpo": {"filter.limit": [2, 3]}, "gain": {}}},
+            "tuning.methods.grpo.filter.limit: the curriculum has no such part",
+        ),
+        (
             {"methods": {"grpo": {}}},
             "experiments.table1.methods: 'grpo' is tuned and 'gain' is not",
         ),
@@ -143,6 +152,21 @@ def test_a_composed_curriculum_says_the_part():
 )
 def test_what_cannot_be_tuned_is_refused(changes, words):
     assert words in error_of(tuned(**changes))
+
+
+def test_a_parameter_may_be_called_like_a_key_of_the_grid():
+    data = tuned(methods={"grpo": {}, "gain": {"sampler.rollouts": [2, 4]}})
+    data["methods"]["gain"] = {"curriculum": "adcl", "difficulty": "measured"}
+    preset = plan.load(data)
+    found = {preset.methods[name].curriculum.parameters["rollouts"]
+             for name in plan.settings_of(preset, "gain")}  # fmt: skip
+    assert found == {2, 4}
+
+
+def test_what_a_setting_reads_has_to_be_known_before_it_is_chosen():
+    data = tuned(methods={"grpo": {}, "gain": {"features": ["length", "all"]}})
+    data["methods"]["gain"] = {"curriculum": "predicted"}
+    assert "tuning.methods.gain: its values change what features" in error_of(data)
 
 
 def test_a_value_that_the_training_section_refuses_is_named_with_its_setting():

@@ -45,7 +45,7 @@ class Tuning(Section):
     """Keys of `training`, the same for every method."""
     methods: dict[Name, dict[str, tuple[JsonValue, ...]]] = Field(min_length=1)
     """The tuned methods, each with the values of its curriculum's own parameters, {} for none. A
-    composed curriculum says the part too: `sampler.pool`, `filter.low`."""
+    composed curriculum says the part too: `sampler.pool`, `filter.limit`."""
     seeds: tuple[Count, ...] = Field(min_length=1)
     """Of the runs of each setting; none of the preset's `seeds`."""
     budget: Positive
@@ -96,7 +96,13 @@ class Tuning(Section):
                 raise ValueError(f"{where}: values must be distinct")
             if not values:
                 raise ValueError(f"{where} has no values: leave it out")
-        for name in self.methods:
+        for name, own in self.methods.items():
+            for key in own:
+                if key in Grid.model_fields:
+                    raise ValueError(
+                        f"methods.{name}.{key}: 'grid' has this key for every method; a parameter "
+                        f"of the same name is written sampler.{key}"
+                    )
             if (size := len(self.settings(name))) < self.number:
                 raise ValueError(
                     f"methods.{name}: its values give {size} settings, but each method tries "

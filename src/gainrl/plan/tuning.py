@@ -124,8 +124,10 @@ def with_setting(method: Method, setting: Mapping[str, Any], key: str) -> Method
                 raise ConfigError(f"{key}.{name}: the curriculum has no such part")
             changed = CurriculumPart(**{**chosen.model_dump(), parameter: value})
             curriculum = curriculum.model_copy(update={part: changed})
+        elif part in ("", "sampler"):
+            curriculum = CurriculumPart(**{**curriculum.model_dump(), parameter: value})
         else:
-            curriculum = CurriculumPart(**{**curriculum.model_dump(), name: value})
+            raise ConfigError(f"{key}.{name}: the curriculum has no such part")
     changes = method.training.model_copy(update=training)
     found = method.model_copy(update={"training": changes, "curriculum": curriculum})
     policy_of(found, key)
