@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 import yaml
 
 from gainrl import plan
@@ -40,6 +41,7 @@ from gainrl.report.page import (
 from gainrl.results.health import fared
 from gainrl.results.runs import Run, collect
 from gainrl.stages.common import PREPARATION, Context
+from gainrl.tables.answer import answers
 from gainrl.tracking.journal import sync
 from gainrl.tracking.record import LOCAL_PAGES, pages
 from gainrl.training.files import TRACKING
@@ -153,6 +155,7 @@ class Reader:
             preset=preset.preset,
             counts=_counts(self.runs),
             tests=_tested(test for test in self.tests if self._as_it_is(test)),
+            answers=self._answers(),
             health=[HealthRow(*each) for each in fared(self.runs)],
             claims=self._claims(),
             chapters=[
@@ -173,6 +176,15 @@ class Reader:
     def _as_it_is(self, test: Test) -> bool:
         """Whether a test stands in the table of models as they are."""
         return test.run is None and "benchmarks" in self.results
+
+    def _answers(self) -> list[str]:
+        """What the tables of experiments say, a sentence for each model and data set."""
+        found: list[str] = []
+        for name in self.experiments:
+            chosen, table = self.preset.experiments[name], self._table(self.results[name])
+            labels = {each: self.preset.methods[each].label or each for each in chosen.methods}
+            found += answers(pd.read_csv(table), chosen.baseline, labels, name)
+        return found
 
     def _claims(self) -> list[DecidedClaim]:
         files = [self._table(each) for each in self.results.values() if each.section == VERDICTS]

@@ -149,12 +149,14 @@ class Counts:
 class Report:
     """Everything on the page; claims and chapters are empty where the preset has none.
 
-    settings: the preset as YAML; local_store: whether the links need `make ui`.
+    answers: what the tables say, in words; settings: the preset as YAML; local_store: whether the
+    links need `make ui`.
     """
 
     preset: str
     counts: Counts
     tests: Counts
+    answers: Sequence[str]
     health: Sequence[HealthRow]
     claims: Sequence[DecidedClaim]
     chapters: Sequence[Chapter]
