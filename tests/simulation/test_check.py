@@ -95,6 +95,14 @@ def test_what_is_no_policy_is_one_line(arguments, said, capsys):
     assert not shown.out
 
 
+def test_a_policy_that_reads_states_has_a_page(capsys):
+    """Its states are noise there; so what it saves, if anything, is by the prompts' own records."""
+    assert main(["check-curriculum", "vip_uniform", "--size", "3000"]) == 0
+    page = capsys.readouterr().out
+    assert page.count("| passed |") == 9
+    assert "from uniform, paired by seed" in page
+
+
 def test_the_paper_has_policies_that_save_what_dead_prompts_cost(capsys):
     assert main(["check-curriculum", "mopps", "--size", "5000"]) == 0
     found = re.search(r"ends [+-][\d.]+ points \[([+-][\d.]+),", capsys.readouterr().out)

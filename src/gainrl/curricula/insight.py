@@ -59,10 +59,11 @@ class Insight(Sampler):
         """(count,) distinct rows, the most informative first; equal ones by chance."""
         size = min(self.pool * count, self.setting.size)
         pool = self.rng.choice(self.setting.size, size, replace=False)
-        a, b = self.a[pool], self.b[pool]
-        mean = a / (a + b)
+        # Many prompts share a belief, such as that of the unseen: each is computed once.
+        beliefs, of = np.unique(self.a[pool] + 1j * self.b[pool], return_inverse=True)
+        mean = (beliefs.real / (beliefs.real + beliefs.imag))[of]
         weight = mean * (1 - mean) * np.exp(-self.eta * (mean - self.mu) ** 2)
-        information = mutual_information(a, b, self.setting.rollouts)
+        information = mutual_information(beliefs.real, beliefs.imag, self.setting.rollouts)[of]
         chosen = np.argsort(-weight * information, kind="stable")[:count]
         self.told["information"] = float(information[chosen].mean())
         return pool[chosen]

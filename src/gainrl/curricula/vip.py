@@ -87,8 +87,8 @@ class VarianceInformed(Allocation):
         self.inputs = np.stack([np.asarray(features[n], dtype=np.float64) for n in names], axis=1)
         size = self.setting.size
         some = self.inputs[np.unique(np.linspace(0, size - 1, min(SAMPLE, size)).astype(int))]
-        apart = _squares(some, some)
-        self.bandwidth = float(np.median(np.sqrt(apart[apart > 0]))) if apart.any() else 1.0
+        pairs = np.sqrt(_squares(some, some)[np.triu_indices(len(some), 1)])
+        self.bandwidth = float(np.median(pairs)) if pairs.any() else 1.0
         self.latent = np.zeros(size)  # g
 
     def begin(self, rows: IntArray) -> Request:
@@ -128,11 +128,9 @@ class VarianceInformed(Allocation):
 
 
 def _squares(left: FloatArray, right: FloatArray) -> FloatArray:
-    """(L, R) squared distances; exactly 0 where two are the same."""
-    apart: FloatArray = np.zeros((len(left), len(right)))
-    for column in range(left.shape[1]):
-        apart += (left[:, column, None] - right[None, :, column]) ** 2
-    return apart
+    """(L, R) squared distances."""
+    apart: FloatArray = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
+    return np.maximum(apart, 0.0)
 
 
 @register("vip_uniform")

@@ -24,6 +24,7 @@ from gainrl.simulation.run import simulate
 
 BATCH, ROLLOUTS = 1024, 8
 MANY, FEW_STEPS = 1_000_000, 5
+STATES = 16
 POOL = Learner(pool=2048, impossible=0.2, trivial=0.1)
 """Of the runs against uniform: prompts that cannot teach are what a policy can save."""
 PROMPTS, STEPS, SEEDS = 64, 60, 5
@@ -150,10 +151,16 @@ class Watched:
         return result
 
 
-def setting_of(learner: ParametricLearner, batch: int, seed: int) -> Setting:
-    """A setting with everything that a curriculum may need, on a learner's pool."""
-    pool = learner.pool
+def setting_of(spec: Any, learner: ParametricLearner, batch: int, seed: int) -> Setting:
+    """A setting with everything that a curriculum may need, on a learner's pool.
+
+    States, where they are asked for, are noise: a simulated prompt has none.
+    """
+    pool, features = learner.pool, dict(learner.pool.features)
     assert pool.difficulty is not None
+    if "states" in compose(spec).sampler.feature_kinds:
+        noise = np.random.default_rng([seed, 7]).standard_normal((STATES, pool.size))
+        features |= {f"state{i:02d}": values for i, values in enumerate(noise)}
     return Setting(
         size=pool.size,
         batch=batch,
@@ -162,14 +169,14 @@ def setting_of(learner: ParametricLearner, batch: int, seed: int) -> Setting:
         difficulty=np.rint(pool.difficulty / 12.5) * 12.5,
         rollouts=ROLLOUTS,
         categories=pool.categories,
-        features=pool.features,
+        features=features,
     )
 
 
 def measure(spec: Any, size: int, steps: int) -> Cost:
     """Time and memory of a policy over a table of `size` prompts, 1,024 a step or all of fewer."""
     learner = ParametricLearner(Learner(pool=size, impossible=0.2, trivial=0.1), 0)
-    known = setting_of(learner, min(BATCH, size), 0)
+    known = setting_of(spec, learner, min(BATCH, size), 0)
     watched: Any = Watched(build(spec, known))
     simulate(learner, watched, steps, 0)
     whole = [a + b for a, b in zip(watched.drawing, watched.observing, strict=True)]
@@ -212,7 +219,7 @@ def _simulated(spec: Any) -> list[str]:
     for seed in range(SEEDS):
         for name, each in (("it", spec), ("uniform", "uniform")):
             learner = ParametricLearner(POOL, seed)
-            policy = build(each, setting_of(learner, PROMPTS, seed))
+            policy = build(each, setting_of(each, learner, PROMPTS, seed))
             run = simulate(learner, policy, STEPS, seed)
             start = run.start
             final[name].append(100 * run.steps[-1]["test_accuracy"])
