@@ -24,4 +24,7 @@ onstart:
     if cluster and preset.tracking.is_file(os.environ.get("MLFLOW_TRACKING_URI")):
         journal.switch_on()
     if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
-        shell("gainrl tracking init --preset {PRESET}")
+        # Experiments and parents of what runs alone: no empty ones beside them.
+        outputs = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
+        records.write_json(layout.call, report_plan.tracked(preset, layout, outputs))
+        shell("gainrl tracking init --preset {PRESET} --only {layout.call}")

@@ -161,9 +161,13 @@ def extrapolate(first: Path, second: Path, steps: list[int], out: Path, dtype: s
     print(f"{out}: a = {a:g}")
 
 
-def tracking(context: Context, action: str) -> None:
-    """Set up, fill or check the tracking store."""
+def tracking(context: Context, action: str, only: Path | None) -> None:
+    """Set up, fill or check the tracking store (ConfigError: `only` goes with init)."""
     from gainrl.stages import tracking as stage
 
-    actions = {"init": stage.initialise_tracking, "sync": stage.sync_tracking}
-    {**actions, "check": stage.check_tracking}[action](context)
+    if action == "init":
+        stage.initialise_tracking(context, only)
+        return
+    if only is not None:
+        raise ConfigError(f"gainrl tracking {action}: --only goes with init")
+    {"sync": stage.sync_tracking, "check": stage.check_tracking}[action](context)

@@ -319,6 +319,7 @@ COMMANDS = (
         "set up the tracking store, fill it from journals, or check it against the run folders",
         "calls:tracking",
         option("action", choices=["init", "sync", "check"]),
+        option("--only", type=Path, help="init: what a call of Snakemake needs; default: all"),
     ),
 )
 

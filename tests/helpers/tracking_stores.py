@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 
 from gainrl.records import read_json
 from gainrl.tracking.names import store_uri
-from gainrl.tracking.record import TrackedRun, initialise
+from gainrl.tracking.parents import initialise
+from gainrl.tracking.record import TrackedRun
 
 PARENT = "nano/chain/gain"
 TRAIN, OTHER = "gainrl/small/table1", "gainrl/small/preparation"

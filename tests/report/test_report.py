@@ -23,7 +23,7 @@ from gainrl.compare.render import (
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
 from gainrl.report.make import settings_of
-from gainrl.tracking.record import pages
+from gainrl.tracking.client import pages
 
 VERL = {"steps": 4, "lr": 1e-4, "backend": "verl", "prompts": 2, "rollouts": 8}
 VERL |= {"mini_batch": None, "kl": 0.0}

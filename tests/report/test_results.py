@@ -91,3 +91,20 @@ def test_a_result_is_made_by_its_name(tmp_path, monkeypatch, capsys):
     assert made == [("table1", folder / "figure7.png", folder / "figure7_curriculum.png")]
     assert cli.main(["make", "figures/figure8", *arguments]) == 2
     assert "no result 'figures/figure8'; did you mean" in capsys.readouterr().err
+
+
+def test_a_call_is_tracked_where_it_trains_and_makes_something(monkeypatch, tmp_path):
+    monkeypatch.chdir(REPOSITORY)
+    preset = plan.load("experiments/tiny.yaml")
+    layout = plan.Layout(preset.preset, tmp_path)
+
+    def tracked(*outputs):
+        return report_plan.tracked(preset, layout, list(map(str, outputs)))
+
+    seed = layout.done(plan.RunKey("nano", "chain", "gain", 1))
+    assert tracked(tmp_path / "signal.csv") == {"parents": [], "experiments": []}
+    assert tracked(seed) == {"parents": ["nano/chain/gain"], "experiments": []}
+    both = {"parents": ["nano/chain/gain"], "experiments": ["halves"]}
+    assert tracked(seed, tmp_path / "halves.csv") == both
+    (tmp_path / "table1.csv").touch()  # made by a call before
+    assert tracked(seed)["experiments"] == ["table1"]

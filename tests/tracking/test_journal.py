@@ -13,7 +13,7 @@ from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking.journal import SUFFIX, JournaledRun, sync
 from gainrl.tracking.names import URI
-from gainrl.tracking.record import COMPLETE
+from gainrl.tracking.parents import COMPLETE
 
 
 @pytest.fixture

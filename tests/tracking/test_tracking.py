@@ -14,7 +14,8 @@ from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, points, set
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking.names import URI, store_uri
-from gainrl.tracking.record import COMPLETE, initialise, missing
+from gainrl.tracking.parents import COMPLETE, KIND, initialise
+from gainrl.tracking.record import missing
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,31 @@ def test_setting_up_again_keeps_runs_and_adds_what_is_new(index):
     assert after["parents"][PARENT] == before["parents"][PARENT]
     assert set(after["parents"]) == set(new)
     assert len(points(index, run.run_id, "accuracy")) == 3
+
+
+def test_what_the_index_knows_of_the_same_store_is_kept_and_of_another_is_not(index, tmp_path):
+    before = read_json(index)
+    new = {"nano/chain/grpo": ("gainrl/small/table2", {})}
+    initialise(before["uri"], index.parent, index, ["gainrl/small/table2"], new)
+    after = read_json(index)
+    assert after["parents"].keys() == {PARENT, *new}
+    assert after["parents"][PARENT] == before["parents"][PARENT]
+    assert after["experiments"].keys() == {OTHER, TRAIN, "gainrl/small/table2"}
+    index.write_text(json.dumps({**before, "uri": "http://elsewhere"}))
+    initialise(before["uri"], index.parent, index, [OTHER], {})
+    assert read_json(index)["parents"] == {}
+    assert read_json(index)["experiments"].keys() == {OTHER}
+
+
+def test_experiments_open_as_training_and_old_ones_are_told_so(index):
+    known, client = read_json(index), client_of(index)
+    names = known["experiments"]
+    assert client.get_experiment(names[TRAIN]).tags[KIND] == "custom_model_development"
+    client.delete_experiment_tag(names[TRAIN], KIND)  # as gainrl made them before
+    client.set_experiment_tag(names[OTHER], KIND, "genai_development")  # chosen by a user
+    initialise(known["uri"], index.parent, index, [OTHER, TRAIN], {})
+    assert client.get_experiment(names[TRAIN]).tags[KIND] == "custom_model_development"
+    assert client.get_experiment(names[OTHER]).tags[KIND] == "genai_development"
 
 
 def test_a_deleted_experiment_is_restored(index):
@@ -321,9 +347,10 @@ def test_another_store_in_the_environment_is_a_clear_error(index, monkeypatch):
 
 
 def test_a_parent_or_experiment_that_the_index_lacks(index):
-    with pytest.raises(TrackingError, match="knows no 'nano/chain/new'; delete this file"):
+    init = "run 'gainrl tracking init'"
+    with pytest.raises(TrackingError, match=f"knows no 'nano/chain/new'; {init}"):
         opened(index, parent="nano/chain/new")
-    with pytest.raises(TrackingError, match="knows no 'gainrl/small/new'; delete this file"):
+    with pytest.raises(TrackingError, match=f"knows no 'gainrl/small/new'; {init}"):
         opened(index, experiment="gainrl/small/new")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tracking_stores import TRAIN, client_of, opened, set_up
+from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, set_up
 
 from gainrl.compare import read_curves
 from gainrl.errors import TrackingError
@@ -20,6 +20,9 @@ def store(tmp_path_factory):
     run.metrics([{"step": step, "rollout_tokens": 100.0} for step in range(1, 5)])
     run.metrics([{"step": 0, "accuracy": 0.25}, {"step": 4, "accuracy": 0.5}], "eval/chain/")
     run.finish()
+    table = opened(index, "table.json", experiment=OTHER, name="table1", parent=None)
+    table.summary(PARENT, [{"step": 4, "eval/chain/accuracy": 0.4}], {})
+    table.finish()
     client = client_of(index)
     theirs = client.create_experiment("theirs")
     for name, parameters in (("mopps-seed3", {}), ("happy-fox", {"method": "gain", "seed": "1"})):

@@ -22,7 +22,8 @@ from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking import store as tracking_store
 from gainrl.tracking.names import URI, store_uri
-from gainrl.tracking.record import TrackedRun, initialise, missing
+from gainrl.tracking.parents import initialise
+from gainrl.tracking.record import TrackedRun, missing
 from gainrl.tracking.store import COMPANIONS
 
 OLD = "bd07f7e963c5"

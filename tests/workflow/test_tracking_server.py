@@ -20,7 +20,7 @@ from stage_calls import CHAIN, NANO, PRESET, Place
 from gainrl.records import append_lines, read_json, read_lines
 from gainrl.stages import runs
 from gainrl.tracking.names import URI
-from gainrl.tracking.record import COMPLETE
+from gainrl.tracking.parents import COMPLETE
 
 STEPS = 4
 SIZES = {"training": {**PRESET["training"], "steps": STEPS}, "evaluation": {"every": 1}}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from project import TINY, jobs_in
 
 from gainrl import plan
@@ -57,6 +58,21 @@ def test_everything_is_there(project):
             assert not (folder / "checkpoints").exists()
     hidden = [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
     assert hidden == []  # no temporary or partial file is left
+
+
+def test_the_store_has_what_ran_and_nothing_else(project):
+    client = MlflowClient(f"sqlite:///{project.folder}/results/mlflow.db")
+    names = {each.name: each for each in client.search_experiments()}
+    names.pop("Default")
+    assert set(names) == {f"gainrl/tiny/{name}" for name in ("preparation", "table1")}
+    runs = client.search_runs([names["gainrl/tiny/table1"].experiment_id])
+    parents = {run.info.run_name for run in runs if run.data.tags["gainrl.complete"] == "parent"}
+    assert parents == {f"nano/chain/{method}" for method in METHODS}
+    assert all(run.data.tags["mlflow.source.name"].startswith("gainrl ") for run in runs)
+    for run in runs:  # tables and figures are files there, and no metrics
+        if run.data.tags.get("gainrl.stage") in ("table", "figures"):
+            assert not run.data.metrics
+            assert client.list_artifacts(run.info.run_id)
 
 
 def test_the_preset_that_the_stages_read_is_the_one_that_was_given(project):

@@ -80,6 +80,11 @@ class Layout:
         return self.home / "tracking.json"
 
     @property
+    def call(self) -> Path:
+        """What the tracking store needs for the latest call of Snakemake."""
+        return self.home / "call.json"
+
+    @property
     def measured(self) -> Path:
         """What a rehearsal of the preset measured: lengths of responses, seconds, rates."""
         return self.root / f"{self.preset}-rehearsal" / "measured.csv"

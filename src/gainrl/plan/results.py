@@ -59,7 +59,7 @@ class Result:
     experiment's table and its figure may have the same name. targets: what builds it.
     inputs, fingerprint: files that it is made of, and what it depends on beside them. make: the
     function, as "module:name"; it gets the stage's context, `arguments` and the paths of `files`,
-    writes these and what lies `beside` them, and may return numbers for the tracking store.
+    writes these and what lies `beside` them.
     experiment: in which the store has it; None is "preparation".
     title: what stands above the table if its document does not say. local: it takes seconds, and
     is made beside Snakemake, also where jobs go to a cluster.

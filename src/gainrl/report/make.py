@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -38,12 +38,13 @@ from gainrl.report.page import (
     png_size,
     render,
 )
+from gainrl.report.tracked import record
 from gainrl.results.health import fared
 from gainrl.results.runs import Run, collect
-from gainrl.stages.common import PREPARATION, Context
+from gainrl.stages.common import Context
 from gainrl.tables.answer import answers
+from gainrl.tracking.client import LOCAL_PAGES, pages
 from gainrl.tracking.journal import sync
-from gainrl.tracking.record import LOCAL_PAGES, pages
 from gainrl.training.files import TRACKING
 
 
@@ -57,29 +58,10 @@ def make_result(context: Context, name: str) -> None:
     result = report_plan.find(found, name)
     module, _, function = result.make.partition(":")
     made_of = getattr(import_module(module), function)
-    metrics = made_of(context, *result.arguments, *result.files(context.root))
-    _record(context, result, metrics or {})
+    made_of(context, *result.arguments, *result.files(context.root))
+    record(context, result)
     if result.table:
         print((context.root / f"{name}.md").read_text(encoding="utf-8"))
-
-
-def _record(context: Context, result: Result, metrics: Mapping[str, float]) -> None:
-    """Record a result in the tracking store, where there is one: simulations need none."""
-    if not context.layout.tracking.exists():
-        print(f"{context.layout.tracking}: no such file, so nothing is recorded in a store")
-        return
-    run = context.track(
-        "table" if result.table else "figures",
-        result.name,
-        context.layout.tracked(result.name),
-        result.fingerprint,
-        experiment=result.experiment or PREPARATION,
-    )
-    for path in [*result.files(context.root), *result.beside(context.root)]:
-        run.artifact(path)
-    if metrics:
-        run.metrics([{"step": 0, **metrics}])
-    run.finish()
 
 
 def make_report(context: Context, path: Path, everything: bool) -> None:

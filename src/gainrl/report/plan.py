@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from gainrl.claims import plan as claims
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError, nearest
 from gainrl.linearity import plan as linearity
-from gainrl.plan import Layout
+from gainrl.plan import Layout, runs
 from gainrl.plan.results import Result, Target
 from gainrl.simulation import plan as simulation
 from gainrl.study import plan as study
@@ -45,3 +45,20 @@ def find(found: Mapping[str, Result], name: str) -> Result:
     if name not in found:
         raise ConfigError(f"the preset has no result '{name}'{nearest(name, found)}")
     return found[name]
+
+
+def tracked(preset: Preset, layout: Layout, outputs: Collection[str]) -> dict[str, list[str]]:
+    """What the tracking store needs before a call: parents of its runs, experiments of its results.
+
+    Args:
+        outputs: files that the call's jobs make. The experiments of results that are there already
+            are needed too: their journals may still have to be replayed.
+    """
+    trained = [key.parent for key in runs(preset) if str(layout.done(key)) in outputs]
+    made = [
+        result.experiment
+        for result in results(preset, layout).values()
+        if result.experiment
+        and any(str(file) in outputs or file.exists() for file in result.files(layout.root))
+    ]
+    return {"parents": list(dict.fromkeys(trained)), "experiments": list(dict.fromkeys(made))}

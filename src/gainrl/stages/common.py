@@ -74,10 +74,19 @@ class Context:
                 "gainrl.stage": stage,
                 "gainrl.preset": self.preset.preset,
                 "gainrl.version": gainrl.__version__,
-                "mlflow.source.git.commit": commit(),
+                **source_tags(stage),
                 **(tags or {}),
             },
         )
+
+
+def source_tags(stage: str) -> dict[str, str]:
+    """MLflow's tags of what wrote a run: our command, not a file of the user's, and its commit."""
+    return {
+        "mlflow.source.name": f"gainrl {stage}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit(),
+    }
 
 
 def grader_for(preset: Preset, dataset: str) -> Grader:

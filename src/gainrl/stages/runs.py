@@ -31,6 +31,7 @@ from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.settled import settled
 from gainrl.stages.training_data import TrainingData, input_digests, training_data
 from gainrl.tracking.journal import Tracked
+from gainrl.tracking.names import of_test
 from gainrl.training.files import (
     CHECKPOINTS,
     CONFIG,
@@ -275,7 +276,7 @@ class TrainingRun:
 
     def _track_test(self, row: Mapping[str, Any]) -> None:
         values = {k: v for k, v in row.items() if k != "benchmark"}
-        self.tracked.metrics([values], prefix=f"eval/{row['benchmark']}/")
+        self.tracked.metrics([values], prefix=of_test(row["benchmark"]))
 
     def _finish(self) -> None:
         rows, tests = read_lines(self.steps), read_lines(self.tests)

@@ -9,32 +9,52 @@ from gainrl.errors import TrackingError
 from gainrl.plan import RunKey
 from gainrl.plan.layout import TRACKED
 from gainrl.records import read_json
-from gainrl.stages.common import PREPARATION, Context
-from gainrl.tracking.journal import sync
+from gainrl.stages.common import PREPARATION, Context, source_tags
+from gainrl.tracking.journal import SUFFIX, sync
 from gainrl.tracking.names import store_uri
-from gainrl.tracking.record import initialise, missing
+from gainrl.tracking.parents import initialise
+from gainrl.tracking.record import missing
 from gainrl.training import files
 
 
-def initialise_tracking(context: Context) -> None:
-    """Create the store, its experiments and the parent runs, before anything writes."""
+def initialise_tracking(context: Context, only: Path | None = None) -> None:
+    """Create the store, its experiments and the parent runs, before anything writes.
+
+    Args:
+        only: file with the parents and experiments that a call needs (`report.plan.tracked`); those
+            of runs that have written something before are made too. None: the whole preset.
+    """
     preset = context.preset
+    needed = None if only is None else read_json(only)
+    experiments = preset.experiments if needed is None else needed["experiments"]
+    names = dict.fromkeys([PREPARATION, *experiments])
     parents: dict[str, tuple[str, dict[str, str]]] = {}
+    source = source_tags("train")
     for key in plan.runs(preset):
-        home = plan.experiments_of(preset, key.model, key.dataset, key.method)[0]
+        folder = context.layout.run(key)
+        if needed and key.parent not in needed["parents"] and not _has_written(folder):
+            continue
+        homes = plan.experiments_of(preset, key.model, key.dataset, key.method)
         tags = {
             "gainrl.stage": "train",
             "gainrl.preset": preset.preset,
             "gainrl.model": key.model,
             "gainrl.dataset": key.dataset,
             "gainrl.method": key.method,
+            "gainrl.experiments": ",".join(homes),
+            **source,
         }
-        parents[key.parent] = (context.experiment(home), tags)
-    names = [context.experiment(name) for name in (PREPARATION, *preset.experiments)]
+        names[homes[0]] = None
+        parents[key.parent] = (context.experiment(homes[0]), tags)
     uri = store_uri(preset.tracking.uri, context.root)
     context.root.mkdir(parents=True, exist_ok=True)
-    initialise(uri, context.root, context.layout.tracking, names, parents)
+    initialise(uri, context.root, context.layout.tracking, map(context.experiment, names), parents)
     print(f"tracking store: {uri}")
+
+
+def _has_written(run: Path) -> bool:
+    """Whether a run of a folder is in the store, or in a journal that will be."""
+    return any((run / name).exists() for name in (files.TRACKING, files.TRACKING + SUFFIX))
 
 
 def sync_tracking(context: Context) -> None:

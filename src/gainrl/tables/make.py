@@ -15,8 +15,8 @@ from gainrl.tables.scores_table import agreement_rows, benchmark_rows, write_ben
 from gainrl.tables.table import COLUMNS, table1, write_table
 
 
-def make_table(context: Context, experiment: str, path: Path) -> dict[str, float]:
-    """Write an experiment's table as CSV with its other forms beside it; final accuracies."""
+def make_table(context: Context, experiment: str, path: Path) -> None:
+    """Write an experiment's table as CSV with its other forms beside it."""
     chosen = context.preset.experiments[experiment]
     facts = table_facts(context, experiment)
     frame = table1(
@@ -24,11 +24,6 @@ def make_table(context: Context, experiment: str, path: Path) -> dict[str, float
     )
     title = chosen.caption or f"{experiment}, preset {context.preset.preset}"
     write_table(frame, path, title, _final(context, experiment), chosen.columns)
-    names = ("model", "dataset", "method", "benchmark")
-    final = frame[frame["metric"] == "final_accuracy"].to_dict("records")
-    return {
-        "final/" + "/".join(str(row[key]) for key in names): float(row["mean"]) for row in final
-    }
 
 
 def _final(context: Context, experiment: str) -> pd.DataFrame | None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from gainrl.compare.curves import Log
 from gainrl.errors import TrackingError, nearest
+from gainrl.tracking.client import client_of, failures, first_line
 from gainrl.tracking.names import URI
-from gainrl.tracking.record import _client, _failures, _first_line
+from gainrl.tracking.parents import COMPLETE, PARENT
 
 PLACE = ("model", "dataset", "method", "seed")
 OWN = {f"gainrl.{name}" for name in PLACE}
@@ -31,7 +32,7 @@ def read_logs(experiment: str, uri: str | None = None) -> list[Log]:
     uri = uri or os.environ.get(URI)
     if not uri:
         raise TrackingError(f"set {URI} to the store, such as sqlite:///results/mlflow.db")
-    client = _client(uri)
+    client = client_of(uri)
     try:
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -39,12 +40,17 @@ def read_logs(experiment: str, uri: str | None = None) -> list[Log]:
             hint = nearest(experiment, names)
             raise TrackingError(f"store {uri} has no experiment '{experiment}'{hint}")
         runs = client.search_runs([found.experiment_id], max_results=50_000)
-        logs = [_log(client, run) for run in reversed(runs) if run.data.metrics]
-    except _failures() as error:
-        raise TrackingError(f"store {uri}: {_first_line(error)}") from error
+        logs = [_log(client, run) for run in reversed(runs) if _is_single(run)]
+    except failures() as error:
+        raise TrackingError(f"store {uri}: {first_line(error)}") from error
     if not logs:
         raise TrackingError(f"experiment '{experiment}' of store {uri} has no run with metrics")
     return logs
+
+
+def _is_single(run: Any) -> bool:
+    """Whether a run has curves of its own, and not the mean of its seeds'."""
+    return bool(run.data.metrics) and run.data.tags.get(COMPLETE) != PARENT
 
 
 def _log(client: Any, run: Any) -> Log:

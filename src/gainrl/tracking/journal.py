@@ -56,6 +56,12 @@ class JournaledRun:
         """As `TrackedRun.dataset`."""
         self._write("dataset", name=name, digest=digest, path=str(path), rows=rows)
 
+    def summary(
+        self, parent: str, rows: Sequence[Mapping[str, Any]], tags: Mapping[str, str]
+    ) -> None:
+        """As `TrackedRun.summary`."""
+        self._write("summary", parent=parent, rows=list(rows), tags=dict(tags))
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """As `TrackedRun.artifact`; the file is stored as it is when the journal is replayed."""
         self._write("artifact", path=str(path.resolve()), folder=folder)

@@ -20,6 +20,11 @@ def store_uri(configured: str | None, root: Path) -> str:
     return os.environ.get(URI) or configured or local
 
 
+def of_test(benchmark: str) -> str:
+    """What the names of a test's metrics begin with."""
+    return f"eval/{benchmark}/"
+
+
 def legal_name(name: str) -> str:
     """The name of a metric, parameter or tag as MLflow takes it: 'pass@8' is 'pass_at_8'.
 

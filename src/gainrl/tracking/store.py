@@ -43,7 +43,7 @@ def made(uri: str) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with alone(path):
         if _settled(uri, path) != WHOLE:
             _make(uri, path)
         yield
@@ -75,7 +75,7 @@ def _file(uri: str) -> Path | None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Hold a lock beside `path`; the kernel frees it when its holder is killed."""
     lock = path.with_name(f".{path.name}.lock")
     while True:

@@ -1,0 +1,168 @@
+"""The experiments of a store, and their parent runs: one for each (model, data, method).
+
+An experiment a table; the seeds are a parent's children. A single process creates the store and the
+parents (`initialise`) before anything writes, because a fresh SQLite store does not survive two
+openers at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gainrl.errors import TrackingError
+from gainrl.records import read_json, write_json
+from gainrl.tracking import store as tracking_store
+from gainrl.tracking.client import (
+    client_of,
+    failed,
+    failures,
+    first_line,
+    import_mlflow,
+    log_points,
+)
+
+KEY = "gainrl.key"
+COMPLETE, PARENT = "gainrl.complete", "parent"
+"""A tag of runs that have ended, and its value at parents."""
+SUMMARY = "gainrl.summary"
+"""Of a parent: the hash of the rows that were written into it."""
+CHILD_OF = "mlflow.parentRunId"
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""Which of its two views MLflow opens; without the tag it guesses, and may take that of agents."""
+
+
+def initialise(
+    uri: str,
+    root: Path,
+    path: Path,
+    experiments: Iterable[str],
+    parents: Mapping[str, tuple[str, Mapping[str, str]]],
+) -> None:
+    """Create the store, experiments and parent runs, and note their ids in `path`.
+
+    What exists already is kept, and so is what `path` notes of the same store.
+
+    Args:
+        experiments: names.
+        parents: key -> (experiment, tags) of each parent run.
+
+    Raises:
+        TrackingError: the store cannot be reached or created.
+    """
+    import_mlflow()
+    try:
+        with tracking_store.made(uri):
+            client = client_of(uri)
+            ids = {name: _experiment(client, uri, root, name) for name in experiments}
+            runs = {
+                key: _parent(client, ids[experiment], key, tags)
+                for key, (experiment, tags) in parents.items()
+            }
+    except failures() as error:
+        raise TrackingError(failed(uri, first_line(error))) from error
+    noted = read_json(path) if path.exists() else {}
+    if noted.get("uri") == uri:
+        ids, runs = {**noted["experiments"], **ids}, {**noted["parents"], **runs}
+    write_json(path, {"uri": uri, "experiments": ids, "parents": runs})
+
+
+def _experiment(client: Any, uri: str, root: Path, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        local = (root / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
+        place = f"{local}/{name}" if local else None
+        return client.create_experiment(name, artifact_location=place, tags={KIND: TRAINING})
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    if KIND not in found.tags:
+        client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
+    return found.experiment_id
+
+
+def _parent(client: Any, experiment: str, key: str, tags: Mapping[str, str]) -> str:
+    found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
+    run_id = (
+        found[0].info.run_id
+        if found
+        else client.create_run(experiment, run_name=key, tags={KEY: key, **tags}).info.run_id
+    )
+    client.set_tag(run_id, COMPLETE, PARENT)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def summarise(
+    client: Any,
+    index: Path,
+    parent: str,
+    rows: Sequence[Mapping[str, Any]],
+    tags: Mapping[str, str],
+) -> None:
+    """Write into a parent run what its seeds have in common; the same again changes nothing.
+
+    MLflow takes no point back, so that other rows than those of before make a new parent, which
+    takes over the children; the old one is deleted. The data sets are those of the children.
+
+    Args:
+        index: the file that `initialise` wrote.
+        parent: its key there.
+        rows: numbers with a 'step'.
+
+    Raises:
+        TrackingError: the index knows no such parent.
+    """
+    runs = read_json(index)["parents"]
+    if parent not in runs:
+        raise TrackingError(f"{index}: knows no '{parent}'; run 'gainrl tracking init'")
+    run, mark = client.get_run(runs[parent]), _mark(rows)
+    if run.data.tags.get(SUMMARY, mark) != mark:
+        run = _renewed(client, index, parent, run)
+    run_id = run.info.run_id
+    client.set_tag(run_id, SUMMARY, mark)
+    log_points(client, run_id, rows, {})
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    _adopt(client, run, parent)
+    inputs = [each for child in _children(client, run) for each in child.inputs.dataset_inputs]
+    if inputs:
+        client.log_inputs(run_id, list({each.dataset.digest: each for each in inputs}.values()))
+    client.set_terminated(run_id)
+
+
+def _mark(rows: Sequence[Mapping[str, Any]]) -> str:
+    written = json.dumps(list(rows), sort_keys=True)
+    return hashlib.sha256(written.encode()).hexdigest()[:12]
+
+
+def _renewed(client: Any, index: Path, parent: str, old: Any) -> Any:
+    """A new run in place of an old parent."""
+    kept = {key: value for key, value in old.data.tags.items() if key != SUMMARY}
+    run = client.create_run(old.info.experiment_id, run_name=parent, tags=kept)
+    with tracking_store.alone(index):
+        noted = read_json(index)
+        parents = {**noted["parents"], parent: run.info.run_id}
+        write_json(index, {**noted, "parents": parents})
+    return run
+
+
+def _adopt(client: Any, run: Any, parent: str) -> None:
+    """Take over the children of the runs that were this parent before, and delete these."""
+    for other in _search(client, run, KEY, parent):
+        if other.info.run_id != run.info.run_id:
+            for child in _children(client, other):
+                client.set_tag(child.info.run_id, CHILD_OF, run.info.run_id)
+            client.delete_run(other.info.run_id)
+
+
+def _children(client: Any, run: Any) -> list[Any]:
+    return _search(client, run, CHILD_OF, run.info.run_id)
+
+
+def _search(client: Any, beside: Any, tag: str, value: str) -> list[Any]:
+    """The runs of an experiment that have a tag."""
+    place = [beside.info.experiment_id]
+    return list(client.search_runs(place, f"tags.`{tag}` = '{value}'", max_results=10_000))
