@@ -72,7 +72,9 @@ ONLINE = frozenset({"data", "order", "fetch", "init", "plan", "doctor"})
 """Commands that may ask the hub. All others are jobs, which may have no network and need none."""
 GROUPS = {
     "with your own files": ("order", "check-curriculum", "compare", "grade", "extrapolate"),
-    "with a preset": (*("init", "check", "doctor", "plan", "make", "report", "show", "tracking"),),
+    "with a preset": (
+        *("init", "power", "check", "doctor", "plan", "make", "report", "show", "tracking"),
+    ),
 }
 """How `gainrl --help` sorts the commands."""
 PLACE = ("model", "dataset")
@@ -96,6 +98,29 @@ COMMANDS = (
         option("--runs", help="regular expression with the groups method and seed (and task)"),
         option("--seeds", type=int, nargs="+", help="compare only these"),
         option("--smoothing", type=int, default=3, help="tests in a level; default: 3"),
+        preset=False,
+    ),
+    command(
+        "power",
+        "what pilot runs say of a study's sizes: seeds, problems, the smallest difference",
+        "power.make:power",
+        option("sources", nargs="*", type=Path, metavar="files", help="curves, as compare reads"),
+        option("--preset", help="its finished runs in place of files"),
+        option("--experiment", help="of the preset; default: the first"),
+        option("--root", type=Path, default=Path("results"), help="default: results"),
+        option("--baseline", help="default: the experiment's, or the first method of the files"),
+        option("--starts", action="store_true", help="the tasks are start models of one task"),
+        option("--difference", type=float, default=2.0, help="points to decide; default: 2"),
+        option("--speedup", type=float, default=1.2, help="ratio to decide; default: 1.2"),
+        option("--power", dest="wanted_power", type=float, default=0.8, help="default: 0.8"),
+        option("--alpha", type=float, default=0.05, help="two-sided; default: 0.05"),
+        option("--seeds", type=int, nargs="+", default=(3, 5, 10, 20, 40), help="to look at"),
+        option("--problems", type=int, nargs="+", default=(), help="of a test, to look at"),
+        option("--smoothing", type=int, default=1, help="tests in a level; default: 1"),
+        option("--out", type=Path, help="write .csv, .md, .tex and .json beside each other"),
+        option("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="of a CSV"),
+        option("--metric", default="", help="of the accuracy, in logs"),
+        option("--runs", help="regular expression with the groups method and seed (and task)"),
         preset=False,
     ),
     command(

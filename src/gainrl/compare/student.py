@@ -68,6 +68,10 @@ def median_rank(n: int, confidence: float) -> int | None:
     whatever the distribution (David and Nagaraja 2003, section 7.1); None where even the extremes
     hold it more seldom, as of four values at 95%.
     """
-    least = confidence - SHORTFALL
-    ranks = [k for k in range(1, n // 2 + 1) if 1 - sign_p(n - k + 1, n) >= least]
-    return ranks[-1] if ranks else None
+    outside, found = 0, None
+    for k in range(1, n // 2 + 1):
+        outside += 2 * math.comb(n, k - 1)  # fewer than k of the n lie on one side of the median
+        if 1 - outside / 2**n < confidence - SHORTFALL:
+            break
+        found = k
+    return found

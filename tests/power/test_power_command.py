@@ -1,0 +1,192 @@
+"""`gainrl power`: docs/power.md as it is written, pilots from files and from finished runs."""
+
+import csv
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_folders import write_run
+
+from gainrl.cli import main
+from gainrl.compare import Point, curves_of
+from gainrl.errors import DataError
+from gainrl.power.make import together
+from gainrl.power.pilot import from_curves, from_runs
+from gainrl.records import SAMPLES, write_table
+from gainrl.results.runs import collect
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "power.md"
+BLOCK = {kind: rf"```{kind}\n(.*?)```" for kind in ("csv", "text")}
+
+
+def test_the_page_is_what_its_commands_print(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text(encoding="utf-8")
+    (pilot,) = re.findall(BLOCK["csv"], text, re.DOTALL)
+    (tmp_path / "pilot.csv").write_text(pilot)
+    commands = re.findall(r"(?m)^    gainrl (power .*)$", text)
+    assert main(commands[0].split()) == 0
+    (shown,) = re.findall(BLOCK["text"], text, re.DOTALL)
+    assert capsys.readouterr().out == shown
+    assert main(commands[1].split()) == 0
+    rows = list(csv.DictReader((tmp_path / "study.csv").open()))
+    (need,) = [row for row in rows if row["quantity"] == "seeds_for_difference"]
+    assert f"| 2 points | {need['value']} |" in shown
+    assert (tmp_path / "study.md").read_text().startswith("What these pilots can decide")
+
+
+def curves(*rows):
+    """(method, seed, levels) as curves of three tests, in shares."""
+    return curves_of(
+        Point(method, seed, task, 10 * at, None, value, "x")
+        for task, method, seed, levels in rows
+        for at, value in enumerate(levels)
+    )
+
+
+def test_a_pilot_is_the_paired_difference_in_points():
+    found = from_curves(
+        curves(
+            *(("", "grpo", seed, [0.2, 0.3, 0.5]) for seed in range(3)),
+            *(("", "gain", seed, [0.2, 0.3 + 0.1 * seed, 0.5 + 0.02 * seed]) for seed in range(3)),
+        ),
+        "grpo",
+        smoothing=1,
+    )
+    (pilot,) = found
+    assert pilot.differences == pytest.approx([0, 2, 4])
+    assert pilot.parts.of_a_seed() == pytest.approx(2)
+    assert (pilot.parts.df, math.isnan(pilot.parts.residual)) == (2, True)
+    # smoothed, GRPO is at 1/3 at step 20 and so is seed 0; seed 1 goes from 0.3 at 10 to 0.3733 at
+    # 20, seed 2 from 0.2 at 0 to 0.35 at 10
+    crossings = [20, 10 + 10 * (1 / 3 - 0.3) / (1.12 / 3 - 0.3), 10 * (1 / 3 - 0.2) / 0.15]
+    assert pilot.logs["steps"] == pytest.approx([math.log(20 / each) for each in crossings])
+
+
+def test_seeds_that_all_have_one_ratio_do_not_say_how_ratios_vary():
+    rows = [("", "grpo", seed, [0.2, 0.3, 0.5]) for seed in range(3)]
+    rows += [("", "gain", seed, [0.2, 0.5, 0.6]) for seed in range(3)]
+    assert from_curves(curves(*rows), "grpo", 1)[0].logs == {}
+
+
+def test_tasks_can_be_start_models():
+    rows = []
+    for task, gain in (("a", 0.0), ("b", 0.04), ("c", 0.08)):
+        for seed in range(2):
+            rows.append((task, "grpo", seed, [0.2, 0.3, 0.5]))
+            rows.append((task, "gain", seed, [0.2, 0.5, 0.5 + gain + 0.01 * (seed - 0.5)]))
+    pilots = from_curves(curves(*rows), "grpo", 1)
+    parts = together(pilots, starts=True)
+    within = 0.5  # variance of +-0.5 points
+    assert parts.seeds == pytest.approx(math.sqrt(within))
+    assert parts.starts == pytest.approx(math.sqrt(16 - within / 2))
+    assert math.isnan(together(pilots, starts=False).starts)
+    with pytest.raises(DataError, match="start models need two"):
+        together(pilots[:1], starts=True)
+
+
+def answered(folder, name, right):
+    """Write the answers of a last test: right, one of 0 and 1 a problem."""
+    rows = [
+        {"id": f"{name}/{at:03}", "sample": 0, "response": "x", "correct": int(value), "tokens": 1}
+        for at, value in enumerate(right)
+    ]
+    (folder / "samples").mkdir(exist_ok=True)
+    write_table(folder / "samples" / f"{name}.parquet", pd.DataFrame(rows), SAMPLES)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Four seeds of two methods on two benchmarks of 10 problems, with their answers."""
+    rng = np.random.default_rng(0)
+    for method, share in (("grpo", 0.4), ("gain", 0.7)):
+        for seed in range(4):
+            right = {name: rng.random(10) < share for name in ("chain", "word")}
+            curve = {name: [0.2, 0.3, float(each.mean())] for name, each in right.items()}
+            folder = write_run(tmp_path, method, seed, curve)
+            for name, each in right.items():
+                answered(folder, name, each)
+    return [folder.parent for folder in sorted(tmp_path.glob("**/done.json"))]
+
+
+def test_finished_runs_are_seen_by_problem(runs):
+    (pilot,) = from_runs(collect(runs), "grpo", 1)
+    assert pilot.task == "tiny on chain"
+    assert pilot.cells.shape == (4, 10)  # problems of both benchmarks, two by two
+    assert pilot.cells.mean(1) == pytest.approx(pilot.differences)
+    assert pilot.parts.problems_n == 10
+    assert pilot.parts.residual > 0
+    (smoothed,) = from_runs(collect(runs), "grpo", 3)
+    assert smoothed.cells is None
+
+
+def test_without_answers_only_the_seeds_are_known(runs):
+    (runs[0] / "samples" / "word.parquet").unlink()
+    (pilot,) = from_runs(collect(runs), "grpo", 1)
+    assert pilot.cells is None
+
+
+def test_answers_that_are_not_of_the_runs_are_refused(runs):
+    answered(runs[0], "chain", [True] * 10)
+    answered(runs[0], "word", [True] * 10)
+    with pytest.raises(DataError, match="answers of 'gain' are not of the last tests"):
+        from_runs(collect(runs), "grpo", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the files with the pilots' curves, or --preset"),
+        (["one.csv", "--alpha", "2"], "--alpha 2: it lies between 0 and 1"),
+        (["one.csv", "--power", "0.01"], "--power 0.01: it is above --alpha"),
+        (["one.csv", "--difference", "-1"], "--difference -1: points, above 0"),
+        (["one.csv", "--speedup", "0.9"], "--speedup 0.9: a ratio above 1"),
+        (["one.csv", "--seeds", "1"], "--seeds 1: 2 at least"),
+        (["one.csv", "--smoothing", "0"], "--smoothing 0"),
+        (["one.csv", "--starts"], "start models need two"),
+        (["one.csv", "--problems", "400"], "these pilots do not say what more problems change"),
+        (["single.csv"], "one seed of 'gain'"),
+        (["--preset", "config.yaml", "--experiment", "tabel1"], "unknown name 'tabel1'|tabel1:"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(tmp_path, capsys, arguments, message):
+    for name, seeds in (("one", 3), ("single", 1)):
+        lines = ["method,seed,step,accuracy"]
+        for seed in range(seeds):
+            lines += [f"grpo,{seed},{at},{0.2 + 0.1 * at + 0.01 * seed * at}" for at in range(3)]
+            lines += [f"gain,{seed},{at},{0.2 + 0.12 * at}" for at in range(3)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    given = [str(tmp_path / each) if each.endswith(".csv") else each for each in arguments]
+    assert main(["power", *given]) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert len(said.splitlines()) == 1
+
+
+def test_runs_that_are_not_finished_are_named(tmp_path, capsys):
+    assert main(["power", "--preset", "config.yaml", "--root", str(tmp_path)]) == 2
+    assert "the run is not finished" in capsys.readouterr().err
+
+
+def test_the_numbers_are_written_beside_the_page(tmp_path, capsys):
+    source = tmp_path / "p.csv"
+    rng = np.random.default_rng(2)
+    lines = ["method,seed,step,tokens,accuracy"]
+    for seed in range(5):
+        for method, gain in (("grpo", 0.0), ("gain", 0.03)):
+            for at in range(4):
+                value = 0.2 + 0.1 * at + gain * at + rng.normal(0, 0.01)
+                lines.append(f"{method},{seed},{at},{100 * at},{value}")
+    source.write_text("\n".join(lines) + "\n")
+    assert main(["power", str(source), "--seeds", "5", "10", "--out", str(tmp_path / "o")]) == 0
+    rows = list(csv.DictReader((tmp_path / "o.csv").open()))
+    values = {(row["quantity"], row["method"], row["seeds"]): row["value"] for row in rows}
+    five = float(values["smallest_difference", "all", "5"])
+    assert five > float(values["smallest_difference", "all", "10"])
+    assert f"| 5 | {five:.1f} |" in (tmp_path / "o.md").read_text()
+    assert json.loads((tmp_path / "o.json").read_text())
+    assert "| 1.2× in tokens (sd of logarithms" in capsys.readouterr().out
