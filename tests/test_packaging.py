@@ -171,6 +171,7 @@ def test_types_and_metadata_are_in_the_package(bare):
         (("tracking", "init", "--preset", "config.yaml"), "pipeline"),
         (("compare", "curves.csv", "--figure", "all.png"), "plot"),
         (("compare", "--mlflow", "mine"), "pipeline"),
+        (("power", "--preset", "config.yaml"), "pipeline"),
         (("order", "rows.jsonl", "--by", "length", "--out", "ordered.jsonl"), "score"),
     ],
 )
@@ -192,6 +193,13 @@ def test_curves_are_compared_without_any_extra(bare):
     assert done.returncode == 0, done.stderr
     assert "2 methods, 1 seed each" in done.stdout
     assert (bare.folder / "comparison.tex").read_text().startswith("% A fragment")
+
+
+def test_sizes_of_a_study_follow_from_curves_without_any_extra(bare):
+    (bare.folder / "curves.csv").write_text(CURVES + CURVES.split("\n", 1)[1].replace(",0,", ",1,"))
+    done = bare.gainrl("power", "curves.csv")
+    assert done.returncode == 0, done.stderr
+    assert "Smallest difference decided with 80% power" in done.stdout
 
 
 def test_a_piece_that_runs_models_says_in_one_line_what_to_install(bare):

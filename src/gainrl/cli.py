@@ -116,6 +116,7 @@ COMMANDS = (
         option("--alpha", type=float, default=0.05, help="two-sided; default: 0.05"),
         option("--seeds", type=int, nargs="+", default=(3, 5, 10, 20, 40), help="to look at"),
         option("--problems", type=int, nargs="+", default=(), help="of a test, to look at"),
+        option("--samples", type=int, nargs="+", default=(), help="answers of each, to look at"),
         option("--smoothing", type=int, default=1, help="tests in a level; default: 1"),
         option("--out", type=Path, help="write .csv, .md, .tex and .json beside each other"),
         option("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="of a CSV"),

@@ -34,13 +34,35 @@ def test_parts_worked_by_hand():
     seeds, problems = np.array([0.0, 6.0]), np.array([-1.0, 0.0, 1.0])
     left = np.array([[1.0, -2.0, 1.0], [-1.0, 2.0, -1.0]])
     found = parts_of(seeds[:, None] + problems + left)
-    assert found.residual**2 == pytest.approx(12 / 2)
-    assert found.seeds**2 == pytest.approx(18 - 6 / 3)
-    assert found.problems == 0  # 1 - 6 / 2 is below 0
+    assert found.residual == pytest.approx(12 / 2)
+    assert found.seeds == pytest.approx(18 - 6 / 3)
+    assert found.problems == pytest.approx(1 - 6 / 2)
+    assert found.deviation("problems") == 0
+    assert found.seen == pytest.approx(18)
     assert found.of_a_seed() == pytest.approx(math.sqrt(18))  # as seen on the pilot's problems
     assert found.of_a_seed(12) == pytest.approx(math.sqrt(16 + 6 / 12))
     with pytest.raises(ValueError, match="two seeds"):
         parts_of([[1.0, 2.0]])
+
+
+def test_more_answers_shrink_their_chance_alone():
+    # two answers each, whose chance is 4 of the residual 6: with eight it is 1, and 2 stay
+    parts = Parts(seeds=16.0, df=1, residual=6.0, answers=4.0, problems_n=3, samples=2)
+    assert parts.of_a_seed(3, 8) == pytest.approx(math.sqrt(16 + 3 / 3))
+    assert parts.of_a_seed(12, 1) == pytest.approx(math.sqrt(16 + (2 + 8) / 12))
+    assert parts.of_a_seed(samples=2) == parts.of_a_seed()
+
+
+def test_a_part_below_zero_counts_as_that_when_parts_are_pooled():
+    low = Parts(seeds=-1.0, df=2, problems=0.0, residual=6.0, problems_n=3, samples=1)
+    high = Parts(seeds=3.0, df=4, problems=2.0, residual=12.0, problems_n=3, samples=1)
+    found = pooled([low, high])
+    assert (found.seeds, found.problems, found.residual, found.df) == (1, 1, 9, 6)
+    # on tests of other sizes only what was seen is known: -1 + 6 / 3 and 3 + 12 / 4
+    other = Parts(seeds=3.0, df=4, problems=2.0, residual=12.0, problems_n=4, samples=1)
+    found = pooled([low, other])
+    assert found.seeds == pytest.approx((1 + 6) / 2)
+    assert math.isnan(found.residual)
 
 
 def test_parts_are_those_that_made_the_data():
@@ -49,24 +71,26 @@ def test_parts_are_those_that_made_the_data():
     found = pooled(
         [parts_of(sum(rng.normal(0, sd, shape) for sd, shape in shapes)) for _ in range(40)]
     )
-    assert found.seeds == pytest.approx(2, rel=0.1)
-    assert found.problems == pytest.approx(5, rel=0.1)
-    assert found.residual == pytest.approx(30, rel=0.02)
+    assert found.deviation("seeds") == pytest.approx(2, rel=0.1)
+    assert found.deviation("problems") == pytest.approx(5, rel=0.1)
+    assert found.deviation("residual") == pytest.approx(30, rel=0.02)
     assert (found.df, found.problems_n) == (360, 300)
 
 
 def test_start_models_are_told_from_their_seeds():
     rng = np.random.default_rng(1)
     starts = [rng.normal(centre, 2, 3) for centre in rng.normal(0, 3, 400)]
-    assert between_starts(starts) == pytest.approx(3, rel=0.1)
-    assert Parts(seeds=4.0, df=4, starts=3.0).of_a_seed() == 5
+    assert between_starts(starts) == pytest.approx(9, rel=0.2)
+    assert Parts(seeds=16.0, df=4, starts=9.0).of_a_seed() == 5
+    with pytest.raises(ValueError, match="two seeds of each"):
+        between_starts([starts[0], starts[1][:1]])
 
 
 @pytest.mark.parametrize(("n", "problems"), [(5, 192), (10, 192), (10, 48), (20, 800)])
 def test_the_formula_is_the_power_of_the_tables_own_decision(n, problems):
     """Within 3 points of 2,000 simulated comparisons, problem by problem."""
     rng = np.random.default_rng(n + problems)
-    parts = Parts(seeds=2.0, df=9, residual=40.0, problems_n=192, samples=1)
+    parts = Parts(seeds=4.0, df=9, residual=1600.0, problems_n=192, samples=1)
     difference = 4.0
     answers = difference + rng.normal(0, 2.0, (2000, n, 1)) + rng.normal(0, 40, (2000, n, problems))
     levels = answers.mean(2)

@@ -14,8 +14,9 @@ from run_folders import write_run
 from gainrl.cli import main
 from gainrl.compare import Point, curves_of
 from gainrl.errors import DataError
-from gainrl.power.make import together
-from gainrl.power.pilot import from_curves, from_runs
+from gainrl.power.finished import from_runs
+from gainrl.power.pilot import from_curves
+from gainrl.power.sizes import together
 from gainrl.records import SAMPLES, write_table
 from gainrl.results.runs import collect
 
@@ -82,18 +83,19 @@ def test_tasks_can_be_start_models():
     pilots = from_curves(curves(*rows), "grpo", 1)
     parts = together(pilots, starts=True)
     within = 0.5  # variance of +-0.5 points
-    assert parts.seeds == pytest.approx(math.sqrt(within))
-    assert parts.starts == pytest.approx(math.sqrt(16 - within / 2))
+    assert parts.seeds == pytest.approx(within)
+    assert parts.starts == pytest.approx(16 - within / 2)
     assert math.isnan(together(pilots, starts=False).starts)
     with pytest.raises(DataError, match="start models need two"):
         together(pilots[:1], starts=True)
 
 
 def answered(folder, name, right):
-    """Write the answers of a last test: right, one of 0 and 1 a problem."""
+    """Write the answers of a last test: right, 0 and 1, (problems,) or (problems, samples)."""
     rows = [
-        {"id": f"{name}/{at:03}", "sample": 0, "response": "x", "correct": int(value), "tokens": 1}
+        {"id": f"{name}/{at:03}", "sample": k, "response": "x", "correct": int(each), "tokens": 1}
         for at, value in enumerate(right)
+        for k, each in enumerate(np.atleast_1d(value))
     ]
     (folder / "samples").mkdir(exist_ok=True)
     write_table(folder / "samples" / f"{name}.parquet", pd.DataFrame(rows), SAMPLES)
@@ -116,18 +118,39 @@ def runs(tmp_path):
 def test_finished_runs_are_seen_by_problem(runs):
     (pilot,) = from_runs(collect(runs), "grpo", 1)
     assert pilot.task == "tiny on chain"
-    assert pilot.cells.shape == (4, 10)  # problems of both benchmarks, two by two
-    assert pilot.cells.mean(1) == pytest.approx(pilot.differences)
-    assert pilot.parts.problems_n == 10
+    assert pilot.parts.problems_n == 10  # of both benchmarks, two by two
+    assert pilot.parts.seen == pytest.approx(pilot.differences.var(ddof=1))
     assert pilot.parts.residual > 0
+    assert math.isnan(pilot.parts.answers)  # of one answer each
     (smoothed,) = from_runs(collect(runs), "grpo", 3)
-    assert smoothed.cells is None
+    assert math.isnan(smoothed.parts.residual)
+
+
+def test_several_answers_tell_their_chance(tmp_path):
+    """Problems of chances 0.1 to 0.9, the same for all seeds: all that is left is the answers'."""
+    rng = np.random.default_rng(0)
+    chances = np.linspace(0.1, 0.9, 400)[:, None]
+    for method in ("grpo", "gain"):
+        for seed in range(4):
+            right = {name: rng.random((400, 4)) < chances for name in ("chain", "word")}
+            folder = write_run(
+                tmp_path, method, seed, {n: [0.2, 0.3, each.mean()] for n, each in right.items()}
+            )
+            for name, each in right.items():
+                answered(folder, name, each)
+    found = collect([done.parent for done in sorted(tmp_path.glob("**/done.json"))])
+    (pilot,) = from_runs(found, "grpo", 1)
+    # two methods, two benchmarks, four answers: 2 / 2 / 4 of the mean of p (1 - p)
+    exact = 1e4 * float((chances * (1 - chances)).mean()) / 4
+    assert pilot.parts.answers == pytest.approx(exact, rel=0.02)
+    assert pilot.parts.residual == pytest.approx(exact, rel=0.1)
+    assert pilot.parts.samples == 4
 
 
 def test_without_answers_only_the_seeds_are_known(runs):
     (runs[0] / "samples" / "word.parquet").unlink()
     (pilot,) = from_runs(collect(runs), "grpo", 1)
-    assert pilot.cells is None
+    assert math.isnan(pilot.parts.residual)
 
 
 def test_answers_that_are_not_of_the_runs_are_refused(runs):
@@ -149,6 +172,8 @@ def test_answers_that_are_not_of_the_runs_are_refused(runs):
         (["one.csv", "--smoothing", "0"], "--smoothing 0"),
         (["one.csv", "--starts"], "start models need two"),
         (["one.csv", "--problems", "400"], "these pilots do not say what more problems change"),
+        (["one.csv", "--samples", "4"], "these pilots do not say what more samples change"),
+        (["one.csv", "--samples", "0"], "--samples 0: 1 at least"),
         (["single.csv"], "one seed of 'gain'"),
         (["--preset", "config.yaml", "--experiment", "tabel1"], "unknown name 'tabel1'|tabel1:"),
     ],

@@ -24,13 +24,16 @@ NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Parts:
-    """Standard deviations of what makes paired differences vary, in points.
+    """Variances of what makes paired differences vary, in points squared; NaN: not known.
 
-    starts: between start models, NaN where there is one of each kind. seeds: between seeds, without
-    the noise of their tests where `residual` is known. problems: between problems, of the mean over
-    seeds. residual: of one seed on one problem, which is the seed's own way with the problem and
-    the chance of its `samples` answers. NaN: not known. df: degrees of freedom of `seeds`.
-    problems_n, samples: of the pilot's test.
+    They are estimated without bias, so that one of little effect may come out below 0
+    (`deviation`).
+
+    seeds: between seeds, without the noise of their tests where `residual` is known. df: its
+    degrees of freedom. starts: between start models, NaN where there is one of each kind. problems:
+    between problems, of the mean over seeds. residual: of one seed on one problem, which is the
+    seed's own way with the problem and the chance of its answers. answers: that chance alone, part
+    of `residual`. problems_n, samples: of the pilot's test.
     """
 
     seeds: float
@@ -38,28 +41,46 @@ class Parts:
     starts: float = math.nan
     problems: float = math.nan
     residual: float = math.nan
+    answers: float = math.nan
     problems_n: int = 0
     samples: int = 0
 
-    def of_a_seed(self, problems: int = 0) -> float:
-        """Standard deviation of a replicate's difference, tested on so many problems.
+    @property
+    def seen(self) -> float:
+        """Variance over seeds of the pilot's differences, with all that is in them."""
+        return self.seeds + (self.residual / self.problems_n if self.problems_n else 0.0)
+
+    def deviation(self, name: str) -> float:
+        """Standard deviation of a part, in points; 0 where its variance came out below 0."""
+        value: float = getattr(self, name)
+        return math.nan if math.isnan(value) else math.sqrt(max(0.0, value))
+
+    def of_a_seed(self, problems: int = 0, samples: int = 0) -> float:
+        """Standard deviation of a replicate's difference on a test of such a size, in points.
 
         A replicate is a seed with, where `starts` is known, a start model of its own. Without a
-        number of problems, or where their part is unknown, it is that of the pilot's test.
+        size, or where what it changes is unknown, it is that of the pilot's test.
         """
-        noise = 0.0
-        if not math.isnan(self.residual):
-            noise = self.residual**2 / (problems or self.problems_n)
-        between = 0.0 if math.isnan(self.starts) else self.starts**2
-        return math.sqrt(between + self.seeds**2 + noise)
+        noise = 0.0 if math.isnan(self.residual) else self.residual
+        if samples and not math.isnan(self.answers):
+            single = max(0.0, self.residual - self.answers)
+            noise = single + self.answers * self.samples / samples
+        if self.problems_n:
+            noise /= problems or self.problems_n
+        between = 0.0 if math.isnan(self.starts) else max(0.0, self.starts)
+        return math.sqrt(between + max(0.0, self.seeds) + noise)
 
 
-def parts_of(differences: ArrayLike, samples: int = 1) -> Parts:
-    """Parts of the variance of paired differences by problem (two-way analysis of variance).
+def parts_of(differences: ArrayLike, samples: int = 1, answers: float = math.nan) -> Parts:
+    """Parts of the variance of paired differences by problem.
+
+    A two-way analysis of variance without replication, seeds and problems both random (Searle,
+    Casella and McCulloch 1992, Variance Components, chapter 4).
 
     Args:
         differences: (seeds, problems), method less baseline in points, each the mean of `samples`
             answers of both.
+        answers: variance of a cell by the chance of its answers, where several tell it.
 
     Raises:
         ValueError: fewer than two seeds or problems.
@@ -72,45 +93,43 @@ def parts_of(differences: ArrayLike, samples: int = 1) -> Parts:
     left = cells - by_seed[:, None] - by_problem + cells.mean()
     residual = float((left**2).sum()) / ((n - 1) * (count - 1))
     return Parts(
-        seeds=math.sqrt(max(0.0, float(by_seed.var(ddof=1)) - residual / count)),
+        seeds=float(by_seed.var(ddof=1)) - residual / count,
         df=n - 1,
-        problems=math.sqrt(max(0.0, float(by_problem.var(ddof=1)) - residual / n)),
-        residual=math.sqrt(residual),
+        problems=float(by_problem.var(ddof=1)) - residual / n,
+        residual=residual,
+        answers=answers,
         problems_n=count,
         samples=samples,
     )
 
 
 def between_starts(differences: list[FloatArray]) -> float:
-    """Standard deviation between start models of a difference, of (seeds,) arrays, one a start."""
+    """Variance between start models of a difference, of (seeds,) arrays, one a start model.
+
+    Raises:
+        ValueError: a start model with one seed, which cannot be told from it.
+    """
+    if min(each.size for each in differences) < 2:
+        raise ValueError("two seeds of each start model at least")
     means = np.array([each.mean() for each in differences])
-    within = np.mean([each.var(ddof=1) / each.size for each in differences if each.size > 1] or [0])
-    return math.sqrt(max(0.0, float(means.var(ddof=1)) - float(within)))
+    within = np.mean([each.var(ddof=1) / each.size for each in differences])
+    return float(means.var(ddof=1)) - float(within)
 
 
 def pooled(parts: list[Parts]) -> Parts:
-    """Root mean squares of the parts of several methods or tasks; degrees of freedom add up.
+    """Means of the parts of several methods or tasks; degrees of freedom add up.
 
-    Where one was not seen by problem, or on another number of them, nothing is known of the test's
-    part, and `seeds` has it in it for all.
+    Where one was not seen by problem, or on a test of another size, nothing is known of the test's
+    part, and `seeds` has it in it for all. `starts` is of none.
     """
-    first = parts[0]
-    if not all(each.problems_n == first.problems_n for each in parts) or not first.problems_n:
-        parts = [Parts(each.of_a_seed(), each.df, each.starts) for each in parts]
-
-    def together(name: str) -> float:
-        known = [value**2 for each in parts if not math.isnan(value := getattr(each, name))]
-        return math.sqrt(float(np.mean(known))) if known else math.nan
-
-    return Parts(
-        together("seeds"),
-        sum(each.df for each in parts),
-        together("starts"),
-        together("problems"),
-        together("residual"),
-        parts[0].problems_n,
-        parts[0].samples,
-    )
+    sizes = {(each.problems_n, each.samples) for each in parts}
+    if len(sizes) > 1:
+        parts = [Parts(each.seen, each.df) for each in parts]
+    means = (float(np.mean([getattr(each, name) for each in parts]))
+             for name in ("seeds", "problems", "residual", "answers"))  # fmt: skip
+    seeds, problems, residual, answers = means
+    df, first = sum(each.df for each in parts), parts[0]
+    return Parts(seeds, df, math.nan, problems, residual, answers, first.problems_n, first.samples)
 
 
 # --- differences: Student's t --------------------------------------------------------------------
