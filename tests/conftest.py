@@ -14,6 +14,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 WORKFLOW = "tests/workflow/"
 
 
+def pytest_report_header():
+    """Which make of processor the digests of tests/workflow/test_portable.py held on."""
+    from processor import processor
+
+    return f"processor: {processor()}"
+
+
 def pytest_collection_modifyitems(items):
     """The workflow's tests share one project and take longest, so they come first."""
     items.sort(key=lambda item: not item.nodeid.startswith(WORKFLOW))

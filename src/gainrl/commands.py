@@ -98,15 +98,18 @@ def imported(path: str) -> Any:
 
 
 def context_of(source: str, root: Path | None, **named: Any) -> Context:
-    """The checked preset and its files; what the options name is in it (ConfigError).
+    """The checked preset and its files; what the options name is in it, and the process has its
+    arithmetic (ConfigError).
 
     Args:
         root: of the results; None is results, or where `source` lies if it is a resolved preset.
     """
     from gainrl import plan
+    from gainrl.config import arithmetic
 
     preset = plan.load(source)
     plan.check_names(preset, named)
+    arithmetic.check(preset.arithmetic)
     from gainrl.stages.common import Context  # after the preset, whose errors come at once
 
     if root is None:

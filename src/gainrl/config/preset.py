@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gainrl.config.arithmetic import Arithmetic
 from gainrl.config.base import Absent, Name, Positive, Section
 from gainrl.config.claims import Claim
 from gainrl.config.cost import Assumptions
@@ -63,6 +64,10 @@ class Preset(Section):
     of the others where runs take seconds; not every backend allows it."""
     threads: Positive = 1
     """CPU threads of each job."""
+    arithmetic: Annotated[Arithmetic, Absent()] = "native"
+    """Of CPUs. 'native' is the fastest kernels of the processor at hand; 'portable' those that
+    processors of all makes have, so that numbers do not depend on it (docs/experiments.md says at
+    what cost, and where it was tried)."""
     models: dict[Name, Model]
     """What is trained and tested, by name."""
     datasets: dict[Name, Dataset]

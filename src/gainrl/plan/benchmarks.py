@@ -139,6 +139,7 @@ def test_slice(preset: Preset, test: Test) -> dict[str, Any]:
         "dtype": preset.spec(test.model).dtype,
         "engine": test.engine,
         "seed": preset.testing.seed,
+        **preset.fingerprint(include={"arithmetic"}),
         "grader": grader,
         **({"answer_in": spec.answer_in} if spec.answer_in else {}),
         "sandbox": preset.sandbox.fingerprint(exclude={"workers"}) if grader == "code" else None,

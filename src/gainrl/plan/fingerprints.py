@@ -35,7 +35,11 @@ def dataset_slice(preset: Preset, dataset: str) -> dict[str, Any]:
 def model_slice(preset: Preset, model: str) -> dict[str, Any]:
     """What a model folder depends on, the prompts of its warm-up included."""
     data = {name: dataset_slice(preset, name) for name in warmup_datasets(preset, model)}
-    return {"model": preset.spec(model).fingerprint(), "warmup_data": data}
+    return {
+        "model": preset.spec(model).fingerprint(),
+        "warmup_data": data,
+        **_arithmetic(preset),
+    }
 
 
 def prompts_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def _prompt_slice(preset: Preset, model: str, dataset: str) -> dict[str, Any]:
     return {
         **rendering_slice(preset, model, dataset),
         "max_prompt": preset.training_for(dataset, model).max_prompt,
-        "threads": preset.threads,
+        **_cpu(preset),
     }
 
 
@@ -148,7 +152,7 @@ def evaluation_slice(preset: Preset, model: str, benchmark: str) -> dict[str, An
         "max_response": training.max_response,
         "max_prompt": training.max_prompt,
         **rendering_slice(preset, model, benchmark),
-        "threads": preset.threads,
+        **_cpu(preset),
     }
 
 
@@ -165,7 +169,7 @@ def run_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str
         "evaluation": preset.evaluation_for(dataset, model).fingerprint(),
         "method": _sorted(preset.methods[method].fingerprint(exclude={"label"})),
         **rendering_slice(preset, model, dataset),
-        "threads": preset.threads,
+        **_cpu(preset),
         "benchmarks": {name: evaluation_slice(preset, model, name) for name in benchmarks},
         "signal": [scoring.variant, scoring.tap, scoring.inter_weight],
         "snapshots": list(snapshots(preset, model, dataset, method)),
@@ -196,6 +200,15 @@ def tuning_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[
         "seeds": list(tuning.seeds_of(preset, next(iter(names)))),
         "smoothing": preset.statistics.smoothing,
     }
+
+
+def _cpu(preset: Preset) -> dict[str, Any]:
+    """What sums on a CPU depend on beside their terms."""
+    return {"threads": preset.threads, **_arithmetic(preset)}
+
+
+def _arithmetic(preset: Preset) -> dict[str, Any]:
+    return preset.fingerprint(include={"arithmetic"})
 
 
 def _sorted(value: Any) -> Any:

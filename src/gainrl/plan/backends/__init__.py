@@ -103,6 +103,11 @@ def check_backends(preset: Preset) -> None:
                 f"seeds_together: {run.parent} is trained on {backend.name}, where each seed is a "
                 "job"
             )
+        if preset.arithmetic != "native" and backend.distributed:
+            raise ConfigError(
+                f"arithmetic: '{preset.arithmetic}' is of CPUs, and {run.parent} is trained on "
+                f"{backend.name}"
+            )
         for reason in _refusals(backend, preset, run):
             raise ConfigError(
                 f"methods.{run.method}: training.backend '{backend.name}' cannot train it "
