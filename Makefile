@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint ui bench bench-graders bench-curricula bench-coverage bench-architectures reference clean
+.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint docs ui bench bench-graders bench-curricula bench-coverage bench-architectures reference clean
 
 run: setup
 	gainrl check --preset $(PRESET)
@@ -72,11 +72,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	snakemake --lint --configfile config.yaml
+	$(MAKE) docs
 
 # docs/config.md and docs/preset.schema.json, from the docstrings in src/gainrl/config; docs/reference/ and
 # tests/public.json, from those of the public pieces.
 reference: setup
 	$(BIN)/python -m gainrl.plan.reference
+
+# The pages of docs/ as a site, in results/site.
+docs: setup
+	$(BIN)/mkdocs build --quiet --site-dir results/site
 
 ui: setup
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}" --port 5000

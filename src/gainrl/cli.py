@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gainrl",
         description=gainrl.__doc__,
-        epilog=_grouped(),
+        epilog=_listed(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gainrl {gainrl.__version__}")
@@ -56,12 +56,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _grouped() -> str:
-    """Every command with what it does, in the groups of GROUPS; the rest are jobs."""
+def grouped() -> dict[str, tuple[str, ...]]:
+    """Names of all commands in the groups of GROUPS; the rest are jobs."""
+    known = {name for names in GROUPS.values() for name in names}
+    rest = tuple(each.name for each in COMMANDS if each.name not in known)
+    return {**GROUPS, "jobs of the pipeline, which Snakemake calls": rest}
+
+
+def _listed() -> str:
+    """Every command with what it does, by group."""
     helps = {each.name: each.help for each in COMMANDS}
-    rest = tuple(name for name in helps if not any(name in names for names in GROUPS.values()))
     lines = []
-    for title, names in {**GROUPS, "jobs of the pipeline, which Snakemake calls": rest}.items():
+    for title, names in grouped().items():
         lines += [f"{title}:", *(f"  {name:<17} {helps[name]}" for name in names), ""]
     return "\n".join([*lines, "gainrl COMMAND --help says a command's options."])
 

@@ -42,8 +42,12 @@ class Command:
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's options to its parser."""
-        for each in (*(PRESET if self.preset else ()), *self.options):
+        for each in self.all_options():
             parser.add_argument(*each.flags, **each.settings)
+
+    def all_options(self) -> tuple[Option, ...]:
+        """Its own, behind those of every command with a preset."""
+        return (*(PRESET if self.preset else ()), *self.options)
 
     def run(self, given: dict[str, Any]) -> int:
         """Call the command's function and return the exit code: what it returns, else 0.

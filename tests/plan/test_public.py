@@ -30,6 +30,11 @@ def test_the_pages_are_those_of_the_code(piece):
     assert page == public.page(piece), "run `make reference`"
 
 
+def test_the_page_of_commands_is_that_of_the_code():
+    page = (REPOSITORY / public.FOLDER / "cli.md").read_text(encoding="utf-8")
+    assert page == public.commands(), "run `make reference`"
+
+
 @pytest.mark.parametrize("piece", public.PIECES)
 def test_everything_public_says_what_it_is(piece):
     module = importlib.import_module(f"gainrl.{piece}")

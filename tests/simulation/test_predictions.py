@@ -95,7 +95,9 @@ def finish(context, dataset, finals):
     """Finished runs of the methods on a data set, two seeds each."""
     for name in ("grpo", "gain", "adarft"):
         for seed in (0, 1):
-            at = write_run(context.root, name, seed, [0.1, 0.2, finals[name]], dataset=dataset)
+            at = write_run(
+                context.root, name, seed, {dataset: [0.1, 0.2, finals[name]]}, dataset=dataset
+            )
             target = context.layout.run(plan.RunKey("nano", dataset, name, seed))
             target.parent.mkdir(parents=True, exist_ok=True)
             at.rename(target)

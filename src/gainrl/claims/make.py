@@ -19,7 +19,7 @@ from gainrl.errors import DataError
 from gainrl.linearity.make import read_traces
 from gainrl.linearity.table import by_place
 from gainrl.records import PROBE, read_metadata, read_table
-from gainrl.results.runs import Group, Run, collect, grouped
+from gainrl.results.runs import Group, Run, grouped, of_experiment
 from gainrl.stages.common import Context
 
 
@@ -56,7 +56,7 @@ def compared(context: Context, claim: Claim) -> list[Measurement]:
     config = context.preset.statistics
     baseline = context.preset.experiments[str(claim.experiment)].baseline
     keys = claims_plan.runs_of(context.preset, [claim])
-    groups = grouped(collect([context.layout.run(key) for key in keys]))
+    groups = grouped(of_experiment(context.preset, context.layout, str(claim.experiment), keys))
     found = []
     for group in groups.values():
         for name in claim.methods:

@@ -12,7 +12,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gainrl.commands import Option
 
 PIECES = ("curricula", "signals", "grading", "compare")
 FOLDER, SNAPSHOT = Path("docs/reference"), Path("tests/public.json")
@@ -53,9 +56,44 @@ def page(piece: str) -> str:
     return "\n".join(parts)
 
 
+def commands() -> str:
+    """docs/reference/cli.md: every subcommand with its options, by group."""
+    cli = importlib.import_module("gainrl.cli")
+    every = {each.name: each for each in cli.COMMANDS}
+    parts = ["# Commands\n", "What `gainrl COMMAND --help` says; made by `make reference`.\n"]
+    for title, names in cli.grouped().items():
+        parts.append(f"## {title[:1].upper()}{title[1:]}\n")
+        for name in names:
+            parts += [
+                f"### gainrl {name}\n",
+                f"{every[name].help}.\n",
+                "| option | |",
+                "| --- | --- |",
+            ]
+            parts += [_option(each) for each in every[name].all_options()]
+            parts.append("")
+    return "\n".join(parts)
+
+
+def _option(option: Option) -> str:
+    """A row: how it is written, and what it means."""
+    said = option.settings
+    value = "" if said.get("action") == "store_true" else said.get("metavar") or _value(option)
+    shown = f"{', '.join(option.flags)} {value}".strip() if option.flags[0][0] == "-" else value
+    needed = " (required)" if said.get("required") else ""
+    return f"| `{shown}`{needed} | {said.get('help') or ''} |".replace("|  |", "| |")
+
+
+def _value(option: Option) -> str:
+    if choices := option.settings.get("choices"):
+        return "{" + ",".join(map(str, choices)) + "}"
+    return option.flags[-1].lstrip("-").upper().replace("-", "_")
+
+
 def write() -> None:
     """Write the pages and the snapshot below the working folder."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "cli.md").write_text(commands(), encoding="utf-8")
     for piece in PIECES:
         (FOLDER / f"{piece}.md").write_text(page(piece), encoding="utf-8")
     SNAPSHOT.write_text(json.dumps(snapshot(), indent=1) + "\n", encoding="utf-8")

@@ -86,13 +86,13 @@ def _of_preset(
 ) -> tuple[list[Pilot], str]:
     from gainrl import plan
     from gainrl.power.finished import from_runs
-    from gainrl.results.runs import collect
+    from gainrl.results.runs import of_experiment
 
     preset = plan.load(source)
     name = experiment or next(iter(preset.experiments))
     if name not in preset.experiments:
         raise DataError(f"--experiment {name}: unknown name{nearest(name, preset.experiments)}")
     layout = plan.Layout(preset.preset, root)
-    runs = collect([layout.run(key) for key in plan.runs(preset, [name])])
+    runs = of_experiment(preset, layout, name)
     base = baseline or preset.experiments[name].baseline
     return from_runs(runs, base, smoothing), base

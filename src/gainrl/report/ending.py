@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from gainrl.config.preset import Preset
-from gainrl.plan import Layout, runs
+from gainrl.plan import Layout
 from gainrl.processes import last_error
 from gainrl.records.health import Light
 from gainrl.results.health import fared
-from gainrl.results.runs import collect
+from gainrl.results.runs import of_experiment
 from gainrl.tables.answer import answers as answers_of
 
 Jobs = Sequence[Mapping[str, Any]]
@@ -36,7 +36,7 @@ def answers(preset: Preset, layout: Layout, jobs: Jobs) -> list[str]:
 
 def _health(preset: Preset, layout: Layout, experiment: str) -> list[str]:
     """A line for each method of an experiment with runs that are not green; reddest first."""
-    found = fared(collect(layout.run(key) for key in runs(preset, [experiment])))
+    found = fared(of_experiment(preset, layout, experiment))
     unwell = [each for each in found if each[3]["yellow"] or each[3]["red"]]
     return [
         f"health of {label} ({model} on {dataset}): {_counted(lights)}; {'; '.join(reasons)}"

@@ -40,7 +40,7 @@ from gainrl.report.page import (
 )
 from gainrl.report.tracked import record
 from gainrl.results.health import fared
-from gainrl.results.runs import Run, collect
+from gainrl.results.runs import Run, of_experiment
 from gainrl.stages.common import Context
 from gainrl.tables.answer import answers
 from gainrl.tracking.client import LOCAL_PAGES, pages
@@ -108,10 +108,7 @@ class Reader:
     def by_experiment(self) -> dict[str, list[Run]]:
         """The runs of each experiment, checked as its table checks them."""
         layout = self.context.layout
-        return {
-            name: collect(layout.run(key) for key in plan.runs(self.preset, [name]))
-            for name in self.experiments
-        }
+        return {name: of_experiment(self.preset, layout, name) for name in self.experiments}
 
     @cached_property
     def runs(self) -> list[Run]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gainrl import plan
 from gainrl.plan import RunKey
 from gainrl.plan.results import Result
 from gainrl.records.health import LIGHTS, Light
 from gainrl.results.health import fared
-from gainrl.results.runs import collect, grouped
+from gainrl.results.runs import grouped, of_experiment
 from gainrl.results.seeds import Row, seed_means
 from gainrl.stages.common import PREPARATION, Context
 
@@ -46,7 +45,7 @@ def record(context: Context, result: Result) -> None:
 
 def summaries(context: Context, experiment: str) -> Iterator[Summary]:
     """What the parent runs of an experiment are to show: means over seeds, and how they fared."""
-    runs = collect(context.layout.run(key) for key in plan.runs(context.preset, [experiment]))
+    runs = of_experiment(context.preset, context.layout, experiment)
     groups = [seeds for methods in grouped(runs).values() for seeds in methods.values()]
     for seeds, (*_, lights, reasons) in zip(groups, fared(runs), strict=True):
         tags = {

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gainrl import plan
 from gainrl.compare.statistics import FloatArray, smooth
+from gainrl.config.preset import Preset
 from gainrl.errors import DataError
 from gainrl.records.runs import (
     DoneRecord,
@@ -135,7 +137,31 @@ def collect(folders: Iterable[str | os.PathLike[str]]) -> list[Run]:
             one of two methods sets itself, `Run.overrides`), evaluation, evaluated steps, or the
             benchmarks' problems or samples.
     """
-    runs = [read_run(folder) for folder in folders]
+    return _compared([read_run(folder) for folder in folders])
+
+
+def of_experiment(
+    preset: Preset, layout: plan.Layout, experiment: str, keys: Iterable[plan.RunKey] | None = None
+) -> list[Run]:
+    """The runs of an experiment, or those of `keys`, on the benchmarks that it asks for.
+
+    A run that is in several experiments was tested on what all of them ask for.
+
+    Raises:
+        DataError: a benchmark is missing, or as for `collect`.
+    """
+    found = []
+    for key in plan.runs(preset, [experiment]) if keys is None else keys:
+        run = read_run(layout.run(key))
+        wanted = preset.tested_on(experiment, run.dataset)
+        if missing := sorted({*wanted} - {*run.benchmarks}):
+            raise DataError(f"{run.folder / files.TESTS}: no test on {', '.join(missing)}")
+        chosen = run.evaluations[run.evaluations["benchmark"].isin(wanted)]
+        found.append(replace(run, evaluations=chosen.reset_index(drop=True)))
+    return _compared(found)
+
+
+def _compared(runs: list[Run]) -> list[Run]:
     seen: dict[tuple[str, str, str, int], Run] = {}
     firsts: dict[tuple[str, str], dict[str, Run]] = {}  # of each method
     for run in runs:

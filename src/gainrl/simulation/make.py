@@ -12,7 +12,7 @@ from gainrl.compare.style import looks_of
 from gainrl.config.preset import Preset
 from gainrl.config.simulation import Learner, Regime
 from gainrl.errors import ConfigError
-from gainrl.results.runs import Group, Run, collect, grouped
+from gainrl.results.runs import Group, Run, grouped, of_experiment
 from gainrl.simulation import prediction
 from gainrl.simulation.figure import figure_simulation
 from gainrl.simulation.plan import checked_runs, need_simulation
@@ -55,7 +55,7 @@ def make_predictions(context: Context, path: Path) -> None:
     cells: dict[str, RegimeRuns] = {}
     for experiment in simulation.checks:
         keys = checked_runs(preset, experiment)
-        real = grouped(collect([context.layout.run(key) for key in keys]))
+        real = grouped(of_experiment(preset, context.layout, experiment, keys))
         baseline = preset.experiments[experiment].baseline
         for (model, dataset), group in real.items():
             regime = str(simulation.regime_of(experiment, dataset))

@@ -15,7 +15,7 @@ from gainrl.models.shapes import KNOWN, architecture
 from gainrl.plan import Inputs
 from gainrl.plan.layout import Signal
 from gainrl.records import read_metadata
-from gainrl.results.runs import AVERAGE, Run, collect
+from gainrl.results.runs import AVERAGE, Run, of_experiment
 from gainrl.stages.common import Context
 from gainrl.tables import published
 from gainrl.tables.published import ComparedCell, Ours
@@ -35,8 +35,7 @@ def finished_runs(context: Context, experiment: str) -> list[Run]:
     Raises:
         DataError: one of them is not finished.
     """
-    keys = plan.runs(context.preset, [experiment])
-    return collect([context.layout.run(key) for key in keys])
+    return of_experiment(context.preset, context.layout, experiment)
 
 
 def table_facts(context: Context, experiment: str) -> Facts:

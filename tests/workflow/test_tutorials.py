@@ -1,0 +1,111 @@
+"""The tutorials: their commands as they are written, and what they say of the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import COPIED, REPOSITORY, Project
+
+from gainrl.config.models import Nano
+from gainrl.models.nano import build_model, build_tokenizer
+from gainrl.tables.columns import _WHOLE
+
+PAGES = REPOSITORY / "docs" / "tutorials"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What a user has after `make setup`."""
+    folder = tmp_path / "clone"
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, folder / name)
+    for name in ("Makefile", "config.yaml", "pyproject.toml", "experiments", "envs"):
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
+        if not (folder / name).exists():
+            copy(REPOSITORY / name, folder / name)
+    (folder / ".venv").mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    (folder / ".venv" / ".ready").touch()
+    return folder
+
+
+def called(clone: Path, command: str) -> str:
+    path = os.pathsep.join((str(clone / ".venv" / "bin"), os.environ["PATH"]))
+    source = os.environ.get("PYTHONPATH", str(REPOSITORY / "src"))
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=clone,
+        env={**os.environ, "PATH": path, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def commands(page: str) -> list[str]:
+    text = (PAGES / page).read_text(encoding="utf-8")
+    fenced = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    indented = re.findall(r"^    (\S.*?)(?: {2,}#.*)?$", text, re.MULTILINE)
+    return fenced.splitlines() or indented
+
+
+def test_from_a_model_and_two_files_to_a_report_with_a_sentence(clone: Path) -> None:
+    tokenizer = build_tokenizer()
+    spec = Nano(source="nano", hidden=32, layers=1, heads=2, feed_forward=64)
+    build_model(spec, len(tokenizer)).save_pretrained(clone / "model")
+    tokenizer.save_pretrained(clone / "model")
+    for name, count, sign in (("train", 40, "+"), ("test", 12, "-")):
+        rows = [{"question": f"{i} {sign} 1 = ?", "answer": f"So #### {i}"} for i in range(count)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (clone / f"{name}.jsonl").write_text(text)
+    first, init, check, run = commands("own-data.md")
+    assert "####" in called(clone, first)
+    assert "2 runs of" in called(clone, f"{init} --methods grpo mopps --seeds 1")
+    few = {"steps": 4, "every": 2}  # in place of two hours
+    preset = clone / "mine.yaml"
+    preset.write_text(
+        re.sub(r"\b(steps|every): \d+", lambda m: f"{m[1]}: {few[m[1]]}", preset.read_text())
+    )
+    assert "52 of 52 gold answers are read" in called(clone, check)
+    said = called(clone, run).strip().splitlines()
+    assert any(line.startswith("table1, mine trained on mine: GRPO ends at") for line in said)
+    assert any(line.startswith("health of ") for line in said)  # that model cannot read
+    assert said[-1] == "more: results/report.html"
+    page = (clone / "results" / "report.html").read_text(encoding="utf-8")
+    assert re.search(r'<p class="answer">[^<]+</p>', page)
+
+
+def test_one_more_method_of_the_nano_model(clone: Path) -> None:
+    text = (PAGES / "nano.md").read_text(encoding="utf-8")
+    (preset,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (clone / "more.yaml").write_text(preset)
+    run, activate, check, plan, one, ui = commands("nano.md")
+    assert (run, activate, ui) == ("make run", "source .venv/bin/activate", "make ui")
+    assert "0 failed" in called(clone, check)
+    assert re.search(r"\b180 runs\b", called(clone, plan))  # 36 methods, five seeds
+    assert re.search(r"train +\d+", called(clone, f"{one} -n"))
+    for target in ("run", "ui"):
+        called(clone, f"make --dry-run {target}")
+
+
+def test_what_is_said_of_the_report_is_in_it(project: Project) -> None:
+    text = (PAGES / "report.md").read_text(encoding="utf-8")
+    page = (project.folder / "results" / "report.html").read_text(encoding="utf-8")
+    bold = re.findall(r"\*\*([A-Z][^*]+)\*\*", text)
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    for name in set(bold) - {"The answer", "Tables and figures"}:
+        assert name in headings
+    titles = [title for title, _ in _WHOLE.values()]  # not all are in this page
+    heads = " ".join(re.findall(r"<th[^>]*>(.*?)</th>", page))
+    for column in re.findall(r"^\| ([A-Z][\w -]+?) \|", text, re.MULTILINE):
+        assert column in heads or f"{column} (%)" in titles, column
