@@ -1,5 +1,6 @@
 """Speed-ups in four currencies, several tasks in one number, and a table's columns, by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from run_folders import TRAINING, cell, write_run
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect
+from gainrl.results.speed import CURRENCIES
 from gainrl.tables.rows import ALL_TASKS, Facts, Preparation
 from gainrl.tables.table import _differences, table1, write_table
 
@@ -115,7 +117,8 @@ def test_ppo_is_a_baseline_like_any_other(tmp_path):
     assert cell(table, "gain-ppo", "speedup_tokens")["mean"] == 2
     # verl: 8 x 20 + 100 tokens; rollout, old policy, update, values, update of the critic
     assert cell(table, "ppo", "flops")["mean"] == 4 * 260 * (2 + 2 + 6 + 2 + 6) * 1000
-    write_table(table, tmp_path / "table3.csv")
+    columns = ("final", "difference", "steps", "speedup")
+    write_table(table, tmp_path / "table3.csv", columns=columns)
     text = (tmp_path / "table3.md").read_text()
     assert "stays at or above PPO's final level" in text
     assert "| PPO | 50.0 | – | – | – |" in text
@@ -237,3 +240,74 @@ def test_what_keeps_printed_numbers_apart_is_said_once():
     )
     same = pd.DataFrame([((), "")], columns=["differences", "remark"])
     assert _differences(same) == ""
+
+
+# --- all tokens ----------------------------------------------------------------------------------
+
+
+def redo(folder, after, steps, tokens, seconds):
+    """Note that steps were taken again."""
+    rows = [
+        {"step": step, "after": after, "accuracy": 0.1, "reward": 0.1, "signal": None}
+        | {"zero_variance": 0.0, "rollout_tokens": tokens, "prompt_tokens": 20}
+        | ({"seconds_step": seconds} if seconds else {})
+        for step in steps
+    ]
+    with open(folder / "redone.jsonl", "a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def test_what_was_taken_again_counts_where_it_happened(tmp_path):
+    """Steps 2 and 3 of a run that went on from step 1 after its first attempt had come to 3."""
+    folder = write_run(tmp_path, "grpo", 0, [0.1, 0.2, 0.5], tokens=100, seconds=2.0)
+    redo(folder, 1, (2, 3), 90, 1.5)
+    redo(folder, 2, (3,), 90, None)  # it died once more, before that step's seconds were written
+    (run,) = collect([folder])
+    # tests at steps 0, 2 and 4: 100 + (90 + 90) + 100, then (90) + 100 + 100
+    assert CURRENCIES["tokens"].at_tests(run, 0).tolist() == [0, 380, 670]
+    assert CURRENCIES["seconds"].at_tests(run, 0).tolist() == [0, 7, 11]
+    assert CURRENCIES["steps"].at_tests(run, 0).tolist() == [0, 2, 4]
+    # 8 x 1000 FLOP a token, 20 tokens of prompts a step
+    assert CURRENCIES["flops"].at_tests(run, 1000).tolist() == [
+        0,
+        8000 * (2 * 120 + 2 * 110),
+        8000 * (4 * 120 + 3 * 110),
+    ]
+    table = table1([run], CONFIG, "grpo", FACTS)
+    assert cell(table, "grpo", "rollout_tokens")["mean"] == 670
+    note = cell(table, "grpo", "rollout_tokens")["note"]
+    assert note == "270 generated again after an interruption"
+    assert cell(table, "grpo", "seconds")["mean"] == 11
+
+
+def test_rows_that_were_noted_twice_count_once(tmp_path):
+    folder = write_run(tmp_path, "grpo", 0, [0.1, 0.2, 0.5], tokens=100)
+    redo(folder, 1, (2,), 90, 1.5)
+    redo(folder, 1, (2,), 90, 1.5)
+    redo(folder, 1, (2,), 90, 1.6)  # taken a third time
+    (run,) = collect([folder])
+    assert CURRENCIES["tokens"].total(run, 0) == 400 + 180
+
+
+def test_what_the_start_model_ran_before_counts_from_the_first_test_on(tmp_path):
+    prepared = {"prompt_tokens": 50, "rollout_tokens": 300}
+    folder = write_run(
+        tmp_path, "gain", 0, [0.1, 0.5, 0.6], tokens=100, seconds=2.0, prepared=prepared
+    )
+    (run,) = collect([folder])
+    assert CURRENCIES["tokens"].at_tests(run, 0).tolist() == [300, 500, 700]
+    assert CURRENCIES["seconds"].at_tests(run, 0).tolist() == [0, 4, 8]
+    # a forward pass of 350 tokens, then 8 x 1000 FLOP a token
+    flops = CURRENCIES["flops"].at_tests(run, 1000)
+    assert flops.tolist() == [700_000, 700_000 + 8000 * 240, 700_000 + 8000 * 480]
+    assert CURRENCIES["tokens"].total(run, 0) == 700
+    table = table1([run], CONFIG, "gain", FACTS)
+    note = cell(table, "gain", "rollout_tokens")["note"]
+    assert note == "300 of the start model before"
+
+
+def test_difficulties_whose_tokens_nobody_noted_are_refused(tmp_path):
+    inner = {"method": {"algorithm": "grpo"}, "inputs": {"difficulty": "abc"}}
+    folder = write_run(tmp_path, "gain", 0, [0.1, 0.5, 0.6], slice=inner)
+    with pytest.raises(DataError, match=r"run\.json: does not say how many tokens"):
+        collect([folder])

@@ -17,7 +17,7 @@ from signal_places import KEYS, context_of
 from gainrl import plan
 from gainrl.errors import DataError
 from gainrl.evaluation.engines import TransformersEngine
-from gainrl.records import DIFFICULTY, read_json, read_lines, read_table
+from gainrl.records import DIFFICULTY, read_json, read_lines, read_metadata, read_table
 from gainrl.stages import difficulty, prepare
 from gainrl.stages.data import prepare_data
 from gainrl.stages.prompts import choose_prompts
@@ -91,6 +91,16 @@ def test_a_pass_rate_is_of_all_rollouts_to_a_prompt(whole):
     assert (found["samples"] == SAMPLES).all()
     assert (found["difficulty"] == 100 * (1 - found["pass_rate"])).all()
     assert parts(whole) == []
+
+
+def test_what_it_took_in_tokens_is_noted(whole, prepared, tmp_path):
+    """Every prompt once, and all responses, as they lay in the shards' files."""
+    root = shutil.copytree(prepared, tmp_path / "root")
+    difficulty.generate_rollouts(context(root), *KEYS, 0)
+    rows = [row for part in parts(root) for row in read_lines(part) if "row" in row]
+    about = read_metadata(context(whole).layout.signal(*KEYS, "difficulty"))
+    assert about["rollout_tokens"] == sum(len(row["tokens"]) for row in rows)
+    assert len(table(whole)) < about["prompt_tokens"] < about["rollout_tokens"] * 100
 
 
 def test_a_killed_job_goes_on_where_it_was(prepared, whole, tmp_path):

@@ -21,6 +21,7 @@ import yaml
 from gainrl import cli
 from gainrl.records import append_lines, read_json, read_lines
 from gainrl.results.runs import read_run
+from gainrl.results.speed import TOKENS
 from gainrl.training.local import checkpoint
 
 TINY = Path(__file__).parents[2] / "experiments" / "tiny.yaml"
@@ -203,7 +204,7 @@ def assert_same_results(root, uninterrupted):
     for name in RESULTS:
         same = (root / RUN / name).read_bytes() == (uninterrupted / RUN / name).read_bytes()
         assert same, f"{name} differs"
-    left = {path.name for path in (root / RUN).iterdir()}
+    left = {path.name for path in (root / RUN).iterdir()} - {"redone.jsonl"}
     assert left == {path.name for path in (uninterrupted / RUN).iterdir()}
 
 
@@ -254,6 +255,16 @@ def test_a_run_killed_again_and_again_ends_like_the_uninterrupted_one(
         notes.add((new_root / RUN / "tracking.json").read_bytes())
     assert runner(new_root, *TRAIN) == 0, runner.said
     assert notes == {(new_root / RUN / "tracking.json").read_bytes()}  # one MLflow run
+    redone = read_lines(new_root / RUN / "redone.jsonl")
+    again = [(0, 1), (0, 1), (0, 2), (2, 3), (2, 3), (2, 4)]  # after which step, which
+    assert [(row["after"], row["step"]) for row in redone] == again
+    whole = {row["step"]: row for row in read_lines(new_root / RUN / "steps.jsonl")}
+    assert all(row["rollout_tokens"] == whole[row["step"]]["rollout_tokens"] for row in redone)
+    timed = [row["seconds_step"] is not None for row in redone]
+    assert timed == [False, True, True, False, True, True]
+    extra = sum(row["rollout_tokens"] for row in redone)
+    spent = TOKENS.at_tests(read_run(new_root / RUN), 0)
+    assert spent[-1] == sum(row["rollout_tokens"] for row in whole.values()) + extra
     assert_same_results(new_root, uninterrupted)
     assert_tracked_once(new_root, monkeypatch)
 

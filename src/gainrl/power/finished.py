@@ -15,6 +15,7 @@ from gainrl.errors import DataError
 from gainrl.power.pilot import Pilot, from_curves
 from gainrl.records import SAMPLES, read_table
 from gainrl.results.runs import Run
+from gainrl.results.speed import TOKENS
 from gainrl.training import files
 
 
@@ -49,14 +50,13 @@ def _task(run: Run) -> str:
 
 
 def _curve(run: Run, benchmark: str) -> Curve:
-    spent = np.concatenate([[0.0], np.cumsum(run.steps["rollout_tokens"].to_numpy(float))])
     return Curve(
         run.method,
         run.seed,
         _task(run),
         run.evaluated,
         run.curve(benchmark),
-        spent[run.evaluated.astype(int)],
+        TOKENS.at_tests(run, 0),
         str(run.folder),
     )
 

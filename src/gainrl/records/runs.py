@@ -91,6 +91,17 @@ class StepRecord(Record):
         return cls.model_validate({**values, **own}).row()
 
 
+class RedoneRecord(StepRecord):
+    """A row of redone.jsonl: a step as it was before the run was interrupted, and taken again.
+
+    after: the step from which the run then went on; seconds_step: as in timing.jsonl, None if the
+    run died before that was written.
+    """
+
+    after: int
+    seconds_step: float | None = None
+
+
 class TimingRecord(Record):
     """A row of timing.jsonl: seconds of a step, and of parts of it (`seconds_...`)."""
 
@@ -157,11 +168,23 @@ class _Slice(BaseModel):
     method: _Method
 
 
+class Prepared(BaseModel):
+    """Tokens that the start model ran before a run could train: prompts once each, and responses.
+
+    They are of difficulties that were measured and of prompts that were scored.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    prompt_tokens: int = 0
+    rollout_tokens: int = 0
+
+
 class RunRecord(Record):
     """run.json: what a run is, and where it came from.
 
     label: the method's name for people; overrides: keys of `training` that the method sets itself;
-    slice: everything that the run depends on, of which config_hash is the digest.
+    slice: everything that the run depends on, of which config_hash is the digest; prepared: what
+    its start model ran before it, None in runs of before that was noted.
     """
 
     preset: str
@@ -177,6 +200,7 @@ class RunRecord(Record):
     slice: _Slice
     label: str | None = None
     machine: dict[str, Any] | None = None
+    prepared: Prepared | None = None
     overrides: list[str] = []
 
 

@@ -15,6 +15,7 @@ from gainrl.plan.layout import Signal
 from gainrl.records import read_json, read_metadata
 from gainrl.report.page import Cost, PreparationCost
 from gainrl.results.runs import Run
+from gainrl.results.speed import SECONDS, TOKENS
 from gainrl.stages.common import Context
 
 Tests = Mapping[Test, Mapping[str, Any]]
@@ -47,14 +48,14 @@ def _cost(
         for test, score in tests.items()
         if test.run and (test.run.model, test.run.dataset, test.run.method, test.run.seed) in keys
     ]
-    seconds = [float(run.timing["seconds_step"].sum()) for run in runs]
+    seconds = [SECONDS.total(run, 0) for run in runs]
     gpus = [gpus_of(run, context.preset) for run in runs]
     threads = [threads_of(run) if gpu == 0 else None for run, gpu in zip(runs, gpus, strict=True)]
     return Cost(
         experiment=experiment,
         method=method,
         runs=len(runs),
-        tokens=int(sum(run.steps["rollout_tokens"].sum() for run in runs)),
+        tokens=int(sum(TOKENS.spent(run, 0).sum() for run in runs)),
         seconds=sum(seconds),
         tests=_sum(tested) if tested else None,
         jobs=_sum([job_seconds(context, run) for run in runs]),

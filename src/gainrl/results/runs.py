@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from gainrl.errors import DataError
 from gainrl.records.runs import (
     DoneRecord,
     LeftOut,
+    Prepared,
+    RedoneRecord,
     RunRecord,
     StepRecord,
     TestRecord,
@@ -43,6 +45,9 @@ class Run:
     steps: a row an RL step (from 1): accuracy and zero_variance in [0, 1], rollout_tokens and
     prompt_tokens (each prompt once) in tokens, signal (C, dimensionless, NaN if not measured) and
     whatever else was logged.
+    redone: rows of steps that an interruption made the run take again, with `after`, the step from
+    which it then went on, and seconds_step; none of most runs. prepared: what its start model ran
+    before its first step.
     timing: a row an RL step: seconds_rollout, seconds_train, seconds_step, in seconds.
     evaluations: a row a test: step (0 = start model), benchmark, accuracy in [0, 1], problems,
     samples. final: done.json's summary. overlong: training prompts that were left out.
@@ -60,6 +65,8 @@ class Run:
     evaluations: pd.DataFrame
     final: dict[str, Any]
     overlong: LeftOut | None = None
+    redone: pd.DataFrame = field(default_factory=pd.DataFrame)
+    prepared: Prepared = field(default_factory=Prepared)
 
     @property
     def overrides(self) -> list[str]:
@@ -203,6 +210,8 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         evaluations=_read_evaluations(at / files.TESTS, length),
         final=done["final"],
         overlong=LeftOut(**done["overlong"]) if done.get("overlong") else None,
+        redone=_read_redone(at / files.REDONE),
+        prepared=_prepared(config, at),
     )
 
 
@@ -219,6 +228,23 @@ def _read_timing(path: Path, length: int) -> pd.DataFrame:
     frame = pd.DataFrame([latest[step] for step in sorted(latest)])
     _check_steps(path, frame["step"].tolist(), length)
     return frame
+
+
+def _read_redone(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame()
+    # A run that died right after it noted them notes them once more: such rows are equal.
+    return pd.DataFrame(read_rows(path, RedoneRecord)).drop_duplicates(ignore_index=True)
+
+
+def _prepared(config: dict[str, Any], at: Path) -> Prepared:
+    noted = config.get("prepared")
+    if noted is None and "difficulty" in config["slice"].get("inputs", {}):
+        raise DataError(
+            f"{at / files.CONFIG}: does not say how many tokens the measuring of its difficulties "
+            "took; train the run again"
+        )
+    return Prepared(**(noted or {}))
 
 
 def _read_evaluations(path: Path, length: int) -> pd.DataFrame:

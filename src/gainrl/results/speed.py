@@ -1,8 +1,10 @@
-"""How fast a method is, in four currencies: RL steps, rollout tokens, seconds and FLOP.
+"""How fast a method is, in four currencies: RL steps, generated tokens, seconds and FLOP.
 
 Each says what a run had spent when its smoothed test curve first reached the baseline's final
 accuracy to stay there, and how many times that the baseline spent, paired by seed. Censoring is
-that of `gainrl.compare.statistics`: no seed is ever dropped.
+that of `gainrl.compare.statistics`: no seed is ever dropped. Tokens, seconds and FLOP count what
+was done again after an interruption too, where it happened; tokens and FLOP what the start model
+ran before the first step.
 """
 
 from __future__ import annotations
@@ -19,18 +21,19 @@ from gainrl.compare.pairs import Speed, Track, speed
 from gainrl.compare.statistics import RATIO, FloatArray, Median
 from gainrl.config.preset import Statistics
 from gainrl.records import health
-from gainrl.results.flops import prompt_copies, step_flops
+from gainrl.results.flops import FORWARD, prompt_copies, step_flops
 from gainrl.results.runs import AVERAGE, Group, Run
 
 Row = dict[str, object]
 
 
-def run_flops(run: Run, parameters: int) -> FloatArray:
-    """(steps,) FLOP of a run's RL steps; `parameters` are the policy's."""
+def run_flops(run: Run, parameters: int, rows: pd.DataFrame | None = None) -> FloatArray:
+    """(steps,) FLOP of a run's RL steps, or of other rows; `parameters` are the policy's."""
+    rows = run.steps if rows is None else rows
     algorithm = run.config["slice"]["method"]["algorithm"]
-    prompts, responses = run.steps["prompt_tokens"], run.steps["rollout_tokens"]
+    prompts, responses = rows["prompt_tokens"], rows["rollout_tokens"]
     copies = prompt_copies(run.config["training"])
-    trained, measured = _tokens(run, "trained", copies), _tokens(run, "measured", copies)
+    trained, measured = _tokens(rows, "trained", copies), _tokens(rows, "measured", copies)
     idle = 0.0 if trained is None else copies * prompts + responses - trained
     return step_flops(
         parameters,
@@ -43,30 +46,44 @@ def run_flops(run: Run, parameters: int) -> FloatArray:
     )
 
 
-def _tokens(run: Run, kind: str, copies: int) -> pd.Series | None:
+def _tokens(rows: pd.DataFrame, kind: str, copies: int) -> pd.Series | None:
     """(steps,) prompt and response tokens of a kind as they were run, if recorded apart."""
     prompts, responses = f"{kind}_prompt_tokens", f"{kind}_rollout_tokens"
-    if responses not in run.steps:
+    if responses not in rows:
         return None
-    return copies * run.steps[prompts] + run.steps[responses]
+    return copies * rows[prompts] + rows[responses]
 
 
 @dataclass(frozen=True)
 class Currency:
-    """What is spent: the suffixes of its metrics, how a note prints it, and each step's share.
+    """What is spent: the suffixes of its metrics, how a note prints it, and what it is of.
 
-    spent: from a run and the policy's parameters to (steps,) costs, each over 0.
+    once: from a run and the policy's parameters to (steps,) costs of its steps, each over 0; again:
+    the same of the rows of `Run.redone`; before: what was spent before the first step.
     """
 
     cost: str
     ratio: str
     spec: str
-    spent: Callable[[Run, int], FloatArray]
+    once: Callable[[Run, int], FloatArray]
+    again: Callable[[Run, int], FloatArray] | None = None
+    before: Callable[[Run, int], float] = lambda run, parameters: 0.0
+
+    def spent(self, run: Run, parameters: int) -> FloatArray:
+        """(steps,) costs of a run's steps; what was taken again counts with the step it led to."""
+        found = np.array(self.once(run, parameters), dtype=np.float64)
+        if self.again is not None and len(run.redone):
+            np.add.at(found, run.redone["after"].to_numpy(), self.again(run, parameters))
+        return found
+
+    def total(self, run: Run, parameters: int) -> float:
+        """All that a run cost."""
+        return self.before(run, parameters) + float(self.spent(run, parameters).sum())
 
     def at_tests(self, run: Run, parameters: int) -> FloatArray:
-        """(n,) what a run had spent before each of its tests; 0 for the start model."""
-        total = np.concatenate([[0.0], np.cumsum(self.spent(run, parameters))])
-        return total[run.evaluated.astype(int)]
+        """(n,) what a run had cost before each of its tests."""
+        spent = np.concatenate([[0.0], np.cumsum(self.spent(run, parameters))])
+        return self.before(run, parameters) + spent[run.evaluated.astype(int)]
 
     def tracks(self, runs: Sequence[Run], benchmark: str, parameters: int | None) -> list[Track]:
         """What each run had spent before its tests, and their accuracies."""
@@ -75,12 +92,30 @@ class Currency:
 
 STEPS = Currency("steps", "speedup", ".0f", lambda run, _: np.ones(len(run.steps)))
 TOKENS = Currency(
-    "tokens", "speedup_tokens", ",.0f", lambda run, _: run.steps["rollout_tokens"].to_numpy(float)
+    "tokens",
+    "speedup_tokens",
+    ",.0f",
+    lambda run, _: run.steps["rollout_tokens"].to_numpy(float),
+    lambda run, _: run.redone["rollout_tokens"].to_numpy(float),
+    lambda run, _: run.prepared.rollout_tokens,
 )
 SECONDS = Currency(
-    "seconds", "speedup_seconds", ",.1f", lambda run, _: run.timing["seconds_step"].to_numpy(float)
+    "seconds",
+    "speedup_seconds",
+    ",.1f",
+    lambda run, _: run.timing["seconds_step"].to_numpy(float),
+    lambda run, _: run.redone["seconds_step"].fillna(0.0).to_numpy(float),
 )
-FLOPS = Currency("flops", "speedup_flops", ".2e", run_flops)
+FLOPS = Currency(
+    "flops",
+    "speedup_flops",
+    ".2e",
+    run_flops,
+    lambda run, parameters: run_flops(run, parameters, run.redone),
+    lambda run, parameters: (
+        FORWARD * parameters * (run.prepared.prompt_tokens + run.prepared.rollout_tokens)
+    ),
+)
 CURRENCIES = {each.cost: each for each in (STEPS, TOKENS, SECONDS, FLOPS)}
 
 

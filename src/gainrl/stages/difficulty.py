@@ -57,11 +57,13 @@ def gather_difficulty(context: Context, model: str, dataset: str) -> None:
         }
     )
     target = context.layout.signal(model, dataset, "difficulty")
-    about = {"seconds": found.seconds, "engine": found.engine, "draws": found.draws}
+    asked_tokens = sum(len(asked.benchmark.prompts.tokens[row]) for row in asked.benchmark.asked)
+    tokens = {"prompt_tokens": asked_tokens, "rollout_tokens": int(samples["tokens"].sum())}
+    about = {"seconds": found.seconds, "engine": found.engine, "draws": found.draws, **tokens}
     write_table(target, frame, DIFFICULTY, about)
     measures = {
         "seconds": found.seconds,
-        "rollout_tokens": int(samples["tokens"].sum()),
+        **tokens,
         "pass_rate": float(frame["pass_rate"].mean()),
         "zero_variance": float(frame["pass_rate"].isin([0.0, 1.0]).mean()),
     }

@@ -42,6 +42,7 @@ def measure_features(context: Context, model: str, dataset: str) -> None:
         "dtype": dtype,
         "variance": shares.tolist(),
         "seconds": seconds,
+        "prompt_tokens": int(prompts.n_prefix + prompts.n_question.sum()),
     }
     target = context.layout.signal(model, dataset, "features")
     write_table(target, frame, FEATURES, metadata)

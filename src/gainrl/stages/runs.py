@@ -26,10 +26,23 @@ from gainrl.records import (
     truncate_lines,
     write_json,
 )
-from gainrl.records.runs import DoneRecord, LeftOut, RunRecord, StepRecord, TestRecord, TimingRecord
+from gainrl.records.runs import (
+    DoneRecord,
+    LeftOut,
+    RedoneRecord,
+    RunRecord,
+    StepRecord,
+    TestRecord,
+    TimingRecord,
+)
 from gainrl.stages.common import Context, commit, versions
 from gainrl.stages.settled import settled
-from gainrl.stages.training_data import TrainingData, input_digests, training_data
+from gainrl.stages.training_data import (
+    TrainingData,
+    input_digests,
+    prepared_tokens,
+    training_data,
+)
 from gainrl.tracking.journal import Tracked
 from gainrl.tracking.names import of_test
 from gainrl.training.files import (
@@ -38,6 +51,7 @@ from gainrl.training.files import (
     DONE,
     MODEL,
     OVERHEADS,
+    REDONE,
     SAMPLES,
     STEPS,
     TESTS,
@@ -45,6 +59,7 @@ from gainrl.training.files import (
     TRACKING,
 )
 from gainrl.training.owner import owned
+from gainrl.training.schedule import Schedule
 
 
 def train(context: Context, keys: Sequence[RunKey]) -> None:
@@ -182,6 +197,10 @@ class TrainingRun:
     def _open(self, resumed: int) -> None:
         """Make the folder, open the MLflow run, say what the run is; drop what is done again."""
         (self.folder / DONE).unlink(missing_ok=True)
+        if lost := self._lost(resumed):
+            append_lines(self.folder / REDONE, lost)
+        elif not resumed:
+            (self.folder / REDONE).unlink(missing_ok=True)
         self.tracked = self._track(resumed > 0)
         self._write_run()
         if resumed:
@@ -196,6 +215,29 @@ class TrainingRun:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for name in self.slice["benchmarks"]:
             self.record_test(read_json(self.context.layout.start(self.start, name)))
+
+    def _lost(self, resumed: int) -> list[dict[str, Any]]:
+        """Rows of redone.jsonl: steps that were taken before the run was interrupted.
+
+        None of another configuration, and none of a run that had come to its end. The step that it
+        was in has no record, so nobody counts it.
+        """
+        rows = read_lines(self.steps)
+        if not rows or not (self.folder / CONFIG).exists():
+            return []
+        if read_json(self.folder / CONFIG)["config_hash"] != self.config_hash:
+            return []
+        ended = Schedule.of(self.settings, self.evaluation).ends
+        if not resumed and ended(rows[-1]["step"], sum(row["rollout_tokens"] for row in rows)):
+            return []
+        seconds = {row["step"]: row["seconds_step"] for row in read_lines(self.timing)}
+        return [
+            RedoneRecord.model_validate(
+                {**row, "after": resumed, "seconds_step": seconds.get(row["step"])}
+            ).row()
+            for row in rows
+            if row["step"] > resumed
+        ]
 
     def _track(self, resumes: bool) -> Tracked:
         key, preset = self.key, self.context.preset
@@ -235,6 +277,7 @@ class TrainingRun:
                 "commit": commit(),
                 "versions": versions(),
                 "machine": self._machine(),
+                "prepared": prepared_tokens(self.context, key),
                 "training": self.slice["training"],
                 "overrides": sorted(self.method.training.given),
                 "evaluation": self.slice["evaluation"],

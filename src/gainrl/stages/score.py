@@ -103,6 +103,7 @@ def gather_scores(context: Context, model: str, dataset: str) -> None:
         "inter_weight": settings.inter_weight,
         "without_value": missing,
         "seconds": seconds,
+        "prompt_tokens": shards[0].n_prefix + int(frame["n_question"].sum()),
     }
     write_table(target, frame, SCORES, metadata)
     measures = {

@@ -15,7 +15,8 @@ from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.curricula.selection import select
 from gainrl.errors import DataError
 from gainrl.plan import Inputs, RunKey
-from gainrl.records import DIFFICULTY, FEATURES, ORDER, PROMPTS, SCORES, read_table
+from gainrl.records import DIFFICULTY, FEATURES, ORDER, PROMPTS, SCORES, read_metadata, read_table
+from gainrl.records.runs import Prepared
 from gainrl.stages.common import Context
 
 TABLES = {
@@ -88,6 +89,25 @@ def input_digests(context: Context, key: RunKey) -> dict[str, Any]:
         values = {name: column.tolist() for name, column in features.items()}
         found["features"] = plan.digest(values)
     return found
+
+
+def prepared_tokens(context: Context, key: RunKey) -> dict[str, int]:
+    """Prompt and response tokens that the start model ran for what a run reads (`Prepared`).
+
+    Raises:
+        DataError: a table of before tokens were counted.
+    """
+    total = dict.fromkeys(Prepared.model_fields, 0)
+    for path in plan.inputs_of(context.preset, context.layout, key).costly.values():
+        about = read_metadata(path)
+        if "prompt_tokens" not in about:
+            raise DataError(
+                f"{path}: its metadata does not say how many tokens it took; delete it, and it is "
+                "measured again"
+            )
+        for name in total:
+            total[name] += about.get(name, 0)
+    return total
 
 
 def _features(given: Inputs, ids: list[str]) -> dict[str, FloatArray] | None:

@@ -24,7 +24,7 @@ from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.budget import equal_differences
 from gainrl.results.runs import Group, Run
-from gainrl.results.speed import Row, run_flops, speed_rows
+from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Row, speed_rows
 
 WHOLE_RUN = "all"
 """Benchmark of the metrics that belong to the training run and not to a test."""
@@ -131,11 +131,11 @@ class ExperimentRows:
         yield from speed_rows(*where)
 
     def _whole_run(self, runs: list[Run], prepared: Preparation | None) -> Iterator[Row]:
-        yield self._mean("rollout_tokens", [run.steps["rollout_tokens"].sum() for run in runs])
+        yield self._mean("rollout_tokens", [TOKENS.total(run, 0) for run in runs], _beside(runs))
         if parameters := self.facts.parameters.get(runs[0].model):
             counted = "counted from tokens, attention and tests left out"
-            yield self._mean("flops", [run_flops(run, parameters).sum() for run in runs], counted)
-        seconds = [run.timing["seconds_step"].sum() for run in runs]
+            yield self._mean("flops", [FLOPS.total(run, parameters) for run in runs], counted)
+        seconds = [SECONDS.total(run, 0) for run in runs]
         yield self._mean("seconds", seconds, "training only, without tests")
         idle = [run.steps["zero_variance"].mean() for run in runs]
         yield self._mean("zero_variance_share", idle, within=SHARES)
@@ -157,6 +157,14 @@ class ExperimentRows:
         within: tuple[float, float] = (0, np.inf),
     ) -> Row:
         return interval_row(metric, mean_interval(values, self.config.confidence, within), note)
+
+
+def _beside(runs: Sequence[Run]) -> str:
+    """What tokens are beside those of the steps, in the mean over runs."""
+    before = float(np.mean([TOKENS.before(run, 0) for run in runs]))
+    again = float(np.mean([(TOKENS.spent(run, 0) - TOKENS.once(run, 0)).sum() for run in runs]))
+    parts = {"of the start model before": before, "generated again after an interruption": again}
+    return "; ".join(f"{count:,.0f} {what}" for what, count in parts.items() if count)
 
 
 def _matrices(groups: Mapping[tuple[str, str], Group], window: int) -> dict[str, FloatArray]:
