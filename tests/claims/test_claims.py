@@ -134,6 +134,23 @@ def test_a_speedup_keeps_censored_seeds(group):
     assert "1 of 2 censored" in other.note
 
 
+def test_a_difference_in_a_currency_is_read_where_both_have_spent_as_much(tmp_path):
+    """GRPO has 0.5 after 200 tokens. GAIN-RL, of twice the tokens, is at its first test there."""
+    curves = {"grpo": [0.2, 0.3, 0.5], "gain": [0.2, 0.6, 0.8]}
+    folders = [
+        write_run(tmp_path, method, seed, curve, tokens=50 if method == "grpo" else 100)
+        for method, curve in curves.items()
+        for seed in (0, 1)
+    ]
+    found = grouped(collect(folders))["tiny", "chain"]
+    part = rules.equal_cost(found["gain"], found["grpo"], "tokens", CONFIG, "chain")
+    assert part.interval.mean == pytest.approx(10)
+    assert part.quantity == "GAIN-RL less GRPO at equal tokens"
+    assert part.note == "at 200 tokens in the mean"
+    steps = rules.equal_cost(found["gain"], found["grpo"], "steps", CONFIG, "chain")
+    assert steps.interval.mean == pytest.approx(30)
+
+
 def test_cheaper_compares_what_two_methods_spend_to_the_baseline_s_level(tmp_path):
     """GRPO ends at .5. PPO has that at step 4 of 30 tokens each, GAIN-RL at step 2 of 40 each."""
     curves = {"grpo": [0.2, 0.3, 0.5], "ppo": [0.2, 0.4, 0.6], "gain": [0.2, 0.5, 0.6]}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from run_folders import cell, write_run
 
-from gainrl.compare.statistics import levels_at_equal_cost
+from gainrl.compare.statistics import levels_at_equal_cost, mean_over_log
 from gainrl.config.preset import Statistics
 from gainrl.results.runs import collect
 from gainrl.tables.rows import Facts
@@ -72,3 +72,75 @@ def test_a_table_shows_the_difference_at_equal_cost_in_points(tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("| GAIN-RL"))
     assert line.split("|")[-3:-1] == [" +0.0 ", " +40.0 "]
     assert "both runs of a seed had spent" in text
+
+
+# --- what every run has spent --------------------------------------------------------------------
+
+
+def test_the_mean_over_the_logarithm_worked_by_hand():
+    # 0.2 + 0.0005 c from 40 to 400: 0.2 + 0.0005 (400 - 40) / ln 10
+    line = ([0, 200, 400], [0.2, 0.3, 0.4])
+    assert mean_over_log(*line, 40, 400) == pytest.approx(0.2 + 0.18 / np.log(10))
+    # level until 100 and after 200, and 0.1 + 0.002 (c - 100) between
+    bent = ([100, 200], [0.1, 0.3])
+    between = -0.1 * np.log(2) + 0.002 * 100
+    area = 0.1 * np.log(2) + between + 0.3 * np.log(2)
+    assert mean_over_log(*bent, 50, 400) == pytest.approx(area / np.log(8))
+    with pytest.raises(ValueError, match="0 < low < high"):
+        mean_over_log(*line, 0, 400)
+
+
+def test_a_run_has_its_start_models_level_until_its_difficulties_are_measured():
+    late, soon = ([500, 600], [0.1, 0.9]), ([0, 400], [0.1, 0.5])
+    with pytest.raises(ValueError, match="before the other's first test"):
+        levels_at_equal_cost(late, soon, 1)
+    assert levels_at_equal_cost(late, soon, 1, from_start=True) == (0.1, 0.5, 400)
+
+
+def test_levels_and_areas_at_what_every_run_has_spent(tmp_path):
+    runs = [
+        run(tmp_path, "grpo", 0, [0.2, 0.3, 0.4], 100, 2.0),
+        run(tmp_path, "grpo", 1, [0.2, 0.4, 0.6], 100, 2.0),
+        run(tmp_path, "gain", 0, [0.2, 0.6, 0.8], 200, 1.0),
+        run(tmp_path, "gain", 1, [0.2, 0.6, 0.8], 200, 1.0),
+    ]
+    table = table1(runs, CONFIG, "grpo", FACTS)
+    # at 400 tokens GRPO is at its end, and the other at its first test
+    assert cell(table, "grpo", "accuracy_at_equal_tokens")["mean"] == pytest.approx(0.5)
+    assert cell(table, "gain", "accuracy_at_equal_tokens")["mean"] == pytest.approx(0.6)
+    note = cell(table, "gain", "accuracy_at_equal_tokens")["note"]
+    assert note == "at 400 tokens, which every run here has generated"
+    # lines from 0.2 whose slopes are 0.0005 and 0.001, twice
+    grpo, gain = (0.2 + slope * 360 / np.log(10) for slope in (0.00075, 0.001))
+    assert cell(table, "grpo", "area_over_log_tokens")["mean"] == pytest.approx(grpo)
+    found = cell(table, "gain", "area_over_log_tokens")
+    assert found["mean"] == pytest.approx(gain)
+    assert found["note"] == "mean accuracy over the logarithm of tokens, from 40 to 400"
+    assert cell(table, "gain", "difference_in_area")["mean"] == pytest.approx(gain - grpo)
+    assert cell(table, "gain", "difference_in_area")["adjusted"] > 0
+    write_table(table, tmp_path / "t.csv")
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert lines[2].startswith("| Method | At equal tokens (%) | Area over log tokens (%) | At eq")
+    assert lines[2].count("|") - 1 == 7  # columns
+    assert "at 400 tokens, which every run here has generated" in lines[-1]
+
+
+def test_the_smoothed_level_is_where_the_smoothed_costs_are(tmp_path):
+    runs = [
+        run(tmp_path, "grpo", 0, [0.2, 0.3, 0.4], 100, 2.0),
+        run(tmp_path, "gain", 0, [0.2, 0.6, 0.8], 200, 1.0),
+    ]
+    table = table1(runs, Statistics(resamples=500, smoothing=2), "grpo", FACTS)
+    # GRPO's last level is 0.35 at 300 tokens; the other's are 0.4 at 200 and 0.7 at 600
+    assert cell(table, "grpo", "accuracy_at_equal_tokens")["mean"] == pytest.approx(0.35)
+    assert cell(table, "gain", "accuracy_at_equal_tokens")["mean"] == pytest.approx(0.475)
+
+
+def test_difficulties_that_cost_more_than_all_of_the_baseline_gain_nothing(tmp_path):
+    prepared = {"prompt_tokens": 1, "rollout_tokens": 500}
+    folder = write_run(tmp_path, "gain", 0, [0.2, 0.6, 0.8], tokens=100, prepared=prepared)
+    runs = [run(tmp_path, "grpo", 0, [0.2, 0.3, 0.4], 100, 2.0), *collect([folder])]
+    table = table1(runs, CONFIG, "grpo", FACTS)
+    assert cell(table, "gain", "accuracy_at_equal_tokens")["mean"] == pytest.approx(0.2)
+    assert cell(table, "gain", "difference_at_equal_tokens")["mean"] == pytest.approx(-0.2)
+    assert cell(table, "gain", "area_over_log_tokens")["mean"] == pytest.approx(0.2)

@@ -17,7 +17,7 @@ def test_a_call_ends_with_the_answer(project: Project) -> None:
     answer = next(line for line in lines if line.startswith("table1,"))
     assert re.match(
         r"table1, nano trained on chain: grpo ends at [\d.]+ \[.*?\]% on chain \(2 seeds\); "
-        r"at equal rollout tokens: adarft [+-][\d.]+ .* gain [+-][\d.]+",
+        r"at equal tokens: adarft [+-][\d.]+ .* gain [+-][\d.]+",
         answer,
     )
     assert any(line.startswith("health of ") for line in lines)  # they learn nothing worth reading

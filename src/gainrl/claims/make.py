@@ -76,6 +76,8 @@ def _held(
     method, against = group[name], group[other]
     benchmark = method[0].measures[-1]
     if claim.measure == "difference":
+        if claim.currency:
+            return rules.equal_cost(method, against, claim.currency, config, benchmark)
         return rules.difference(method, against, config, benchmark)
     if claim.measure == "decline":
         return rules.decline(method, against, config, benchmark)

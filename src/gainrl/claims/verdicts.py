@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gainrl.compare.pairs import Track, equal_difference
 from gainrl.compare.statistics import (
     SHARES,
     Interval,
@@ -83,6 +84,28 @@ def difference(
     found = paired_difference(ours, theirs, config.confidence)
     what = f"{method[0].label} less {against[0].label}"
     return _part(method[0], benchmark, what, found)
+
+
+def equal_cost(
+    method: Sequence[Run],
+    against: Sequence[Run],
+    currency: str,
+    config: Statistics,
+    benchmark: str,
+) -> Measurement:
+    """Level of a method less that of another once both have spent as much, paired by seed.
+
+    In points; the budget of a seed is what both of its runs spent.
+    """
+    kind = CURRENCIES[currency]
+    ours, theirs = (
+        [Track(costs, 100 * levels) for costs, levels in kind.tracks(runs, benchmark, None)]
+        for runs in (method, against)
+    )
+    found, budget = equal_difference(ours, theirs, config, from_start=True)
+    what = f"{method[0].label} less {against[0].label} at equal {currency}"
+    note = f"at {format(budget, kind.spec)} {currency} in the mean"
+    return _part(method[0], benchmark, what, found, note)
 
 
 def decline(

@@ -75,17 +75,21 @@ def speed(
 
 
 def equal_difference(
-    method: Sequence[Track], baseline: Sequence[Track], how: Statistics
+    method: Sequence[Track],
+    baseline: Sequence[Track],
+    how: Statistics,
+    from_start: bool = False,
 ) -> tuple[Interval, float]:
     """Level of a method less the baseline's at equal cost, paired by seed, and the mean budget.
 
-    The budget of a seed is what both of its runs spent (`levels_at_equal_cost`).
+    The budget of a seed is what both of its runs spent, and `from_start` whether first tests are of
+    the start model (`levels_at_equal_cost`).
 
     Raises:
         ValueError: as for `levels_at_equal_cost`, or not as many tracks of both.
     """
     pairs = [
-        levels_at_equal_cost(one, other, how.smoothing)
+        levels_at_equal_cost(one, other, how.smoothing, from_start)
         for one, other in zip(method, baseline, strict=True)
     ]
     levels, base, budgets = np.transpose(pairs)

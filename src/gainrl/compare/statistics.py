@@ -249,7 +249,10 @@ def cost_to_reach(costs: ArrayLike, accuracy: ArrayLike, target: float, window: 
 
 
 def levels_at_equal_cost(
-    one: tuple[ArrayLike, ArrayLike], other: tuple[ArrayLike, ArrayLike], window: int
+    one: tuple[ArrayLike, ArrayLike],
+    other: tuple[ArrayLike, ArrayLike],
+    window: int,
+    from_start: bool = False,
 ) -> tuple[float, float, float]:
     """Levels of two runs at the most that both had spent, on the line between two tests.
 
@@ -261,6 +264,8 @@ def levels_at_equal_cost(
         one, other: (costs, accuracies) of a run's tests, each (n,): costs increase from 0, the
             start model; accuracies are in [0, 1].
         window: tests in the trailing mean (`smooth`).
+        from_start: the first tests are of the start model even where they cost something, so that a
+            run has their level before.
 
     Returns:
         Level of the one, level of the other, and the budget in the unit of the costs.
@@ -270,10 +275,37 @@ def levels_at_equal_cost(
     """
     curves = [(smooth(costs, window), smooth(accuracy, window)) for costs, accuracy in (one, other)]
     budget = min(float(costs[-1]) for costs, _ in curves)
-    if budget < max(float(costs[0]) for costs, _ in curves):
+    if not from_start and budget < max(float(costs[0]) for costs, _ in curves):
         raise ValueError(f"one run ended at {budget:g}, before the other's first test")
     first, second = (float(np.interp(budget, *curve)) for curve in curves)
     return first, second, budget
+
+
+def mean_over_log(costs: ArrayLike, accuracy: ArrayLike, low: float, high: float) -> float:
+    """Mean accuracy over the logarithm of cost: the area under that curve, over its width.
+
+    The curve is on the line between two tests, in cost, and level before the first and after the
+    last; the integral of a + b c over log c is a log c + b c.
+
+    Args:
+        costs: (n,) what was spent before each test, increasing.
+        accuracy: (n,) of those tests.
+        low, high: ends in the unit of the costs, 0 < low < high.
+
+    Raises:
+        ValueError: lengths differ, or low and high are not so.
+    """
+    if not 0 < low < high:
+        raise ValueError(f"0 < low < high, not {low:g} and {high:g}")
+    spent, curve = _vector(costs, "costs"), _vector(accuracy, "accuracy")
+    _same_length(spent.size, curve.size)
+    inside = spent[(spent > low) & (spent < high)]
+    knots = np.concatenate([[low], inside, [high]])
+    levels = np.interp(knots, spent, curve)
+    slopes = np.diff(levels) / np.diff(knots)
+    offsets = levels[:-1] - slopes * knots[:-1]
+    area = (offsets * np.diff(np.log(knots)) + np.diff(levels)).sum()
+    return float(area / math.log(high / low))
 
 
 # --- medians with censored seeds -----------------------------------------------------------------

@@ -70,7 +70,8 @@ class Claim(Section):
     against: tuple[Name, ...] = ()
     """A method or several, all of which have to be beaten; else the experiment's baseline."""
     currency: Literal["steps", "tokens", "seconds"] | None = None
-    """What measure 'cheaper' counts; of no other measure."""
+    """What measure 'cheaper' counts, and when 'difference' compares levels: once both runs of a
+    seed have spent as much of it; without it at the end."""
     quantity: Quantity | None = None
     """What 'correlation' (difficulty, pass_rate, gradient_norm), 'linearity' (weights,
     tokens_start, tokens_last) and 'extrapolation' (weights, logits) are of."""
@@ -101,8 +102,10 @@ class Claim(Section):
                 f"measure '{self.measure}' is of prompts, not of runs: it takes no 'experiment', "
                 "'methods' or 'against'"
             )
-        if (self.measure == "cheaper") != (self.currency is not None):
-            raise ValueError("'currency' belongs to measure 'cheaper', which needs it")
+        if self.measure == "cheaper" and self.currency is None:
+            raise ValueError("measure 'cheaper' needs 'currency'")
+        if self.currency is not None and self.measure not in ("cheaper", "difference"):
+            raise ValueError("'currency' belongs to the measures 'cheaper' and 'difference'")
         self._measurable()
         return self
 

@@ -11,6 +11,9 @@ from gainrl.config.base import Name, Section
 from gainrl.errors import nearest
 
 Column = Literal[
+    "at_tokens",
+    "area",
+    "area_difference",
     "final",
     "difference",
     "steps",
@@ -83,7 +86,7 @@ class Experiment(Section):
     caption: str | None = None
     """What stands above the table for people; None is made from the preset."""
     columns: tuple[Column, ...] = Field(
-        default=(*("final", "difference", "equal_tokens", "speedup_tokens", "tokens"),),
+        default=("at_tokens", "area", "equal_tokens", "final", "difference", "speedup_tokens"),
         min_length=1,
     )
     """What the table for people shows (the CSV has everything)."""

@@ -38,6 +38,12 @@ from gainrl.tuning.plan import choices
 
 POINTS = 2.0
 """What a difference should be known to, in points."""
+PLACES = 3
+"""Of a table; each has two columns."""
+LEVELS = ("accuracy_at_equal_tokens", "area_over_log_tokens")
+DIFFERENCES = ("difference_at_equal_tokens", "difference_in_area")
+WHAT = ("", ": area")
+"""What stands in a place's columns: metrics of the baseline, of the others, and their heads."""
 QUESTION = (
     "Which data curriculum makes reinforcement fine-tuning cheaper, if every method, the baseline "
     "too, has been tuned for as many tokens, and if all tokens that a run generates count?"
@@ -93,8 +99,8 @@ class _Page:
             Points(tuple(self._design())),
         ]
         for name in self.names:
-            blocks += [Heading(f"{self._caption(name)}, at equal tokens"), self._compared(name)]
-            blocks += [self._note(name)]
+            blocks.append(Heading(f"{self._caption(name)}, at equal tokens"))
+            blocks += [*self._compared(name), self._note(name)]
         parts = [markdown(blocks), *map(self._picture, self.names)]
         parts.append(markdown([Heading("What each method was given"), self._chosen()]))
         if self.preset.claims:
@@ -158,23 +164,30 @@ class _Page:
             text += f"; right in a format that {100 * spec.named:.0f}% of what was taught has"
         return text
 
-    def _compared(self, name: str) -> Table:
-        """A line a method, a column a place: the baseline's level, then differences to it."""
+    def _compared(self, name: str) -> Iterator[Table]:
+        """A line a method, two columns a place: accuracy at equal tokens, area over log tokens.
+
+        The baseline's own, then differences to it; a table for each PLACES places.
+        """
         frame, chosen = self.tables[name], self.preset.experiments[name]
-        places = ranked(frame)
-        lines = [["method", *(f"{model}, {dataset}" for model, dataset in places)]]
-        base = self._cells(frame, "final_accuracy", chosen.baseline)
-        label = f"{self._label(chosen.baseline)}: final accuracy (%)"
-        lines.append([label, *(_interval(base[place], ".1f") for place in places)])
-        for method in chosen.methods:
-            if method == chosen.baseline:
-                continue
-            cells = [
-                rows[rows["method"] == method].to_dict("records")[0] for rows in places.values()
-            ]
-            shown = [_interval(row, "+.1f") + _mark(row) for row in cells]
-            lines.append([f"{self._label(method)} (points)", *shown])
-        return Table(lines)
+        cells = {
+            metric: {method: self._cells(frame, metric, method) for method in chosen.methods}
+            for metric in (*LEVELS, *DIFFERENCES)
+        }
+        places = list(ranked(frame))
+        for first in range(0, len(places), PLACES):
+            shown = places[first : first + PLACES]
+            heads = [f"{model}, {dataset}{what}" for model, dataset in shown for what in WHAT]
+            lines = [["method", *heads]]
+            for method in (chosen.baseline, *chosen.methods):
+                base = method == chosen.baseline
+                if base and len(lines) > 1:
+                    continue
+                metrics, spec = (LEVELS, ".1f") if base else (DIFFERENCES, "+.1f")
+                rows = [cells[metric][method][place] for place in shown for metric in metrics]
+                texts = [_interval(row, spec) + _mark(row) for row in rows]
+                lines.append([f"{self._label(method)} ({'%' if base else 'points'})", *texts])
+            yield Table(lines)
 
     def _cells(
         self, frame: pd.DataFrame, metric: str, method: str
@@ -188,11 +201,14 @@ class _Page:
         return found
 
     def _note(self, name: str) -> Caption:
-        runs = self.context.layout.home / "runs"
+        runs = self._link(self.context.layout.home / "runs", "runs")
         table = self._link(self.context.root / f"{name}.csv", f"{name}.csv")
         return Caption(
-            f"{SURVIVES} survives the control of false discoveries. Every number is a row of "
-            f"{table}; its runs are in {self._link(runs, 'runs')}/MODEL/DATASET/METHOD/."
+            "All tokens that a run generates count, with those that its start model generated for "
+            "measured difficulties. Accuracy: at as many as every run has generated, differences "
+            "at as many as both runs of a seed have. Area: mean accuracy over the logarithm of "
+            f"tokens in the last tenfold. {SURVIVES} survives the control of false discoveries. "
+            f"Every number is a row of {table}; its runs are in {runs}/MODEL/DATASET/METHOD/."
         )
 
     def _picture(self, name: str) -> str:

@@ -7,13 +7,55 @@ against an earlier baseline, and one that spends more is held against it at an e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from gainrl.compare.pairs import equal_difference
-from gainrl.compare.statistics import Interval
+from gainrl.compare.statistics import Interval, mean_over_log, smooth
 from gainrl.config.preset import Statistics
-from gainrl.results.runs import Group
+from gainrl.results.runs import Group, Run
 from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Currency
+
+DECADE = 10.0
+"""How many times its lower end the upper end of an area over log tokens is."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run of a model and data set has spent, by all methods and seeds.
+
+    level: the least last cost of a curve of levels, which are means over tests and so are their
+    costs; area: the least last cost of a run's tests.
+    """
+
+    level: float
+    area: float
+
+    @classmethod
+    def of(cls, group: Group, config: Statistics) -> Budget:
+        """That of a group's runs, in tokens."""
+        costs = [TOKENS.at_tests(run, 0) for runs in group.values() for run in runs]
+        return cls(
+            min(float(smooth(each, config.smoothing)[-1]) for each in costs),
+            min(float(each[-1]) for each in costs),
+        )
+
+    def levels(self, runs: Sequence[Run], benchmark: str, config: Statistics) -> list[float]:
+        """Of each run, its level once it has spent that; on the line between two levels."""
+        window = config.smoothing
+        return [
+            float(np.interp(self.level, smooth(costs, window), smooth(accuracies, window)))
+            for costs, accuracies in TOKENS.tracks(runs, benchmark, None)
+        ]
+
+    def areas(self, runs: Sequence[Run], benchmark: str) -> list[float]:
+        """Of each run, its mean accuracy over the logarithm of tokens, from a tenth of that on."""
+        return [
+            mean_over_log(costs, accuracies, self.area / DECADE, self.area)
+            for costs, accuracies in TOKENS.tracks(runs, benchmark, None)
+        ]
 
 
 def equal_metric(currency: Currency) -> str:
@@ -37,6 +79,6 @@ def equal_differences(
         ours, theirs = (
             currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
         )
-        found, budget = equal_difference(ours, theirs, config)
+        found, budget = equal_difference(ours, theirs, config, from_start=True)
         note = f"paired by seed, at {format(budget, currency.spec)} {currency.cost} in the mean"
         yield equal_metric(currency), found, note

@@ -12,7 +12,7 @@ from gainrl.compare.render import with_interval
 from gainrl.results.runs import AVERAGE
 
 HELD = (
-    ("difference_at_equal_tokens", "at equal rollout tokens"),
+    ("difference_at_equal_tokens", "at equal tokens"),
     ("difference_to_baseline", "at the end"),
 )
 """Metrics that methods are held against the baseline by, the first that the table has."""

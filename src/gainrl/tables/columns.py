@@ -22,6 +22,9 @@ _WHOLE: dict[str, tuple[str, str]] = {
     "overhead": ("Curriculum (% of training)", "overhead_share"),
 }
 _OF_MAIN: dict[str, tuple[str, str]] = {
+    "at_tokens": ("At equal tokens (%)", "accuracy_at_equal_tokens"),
+    "area": ("Area over log tokens (%)", "area_over_log_tokens"),
+    "area_difference": ("Area (points)", "difference_in_area"),
     "difference": ("Difference (points)", "difference_to_baseline"),
     "steps": ("Steps to baseline", "steps_to_baseline"),
     "speedup": ("Speed-up", "speedup"),
@@ -33,6 +36,8 @@ _OF_MAIN: dict[str, tuple[str, str]] = {
     "equal_flops": ("At equal FLOP (points)", "difference_at_equal_flops"),
 }
 """By name of the preset's `columns`: what stands above a column, and the metric below."""
+_ACCURACIES = ("final_accuracy", "accuracy_at_equal_tokens")
+"""Of which the start model has its own."""
 SURVIVES = "†"
 """What marks a difference that survives the control of false discoveries."""
 
@@ -63,8 +68,7 @@ def by_method(
     starts = group[group["metric"] == "start_accuracy"].drop_duplicates("benchmark")
     start = dict(zip(starts["benchmark"], starts["mean"], strict=True))
     first = [
-        f"{100 * start[name]:.1f}" if metric == "final_accuracy" else "–"
-        for _, name, metric in heads
+        f"{100 * start[name]:.1f}" if metric in _ACCURACIES else "–" for _, name, metric in heads
     ]
     lines = [["Method", *(head for head, _, _ in heads)], ["Start model", *first]]
     for method in dict.fromkeys(group["method"]):

@@ -22,7 +22,7 @@ from gainrl.compare.statistics import (
 )
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
-from gainrl.results.budget import equal_differences
+from gainrl.results.budget import DECADE, Budget, equal_differences
 from gainrl.results.runs import Group, Run
 from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Row, speed_rows
 
@@ -59,7 +59,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class ExperimentRows:
-    """The rows of an experiment; none depends on which other rows a table has."""
+    """The rows of an experiment.
+
+    None but those at what all runs have generated depends on which other rows a table has.
+    """
 
     config: Statistics
     baseline: str
@@ -123,12 +126,27 @@ class ExperimentRows:
         yield self._mean("best_accuracy", [curve.max() for curve in curves], optimistic, SHARES)
         parameters = self.facts.parameters.get(group[method][0].model)
         where = (group, method, self.baseline, benchmark, parameters, self.config)
+        yield from self._at_equal_tokens(group, method, benchmark)
         if method != self.baseline:
             difference = paired_difference(final, base, self.config.confidence)
             yield interval_row("difference_to_baseline", difference, "paired by seed")
             for metric, found, note in equal_differences(*where):
                 yield interval_row(metric, found, note)
         yield from speed_rows(*where)
+
+    def _at_equal_tokens(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
+        budget, runs = Budget.of(group, self.config), group[method]
+        levels = budget.levels(runs, benchmark, self.config)
+        areas = budget.areas(runs, benchmark)
+        note = f"at {budget.level:,.0f} tokens, which every run here has generated"
+        yield self._mean("accuracy_at_equal_tokens", levels, note, SHARES)
+        ends = f"from {budget.area / DECADE:,.0f} to {budget.area:,.0f}"
+        note = f"mean accuracy over the logarithm of tokens, {ends}"
+        yield self._mean("area_over_log_tokens", areas, note, SHARES)
+        if method != self.baseline:
+            base = budget.areas(group[self.baseline], benchmark)
+            found = paired_difference(areas, base, self.config.confidence)
+            yield interval_row("difference_in_area", found, "paired by seed")
 
     def _whole_run(self, runs: list[Run], prepared: Preparation | None) -> Iterator[Row]:
         yield self._mean("rollout_tokens", [TOKENS.total(run, 0) for run in runs], _beside(runs))

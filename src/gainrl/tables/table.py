@@ -44,9 +44,11 @@ def table1(
     accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
     speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
     censoring leaves it open; difference_at_equal_tokens, _seconds and _flops: shares, paired by
-    seed (gainrl.results.budget); rollout_tokens: tokens a run; flops: FLOP a run; seconds: training
-    without tests; zero_variance_share: groups of equal rewards, mean over steps; overhead_share: of
-    training seconds, what the curriculum took;
+    seed (gainrl.results.budget); accuracy_at_equal_tokens, area_over_log_tokens (mean accuracy over
+    the logarithm of tokens in the last tenfold) and difference_in_area (paired by seed): at what
+    every run of the model and data set has generated; rollout_tokens: all tokens of a run; flops:
+    FLOP a run; seconds: training without tests; zero_variance_share: groups of equal rewards, mean
+    over steps; overhead_share: of training seconds, what the curriculum took;
     preparation_seconds and preparation_share (of the mean training seconds): measured once.
     Several benchmarks are also given as their unweighted `average`. Several tasks (model, data set
     and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in
@@ -206,8 +208,10 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
             f" At equal {', '.join(equal)}: smoothed accuracies when both runs of a seed had spent"
             " as much as the one of them that spent less."
         )
+    if {"at_tokens", "area", "area_difference"} & {*columns}:
+        text += _at_tokens(frame)
     tested = frame[frame["survives"] != ""]
-    if len(tested) and {"difference", *_EQUAL} & {*columns}:
+    if len(tested) and {"difference", "area_difference", *_EQUAL} & {*columns}:
         most = max(tested.groupby("metric").size())
         text += (
             f" {SURVIVES}: still differs from 0 among the {most} differences of its column, with "
@@ -225,6 +229,14 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
     if "paper" in columns and len(printed):
         text += f" Paper: what it prints, of one run{_differences(printed)}."
     return text
+
+
+def _at_tokens(frame: pd.DataFrame) -> str:
+    """What stands at equal tokens, and at how many, place by place."""
+    notes = frame[frame["metric"].isin(["accuracy_at_equal_tokens", "area_over_log_tokens"])]
+    ends = notes.drop_duplicates(["model", "dataset", "metric"])["note"]
+    said = dict.fromkeys(ends)
+    return f" Of all tokens that a run generated: {'; '.join(said)}."
 
 
 def _differences(printed: pd.DataFrame) -> str:
