@@ -121,8 +121,8 @@ def test_ppo_is_a_baseline_like_any_other(tmp_path):
     write_table(table, tmp_path / "table3.csv", columns=columns)
     text = (tmp_path / "table3.md").read_text()
     assert "stays at or above PPO's final level" in text
-    assert "| PPO | 50.0 | – | – | – |" in text
-    assert "| gain-ppo | 60.0 | +10.0 | +10.0 | 2.00× |" in text
+    assert "| PPO | 50.0 | – | 4 | – |" in text
+    assert "| gain-ppo | 60.0 | +10.0 | 2 | 2.00× |" in text
 
 
 # --- several tasks -------------------------------------------------------------------------------
