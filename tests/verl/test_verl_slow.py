@@ -11,6 +11,7 @@ import pytest
 import torch
 from replay import replayed
 
+from gainrl.models.loading import load_model
 from gainrl.records import read_lines
 from gainrl.training.algorithms.ppo import gae, whiten
 from gainrl.training.local.critic import Estimates
@@ -54,6 +55,32 @@ def test_ppo_with_a_critic_on_two_ranks(place):
     observed = read_lines(two.folder / "probe" / "curriculum.jsonl")
     first = next(event for event in observed if event["event"] == "observed")
     np.testing.assert_allclose(first["signal"], start[first["rows"]], atol=1e-5)
+
+
+def test_adapters_learn_and_a_plain_model_is_kept(place):
+    content = copy.deepcopy(place.content)
+    content["preset"] = "lora"
+    content["training"] |= {"lora": {"rank": 16, "alpha": 32}, "lr": 1e-2}
+    (place.folder / "lora").mkdir()
+    one = places.Place(place.folder / "lora", content)
+    one.home.mkdir(parents=True)
+    for name in ("data", "models", "signals", "evals"):
+        (one.home / name).symlink_to(place.home / name)
+    one.gainrl("tracking", "init")
+    one.gainrl(*one.train("gain"), seconds=900)
+    steps = read_lines(one.run("gain") / "steps.jsonl")
+    tests = read_lines(one.run("gain") / "eval.jsonl")
+    assert steps[-1]["kl"] > steps[0]["kl"]  # to the policy without its adapters
+    assert tests[-1]["accuracy"] > tests[0]["accuracy"] + 0.3
+    start, kept = (
+        load_model(each) for each in (one.home / "models/nano", one.run("gain") / "model")
+    )
+    moved = {
+        name
+        for name, weight in kept.state_dict().items()
+        if not torch.equal(weight, start.state_dict()[name])
+    }
+    assert moved == {name for name in start.state_dict() if "_proj" in name}
 
 
 @pytest.mark.parametrize("algorithm", ["dr_grpo", "gspo", "rloo"])

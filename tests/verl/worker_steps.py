@@ -3,9 +3,11 @@
 python worker_steps.py MODEL FOLDER FIRST LAST [CHECKPOINT]: the RL steps FIRST to LAST on made-up
 answers (verl's loss of supervised training), two epochs of two mini-batches each; from a checkpoint
 if one is given. Writes weights.pt and step-<n>/ (a checkpoint) after each step, and what probe.py
-notes.
+notes. The variable LORA has keys of verl's model config.
 """
 
+import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -33,10 +35,13 @@ def build(model):
     """The worker that verl builds for an actor, on this process alone."""
     from verl.trainer.config import CheckpointConfig
 
+    lora = json.loads(os.environ.get("LORA", "{}"))
     worker = TrainingWorker(
         TrainingWorkerConfig(
             model_type="language_model",
-            model_config=HFModelConfig(path=model, override_config={"attn_implementation": "sdpa"}),
+            model_config=HFModelConfig(
+                path=model, override_config={"attn_implementation": "sdpa"}, **lora
+            ),
             engine_config=FSDPEngineConfig(
                 strategy="fsdp2",
                 mixed_precision=EXACT,
@@ -45,7 +50,9 @@ def build(model):
                 max_token_len_per_gpu=64,
             ),
             optimizer_config=FSDPOptimizerConfig(lr=1e-2, total_training_steps=100),
-            checkpoint_config=CheckpointConfig(save_contents=SAVED, load_contents=LOADED),
+            checkpoint_config=CheckpointConfig(
+                save_contents=SAVED, load_contents=LOADED, save_lora_only=bool(lora)
+            ),
         )
     )
     worker.reset()
@@ -88,8 +95,10 @@ def main(model, folder, first, last, checkpoint=None):
         worker.save_checkpoint(str(target), global_step=step)
         held = [weight.full_tensor().detach() for weight in worker.engine.module.parameters()]
         state = [float(entry["step"]) for entry in worker.engine.optimizer.state.values()]
-        pushed = [name for name, _ in worker.engine.get_per_tensor_param()[0]]
-        note = {"weights": held, "counts": state, "pushed": pushed}
+        pushed = dict(worker.engine.get_per_tensor_param()[0])
+        note = {"weights": held, "counts": state, "pushed": list(pushed)}
+        if worker.engine._is_lora:
+            note["sent"] = {name: weight for name, weight in pushed.items()}
         torch.save(note, target / "weights.pt")
 
 

@@ -32,6 +32,22 @@ class Downsample(Section):
         return rest * first + progress * last, rest * begin + progress * end
 
 
+class Lora(Section):
+    """Train low-rank adapters in place of the weights (LoRA, arXiv 2106.09685).
+
+    A weight W becomes W + alpha / rank B A, with A (rank, n) and B (m, rank) alone trained. What
+    is kept of a run is the merged model. A critic is trained whole.
+    """
+
+    rank: Positive = 32
+    """Of the adapters."""
+    alpha: Positive = 64
+    """Scale: alpha / rank times the product."""
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Names of the modules that get one, as peft's `target_modules`: all linear ones but the head,
+    or a list such as [q_proj, v_proj]."""
+
+
 class Training(Section):
     """The RL loop; names are the field's."""
 
@@ -115,6 +131,9 @@ class Training(Section):
     templates: Annotated[tuple[Template, ...], Absent()] = ()
     """Every step draws one of them for each prompt, in place of the data set's `prompt` (prompt
     augmentation, arXiv 2602.03190); tests and scores have the data set's."""
+    lora: Annotated[Lora | None, Absent()] = None
+    """Train adapters of low rank; None trains all weights. Rates are then some ten times
+    higher."""
     format_weight: Annotated[Share, Absent()] = 0.0
     """Added to the reward of a completion that marks exactly one answer
     (gainrl.grading.maths.marks_once)."""
@@ -127,6 +146,12 @@ class Training(Section):
             raise ValueError(
                 f"lr_schedule '{self.lr_schedule}' falls over `steps`, but `tokens` ends the run"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _adapts(self) -> Training:
+        if self.lora and self.extra:
+            raise ValueError("extra moves all weights, and with lora they stand still: say one")
         return self
 
     @model_validator(mode="after")

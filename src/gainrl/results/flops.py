@@ -28,15 +28,17 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     Further forward passes: the old log-probabilities, which some backends always compute and others
     where one batch makes several updates; the reference policy, where kl > 0. A critic (PPO) has a
     pass that gives the values, and an update. With `downsample` the old log-probabilities come from
-    a pass that has tokens of its own (`step_flops`).
+    a pass that has tokens of its own (`step_flops`). With `lora` an update has no gradients of the
+    frozen weights, half of its backward pass; the adapters' own are left out. A critic has no lora.
 
     Args:
         training: section `training` of run.json: backend, prompts, mini_batch, epochs (1 without),
-            kl, downsample.
+            kl, downsample, lora.
         algorithm: its name.
     """
     epochs, mini = training.get("epochs", 1), training["mini_batch"]
-    update = epochs * (FORWARD + BACKWARD)
+    whole = epochs * (FORWARD + BACKWARD)
+    update = epochs * (FORWARD + BACKWARD // 2) if training.get("lora") else whole
     passes = FORWARD + update
     several = epochs > 1 or (mini is not None and mini < training["prompts"])
     recomputes = backends.find(training["backend"]).recomputes
@@ -45,7 +47,7 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
     if training["kl"] > 0:
         passes += FORWARD
     if algorithms.named(algorithm).critic:
-        passes += FORWARD + update
+        passes += FORWARD + whole
     return passes
 
 

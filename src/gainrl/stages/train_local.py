@@ -124,7 +124,7 @@ class LocalRun(TrainingRun):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self.network.save_pretrained(partial)
+            self.trainer.trained_model().save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             if like:
                 recast(partial, like)

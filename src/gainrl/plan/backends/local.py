@@ -10,7 +10,7 @@ class LocalBackend(Backend):
 
     name = "local"
     trainer = "gainrl.stages.train_local:LocalRun"
-    options = frozenset({"downsample", "extra", "format_weight", "templates", "tokens"})
+    options = frozenset({"downsample", "extra", "format_weight", "lora", "templates", "tokens"})
     several_draws = True
     seeds_together = True
     shares_prompts = True

@@ -30,7 +30,7 @@ class VerlBackend(Backend):
 
     name = "verl"
     trainer = "gainrl.stages.train_verl:VerlRun"
-    options = frozenset({"downsample", "extra", "format_weight", "templates"})
+    options = frozenset({"downsample", "extra", "format_weight", "lora", "templates"})
     several_draws = True
     engine = "vllm"
     distributed = True

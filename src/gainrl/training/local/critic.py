@@ -23,11 +23,12 @@ from gainrl.training.packing import Packed, PackedRow, final_states, micro_batch
 
 
 def adamw(model: torch.nn.Module, training: Training, lr: float) -> torch.optim.AdamW:
-    """The optimiser of a policy or a critic; the gradients are zeros from then on."""
-    for parameter in model.parameters():  # AdamW skips what has none, also after a restart
+    """The optimiser of what a policy or a critic trains; its gradients are zeros from then on."""
+    trained = [each for each in model.parameters() if each.requires_grad]
+    for parameter in trained:  # AdamW skips what has none, also after a restart
         parameter.grad = torch.zeros_like(parameter)
     return torch.optim.AdamW(
-        model.parameters(),
+        trained,
         lr=lr,
         betas=training.betas,
         weight_decay=training.weight_decay,

@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +89,13 @@ class LocalTrainer:
         everything = [row for each in renderings or [prompts] for row in each.tokens]
         longest = max(map(len, everything)) + settings.max_response
         self.row_tokens = row_tokens_for(model, settings.row_tokens, everything, longest, self.pad)
-        self.reference = copy.deepcopy(model).requires_grad_(False) if settings.kl else None
+        self.adapter = self.reference = None
+        if settings.lora:  # peft takes seconds to import
+            from gainrl.training.local.lora import Adapter
+
+            self.adapter = Adapter(model, settings.lora, seed)
+        elif settings.kl:
+            self.reference = copy.deepcopy(model).requires_grad_(False)
         self.optimizer = adamw(model, settings, settings.lr)
         self.jumps = Jumps(self.optimizer, settings.extra) if settings.extra else None
         mixed = int(np.random.SeedSequence([seed, 21]).generate_state(1)[0])
@@ -227,10 +234,7 @@ class LocalTrainer:
             before = now.detach()
         else:
             before = old.log_probability[response, packed.places.to(self.device)]
-        reference = None
-        if self.reference is not None:
-            with torch.no_grad(), autocast(self.device):
-                reference = log_probabilities(self.reference, packed, settings.temperature)[0]
+        reference = self._reference(packed) if settings.kl else None
         total, spread = entropy.sum().item(), entropy
         if (chosen := rollouts.mask_of(packed)) is not None:
             chosen = chosen.to(self.device)
@@ -245,6 +249,13 @@ class LocalTrainer:
         sums["loss"] += loss.item() / divisor
         sums["kl"] += divergence.item() / divisor
         return total
+
+    def _reference(self, packed: Packed) -> torch.Tensor:
+        """(T,) log-probabilities of the start model, which without its adapters is the policy."""
+        frozen = self.reference or self.model
+        plain = self.adapter.disabled() if self.adapter else nullcontext()
+        with plain, torch.no_grad(), autocast(self.device):
+            return log_probabilities(frozen, packed, self.settings.temperature)[0]
 
     def _measure(self, rollouts: Rollouts) -> OldPolicy:
         """A pass before the first update, over what it runs and the other prompts alone."""
@@ -319,11 +330,15 @@ class LocalTrainer:
         whole, lengths = self.curriculum.whole_batches, self.prompts.lengths
         return record_of(rollouts, trained, signal, lengths, truncated, whole)
 
+    def trained_model(self) -> Any:
+        """The policy as a plain model: itself, or a copy with the adapters merged."""
+        return self.adapter.merged() if self.adapter else self.model
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         return {
             "trainer_step": self.step_number,
-            "model": self.model.state_dict(),
+            "model": (self.adapter or self.model).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "curriculum": json.dumps(self.curriculum.state_dict()),
@@ -335,7 +350,7 @@ class LocalTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.step_number = state["trainer_step"]
-        self.model.load_state_dict(state["model"])
+        (self.adapter or self.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.curriculum.load_state_dict(json.loads(state["curriculum"]))

@@ -11,10 +11,20 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import save_torch_state_dict
 from torch.optim.lr_scheduler import LambdaLR
+from verl.utils.device import get_device_id
+from verl.utils.fsdp_utils import (
+    merged_lora_context,
+    normalize_peft_param_name,
+    offload_fsdp_model_to_cpu,
+)
+from verl.utils.transformers_compat import drop_tied_target_keys
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
@@ -77,6 +87,20 @@ class SignalEngine(FSDPEngineWithLMHead):
             weights = (each for each in weights if each[0] != "lm_head.weight")
         return weights, adapter
 
+    def _merged_lora_per_tensor_param(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """As verl's, which rounds every weight to bf16, in the dtype that the weights have.
+
+        A weight that one device holds is no copy, and is taken back at the end: so it is copied.
+        """
+        device = get_device_id()
+        try:
+            with merged_lora_context(self.module, backup_adapters=True):
+                for name, weight in normalize_peft_param_name(self.module.state_dict()).items():
+                    yield name, weight.to(device, non_blocking=True).full_tensor().clone()
+        finally:
+            if self._is_offload_param:
+                offload_fsdp_model_to_cpu(self.module)
+
     def load_checkpoint(self, *arguments: Any, **named: Any) -> None:
         """As verl's; only weights that a jump left are gone on from, so these are theta_s."""
         super().load_checkpoint(*arguments, **named)
@@ -90,16 +114,35 @@ class SignalEngine(FSDPEngineWithLMHead):
         max_ckpt_to_keep: int | None = None,
         **named: Any,
     ) -> None:
-        """As verl's; the Hugging Face folder only at the steps whose weights are wanted."""
+        """As verl's; the Hugging Face folder only at the steps whose weights are wanted.
+
+        verl writes that of a model with adapters under peft's names and without them, so it is
+        written here, merged.
+        """
         manager = self.checkpoint_manager
         everything = manager.checkpoint_save_contents
-        if global_step not in json.loads(os.environ.get(EXPORTS, f"[{global_step}]")):
+        wanted = global_step in json.loads(os.environ.get(EXPORTS, f"[{global_step}]"))
+        if self._is_lora or not wanted:
             plain = [each for each in everything if each != "hf_model"]
             manager.checkpoint_save_contents = plain
         try:
             super().save_checkpoint(local_path, hdfs_path, global_step, max_ckpt_to_keep, **named)
         finally:
             manager.checkpoint_save_contents = everything
+        if self._is_lora and wanted and "hf_model" in everything:
+            self._export_merged(Path(local_path) / "huggingface")
+
+    def _export_merged(self, folder: Path) -> None:
+        """The policy with its adapters merged; configuration and tokenizer are there already."""
+        weights = {}
+        for name, weight in self._merged_lora_per_tensor_param():
+            if torch.distributed.get_rank() == 0:
+                weights[name] = weight.cpu()
+        if torch.distributed.get_rank() == 0:
+            plain = self.module.get_base_model()
+            drop_tied_target_keys(weights, plain, plain.config)
+            save_torch_state_dict(weights, folder)
+        torch.distributed.barrier()
 
     def forward_step(self, micro_batch: Any, loss_function: Any, forward_only: bool) -> Any:
         """As verl's; adds the signal in the forward-only pass that computes the entropy."""

@@ -156,6 +156,18 @@ def overrides(
             "critic.optim.betas": list(training.betas),
             "critic.optim.clip_grad": training.max_grad_norm,
         }
+    if training.lora:
+        targets = training.lora.targets
+        values |= {
+            "actor_rollout_ref.model.lora_rank": training.lora.rank,
+            "actor_rollout_ref.model.lora_alpha": training.lora.alpha,
+            "actor_rollout_ref.model.target_modules": (
+                targets if isinstance(targets, str) else [*targets]
+            ),
+            # vLLM gets whole weights: the rollouts' policy is the one that is trained and kept
+            "actor_rollout_ref.model.lora.merge": True,
+            "actor_rollout_ref.actor.checkpoint.save_lora_only": True,
+        }
     if training.format_weight:
         name = "+reward.custom_reward_function.reward_kwargs.format_weight"
         values[name] = training.format_weight
