@@ -26,6 +26,20 @@ def place(prepared, tmp_path_factory):
     return places.Place.like(prepared, folder, places.preset(folder, kl=0.001, mini_batch=4))
 
 
+def beside(place, preset, content):
+    """A place of a preset that has what was prepared, in a folder of another name than its own."""
+    folder = place.folder / f"of-{preset}"
+    folder.mkdir()
+    content["preset"] = preset
+    content["verl"]["variables"]["GAINRL_PROBE"] = str(folder / "probe")
+    one = places.Place(folder, content)
+    one.home.mkdir(parents=True)
+    for name in ("data", "models", "signals", "evals"):
+        (one.home / name).symlink_to(place.home / name)
+    one.gainrl("tracking", "init")
+    return one
+
+
 def test_ppo_with_a_critic_on_two_ranks(place):
     content = copy.deepcopy(place.content)
     content["verl"]["gpus_per_node"] = 2
@@ -59,14 +73,8 @@ def test_ppo_with_a_critic_on_two_ranks(place):
 
 def test_adapters_learn_and_a_plain_model_is_kept(place):
     content = copy.deepcopy(place.content)
-    content["preset"] = "lora"
     content["training"] |= {"lora": {"rank": 16, "alpha": 32}, "lr": 1e-2}
-    (place.folder / "lora").mkdir()
-    one = places.Place(place.folder / "lora", content)
-    one.home.mkdir(parents=True)
-    for name in ("data", "models", "signals", "evals"):
-        (one.home / name).symlink_to(place.home / name)
-    one.gainrl("tracking", "init")
+    one = beside(place, "lora", content)
     one.gainrl(*one.train("gain"), seconds=900)
     steps = read_lines(one.run("gain") / "steps.jsonl")
     tests = read_lines(one.run("gain") / "eval.jsonl")
@@ -87,17 +95,10 @@ def test_adapters_learn_and_a_plain_model_is_kept(place):
 def test_an_algorithm_makes_the_same_step_on_both_backends(place, algorithm):
     """The rollouts of verl's first step give the local trainer the same update."""
     content = copy.deepcopy(place.content)
-    content["preset"] = algorithm
     content["training"] |= {"mini_batch": None, "steps": 2, "kl": 0.0}
     content["evaluation"]["every"] = 2
     content["methods"]["grpo"]["algorithm"] = algorithm
-    content["verl"]["variables"]["GAINRL_PROBE"] = str(place.folder / algorithm / "probe")
-    (place.folder / algorithm).mkdir()
-    one = places.Place(place.folder / algorithm, content)
-    one.home.mkdir(parents=True)
-    for name in ("data", "models", "signals", "evals"):
-        (one.home / name).symlink_to(place.home / name)
-    one.gainrl("tracking", "init")
+    one = beside(place, algorithm, content)
     one.gainrl(*one.train("grpo"), seconds=900)
     steps = read_lines(one.run("grpo") / "steps.jsonl")
     record, _ = replayed(one, name=algorithm)
