@@ -1,8 +1,9 @@
-"""What the rehearsal on a CPU starts from: python tests/rehearsal/inputs.py [FOLDER]
+"""What the rehearsal on a CPU starts from: python tests/rehearsal/inputs.py [FOLDER [MODEL ...]]
 
 For an interpreter that has tiktoken, as the one of .environments/verl-cpu.
 
-FOLDER is results/rehearsal-inputs, where experiments/rehearsal-cpu.yaml looks, unless given.
+FOLDER is results/rehearsal-inputs, where experiments/rehearsal-cpu.yaml looks, unless given; all
+models are made, unless some are named.
 
 FOLDER/models: random weights of the paper preset's architectures, two layers of width 64, with the
 real vocabularies (PyPI: `dashscope` carries Qwen's BPE, `llama-models` Llama 3's) and chat
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,13 @@ ROWS = 40_315
 LONG = 3_300
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, names: Sequence[str] = tuple(MODELS)) -> None:
     """Write everything; the preset last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         tokenizers = {"qwen": _qwen(Path(scratch)), "llama": _llama(Path(scratch))}
-    for name, (family, system) in MODELS.items():
+    for name in names:
+        family, system = MODELS[name]
         _model(folder / "models" / name, family, tokenizers[family], system)
     _data(folder / "data")
     verl = places.preset(folder)["verl"]
@@ -181,6 +183,12 @@ def _data(folder: Path) -> None:
         "livecodebench": [programs.contest(f"2024-09-{day:02d}") for day in range(1, 13)],
         "humanevalplus": [programs.HUMANEVAL | {"task_id": f"HumanEval/{i}"} for i in range(12)],
     }
+    tested = folder / registry.find("math500").eval.local
+    if not tested.exists():
+        sums = islice(_problems(folder), 500)
+        tested.write_text(
+            json.dumps([{**row, "difficulty": 1 + i % 5} for i, row in enumerate(sums)])
+        )
     for name, rows in made.items():
         entry = registry.find(name)
         split = entry.train or entry.eval
@@ -232,4 +240,5 @@ def _problems(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "results/rehearsal-inputs").absolute())
+    given = sys.argv[1:] or ["results/rehearsal-inputs"]
+    main(Path(given[0]).absolute(), given[1:] or tuple(MODELS))
