@@ -123,5 +123,10 @@ def edit(folder: Path, **choices: str) -> None:
 
 def copy(folder: Path) -> Path:
     """The repository without what its .gitignore names, so that results/ there stays as it is."""
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns", "results")
+    anywhere = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns")
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        above = {"results"} if Path(place) == REPOSITORY else set()
+        return anywhere(place, names) | above
+
     return Path(shutil.copytree(REPOSITORY, folder / "copy", ignore=ignored))
