@@ -81,10 +81,10 @@ def test_each_rule_and_shape_of_a_rehearsal_passes(rehearsed: Rehearsed) -> None
     assert {row["state"] for row in rows} == {"passed"}
     assert {row["stage"] for row in rows} >= {
         "data", "take_model", "prompts", "score_shard", "gather_scores", "difficulty", "order",
-        "evaluate", "train", "benchmark_shard", "benchmark", "probe", "linearity",
+        "evaluate", "train", "benchmark_shard", "benchmark", "probe",
         "study_layers", "study_answers", "study_gradients", "make_benchmarks", "make_signal",
-        "make_linearity", "make_claims", "make_table1", "make_table2_cost", "make_figures_figure2",
-        "make_figures_figure7", "make_figures_linearity_weights", "report",
+        "make_claims", "make_table1", "make_table2_cost", "make_figures_figure2",
+        "make_figures_figure7", "report",
     }  # fmt: skip
     results = rehearsed.folder / "results"
     assert (results / "cut-rehearsal" / "measured.csv").exists()
