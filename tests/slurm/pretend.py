@@ -37,9 +37,9 @@ def why_not() -> str | None:
     if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
         return "SLURM is not installed, and only Debian's apt-get is known here to install it"
     # Lists may be old or empty on a fresh machine; without a network neither command helps.
-    subprocess.call(["apt-get", "-q", "update"], capture_output=True, timeout=120, check=False)
+    subprocess.run(["apt-get", "-q", "update"], capture_output=True, timeout=120, check=False)
     command = ["apt-get", "-q", "-s", "install", "slurmctld", "slurmd", "munge", "slurm-client"]
-    trial = subprocess.call(command, capture_output=True, text=True, timeout=60, check=False)
+    trial = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return f"apt-get cannot install SLURM: {trial.stderr.strip()}" if trial.returncode else None
 
 
