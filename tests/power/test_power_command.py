@@ -175,6 +175,7 @@ def test_answers_that_are_not_of_the_runs_are_refused(runs):
         (["one.csv", "--samples", "4"], "these pilots do not say what more samples change"),
         (["one.csv", "--samples", "0"], "--samples 0: 1 at least"),
         (["single.csv"], "one seed of 'gain'"),
+        (["flat.csv"], "the pilots' differences are the same in all seeds"),
         (["--preset", "config.yaml", "--experiment", "tabel1"], "unknown name 'tabel1'|tabel1:"),
     ],
 )
@@ -185,6 +186,8 @@ def test_what_makes_no_sense_is_one_line(tmp_path, capsys, arguments, message):
             lines += [f"grpo,{seed},{at},{0.2 + 0.1 * at + 0.01 * seed * at}" for at in range(3)]
             lines += [f"gain,{seed},{at},{0.2 + 0.12 * at}" for at in range(3)]
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    flat = [f"{name},{seed},{at},0" for name in "ab" for seed in (0, 1) for at in (0, 1)]
+    (tmp_path / "flat.csv").write_text("\n".join(["method,seed,step,accuracy", *flat]) + "\n")
     given = [str(tmp_path / each) if each.endswith(".csv") else each for each in arguments]
     assert main(["power", *given]) == 2
     said = capsys.readouterr().err

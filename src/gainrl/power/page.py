@@ -108,8 +108,8 @@ def _needed(
         deviation = parts.of_a_seed(*size)
         shown = []
         for n in wanted.seeds:
-            shift = wanted.difference * math.sqrt(n) / deviation if deviation else math.inf
-            shown.append(f"{power_of_t(shift, n, wanted.alpha):.0%}" if deviation else "100%")
+            shift = wanted.difference * math.sqrt(n) / deviation
+            shown.append(f"{power_of_t(shift, n, wanted.alpha):.0%}")
         seeds = need["seeds_for_difference", size[0] or "", size[1] or ""]
         what = ", ".join(filter(None, [f"{wanted.difference:g} points", size_text(size, parts)]))
         yield [what, str(seeds) or f"over {MOST:,}", ", ".join(shown)]

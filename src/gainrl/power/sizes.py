@@ -60,13 +60,22 @@ Size = tuple[int, int]
 
 
 def rows_of(pilots: Sequence[Pilot], wanted: Wanted, starts: bool) -> Iterator[Row]:
-    """A row a number: parts of each pilot and of all, then the sizes that were asked for."""
+    """A row a number: parts of each pilot and of all, then the sizes that were asked for.
+
+    Raises:
+        DataError: differences that do not vary, as of runs that learn nothing.
+    """
     for pilot in pilots:
         yield from _parts_rows(pilot.parts, pilot.task, pilot.method, pilot.differences.size)
         for currency, logs in pilot.logs.items():
             sd = float(logs.std(ddof=1))
             yield row_of(f"sd_log_speedup_{currency}", sd, pilot.task, pilot.method, logs.size)
     parts = together(pilots, starts)
+    if parts.of_a_seed() == 0:
+        raise DataError(
+            "the pilots' differences are the same in all seeds, which says nothing of a study's; "
+            "take runs that learn"
+        )
     yield from _parts_rows(parts, ALL, ALL, None)
     for size in sizes_of(parts, wanted):
         deviation = parts.of_a_seed(*size)
