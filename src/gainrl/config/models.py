@@ -33,10 +33,13 @@ class WarmupPhase(Section):
     """Solutions a step."""
     lr: Rate = 1e-3
     """Highest learning rate."""
+    muon_lr: Annotated[Rate | None, Absent()] = None
+    """Highest learning rate of Muon for the matrices of transformer blocks, in place of AdamW,
+    which keeps embeddings, head, norms and biases; None is AdamW for all."""
     warmup_steps: Count = 20
-    """Steps over which the learning rate rises linearly to `lr`."""
+    """Steps over which learning rates rise linearly to their highest."""
     final_lr_share: Share = 0.1
-    """Share of `lr` that it has fallen to, linearly, in the last step."""
+    """Share of their highest that they have fallen to, linearly, in the last step."""
 
 
 class Warmup(Section):
@@ -49,7 +52,7 @@ class Warmup(Section):
     loss_on: Literal["completion", "all"] = "completion"
     """The loss is of the completion's tokens, or of the question's too."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW."""
+    """Of AdamW, and of Muon."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Norm that gradients are clipped to."""
     row_tokens: Positive = 256

@@ -40,7 +40,10 @@ def train_supervised(
     pad: int,
     report: Callable[[SupervisedStep], None],
 ) -> None:
-    """Train `model` in place, one corpus a phase, AdamW with a linear decay in each phase.
+    """Train `model` in place, one corpus a phase, with a linear decay in each phase.
+
+    AdamW, or with `muon_lr` Muon for the matrices of the blocks (Jordan et al. 2024: momentum whose
+    singular values are made equal) and AdamW for the rest.
 
     Dropout, of models that have it, is drawn from the warm-up's seed.
 
@@ -59,25 +62,21 @@ def train_supervised(
     for number, (phase, (prefix, suffixes)) in enumerate(zip(warmup.phases, corpora, strict=True)):
         if not suffixes:
             raise DataError(f"warm-up phase {number} has no worked solutions")
-        optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=phase.lr,
-            weight_decay=warmup.weight_decay,
-            betas=(0.9, 0.95),
-            fused=True,
-        )
+        optimizers = _optimizers(model, phase, warmup.weight_decay)
         batches = _batches(suffixes, phase.batch, rng)
         for inner in range(phase.steps):
-            lr = _learning_rate(phase, inner)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            lr = _learning_rate(phase.lr, phase, inner)
+            for optimizer, highest in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = _learning_rate(highest, phase, inner)
             rows = split_rows(prefix, next(batches), row_tokens)
             picked, _ = log_probabilities(model, pack(rows, pad))
             loss = -picked.mean()
-            optimizer.zero_grad(set_to_none=True)
+            model.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), warmup.max_grad_norm)
-            optimizer.step()
+            for optimizer, _ in optimizers:
+                optimizer.step()
             step += 1
             report(SupervisedStep(step, number, loss.item(), lr, time.perf_counter() - began))
     model.eval()
@@ -95,10 +94,37 @@ def _row_tokens(
     return row_tokens_for(model, warmup.row_tokens, some, max(sizes), pad) if sizes else 0
 
 
-def _learning_rate(phase: WarmupPhase, step: int) -> float:
+def _optimizers(
+    model: Any, phase: WarmupPhase, weight_decay: float
+) -> list[tuple[torch.optim.Optimizer, float]]:
+    """Those of a phase, each with its highest learning rate."""
+    matrices = _block_matrices(model) if phase.muon_lr is not None else []
+    known = set(map(id, matrices))
+    rest = [each for each in model.parameters() if id(each) not in known]
+    adamw = torch.optim.AdamW(
+        rest, lr=phase.lr, weight_decay=weight_decay, betas=(0.9, 0.95), fused=True
+    )
+    found: list[tuple[torch.optim.Optimizer, float]] = [(adamw, phase.lr)]
+    if phase.muon_lr is not None:
+        muon = torch.optim.Muon(matrices, lr=phase.muon_lr, weight_decay=weight_decay)
+        found.append((muon, phase.muon_lr))
+    return found
+
+
+def _block_matrices(model: Any) -> list[torch.nn.Parameter]:
+    """Every trained matrix but those of embeddings, of tokens or of positions, and the head's."""
+    tables = [each for each in model.modules() if isinstance(each, torch.nn.Embedding)]
+    ends = {
+        id(each.weight) for each in (*tables, model.get_output_embeddings()) if each is not None
+    }
+    trained = (each for each in model.parameters() if each.requires_grad)
+    return [each for each in trained if each.ndim == 2 and id(each) not in ends]
+
+
+def _learning_rate(highest: float, phase: WarmupPhase, step: int) -> float:
     rise = min((step + 1) / max(phase.warmup_steps, 1), 1.0)
     fall = 1 - (1 - phase.final_lr_share) * step / phase.steps
-    return phase.lr * rise * fall
+    return highest * rise * fall
 
 
 def _batches(
