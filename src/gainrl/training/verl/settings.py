@@ -166,7 +166,7 @@ def overrides(
             ),
             # vLLM gets whole weights: the rollouts' policy is the one that is trained and kept
             "actor_rollout_ref.model.lora.merge": True,
-            "actor_rollout_ref.actor.checkpoint.save_lora_only": True,
+            "+actor_rollout_ref.actor.checkpoint.save_lora_only": True,
         }
     if training.format_weight:
         name = "+reward.custom_reward_function.reward_kwargs.format_weight"
