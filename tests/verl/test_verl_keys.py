@@ -12,7 +12,7 @@ import pytest
 from gainrl.config.evaluation import Evaluation
 from gainrl.config.models import Nano
 from gainrl.config.ppo import PPO
-from gainrl.config.training import Training
+from gainrl.config.training import Lora, Training
 from gainrl.config.verl import Verl
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.models.shapes import KNOWN
@@ -33,7 +33,7 @@ def keys(tmp_path_factory):
     build_model(spec, len(tokenizer)).save_pretrained(model)
     tokenizer.save_pretrained(model)
     place = Place(folder / "run", model, folder / "train.parquet", (folder / "test.parquet",))
-    training = Training(kl=0.1, mini_batch=256, weight_decay=0.01)
+    training = Training(kl=0.1, mini_batch=256, weight_decay=0.01, lora=Lora())
     given = {
         name: overrides(
             Verl(), training, Evaluation(), place, algorithm, PPO(), 3,
