@@ -84,7 +84,7 @@ docs: setup
 	$(BIN)/mkdocs build --quiet --site-dir results/site
 
 ui: setup
-	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}" --port 5000
+	gainrl ui --preset $(PRESET)
 
 # Prefill scoring against the released way, on SmolLM2-135M-Instruct and GSM8K.
 bench: setup

@@ -79,7 +79,7 @@ ONLINE = frozenset({"data", "order", "fetch", "init", "plan", "doctor"})
 GROUPS = {
     "with your own files": ("order", "check-curriculum", "compare", "grade", "extrapolate"),
     "with a preset": (
-        *("init", "power", "check", "doctor", "plan", "make", "report", "show", "tracking"),
+        *("init", "power", "check", "doctor", "plan", "make", "report", "show", "ui", "tracking"),
     ),
 }
 """How `gainrl --help` sorts the commands."""
@@ -345,6 +345,12 @@ COMMANDS = (
         "calls:simulate",
         "out",
         option("--figure", type=Path, help="PNG to draw; a PDF beside it"),
+    ),
+    command(
+        "ui",
+        "show the runs in MLflow's pages, and say where they compare the methods",
+        "stages.tracking:show_runs",
+        option("--port", type=int, default=5000, help="default: 5000"),
     ),
     command(
         "tracking",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from gainrl.compare.style import looks_of
 from gainrl.plan import RunKey
 from gainrl.plan.results import Result
 from gainrl.records.health import LIGHTS, Light
@@ -46,9 +47,11 @@ def record(context: Context, result: Result) -> None:
 def summaries(context: Context, experiment: str) -> Iterator[Summary]:
     """What the parent runs of an experiment are to show: means over seeds, and how they fared."""
     runs = of_experiment(context.preset, context.layout, experiment)
+    looks = looks_of(context.preset.methods)
     groups = [seeds for methods in grouped(runs).values() for seeds in methods.values()]
     for seeds, (*_, lights, reasons) in zip(groups, fared(runs), strict=True):
         tags = {
+            "mlflow.runColor": looks[seeds[0].method].color,
             "gainrl.seeds": str(len(seeds)),
             "gainrl.health": _worst(lights),
             "gainrl.health_reasons": "; ".join(reasons),

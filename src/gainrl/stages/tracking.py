@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from pathlib import Path
 
 from gainrl import plan
+from gainrl.config.preset import Preset
 from gainrl.errors import TrackingError
 from gainrl.plan import RunKey
 from gainrl.plan.layout import TRACKED
 from gainrl.records import read_json
 from gainrl.stages.common import PREPARATION, Context, source_tags
+from gainrl.tracking.client import is_server, pages
 from gainrl.tracking.journal import SUFFIX, sync
-from gainrl.tracking.names import store_uri
+from gainrl.tracking.names import of_test, store_uri
 from gainrl.tracking.parents import initialise
 from gainrl.tracking.record import missing
+from gainrl.tracking.server import HOST, serve
+from gainrl.tracking.view import address
 from gainrl.training import files
 
 
@@ -48,13 +55,53 @@ def initialise_tracking(context: Context, only: Path | None = None) -> None:
         parents[key.parent] = (context.experiment(homes[0]), tags)
     uri = store_uri(preset.tracking.uri, context.root)
     context.root.mkdir(parents=True, exist_ok=True)
-    initialise(uri, context.root, context.layout.tracking, map(context.experiment, names), parents)
+    curves = {context.experiment(name): _curves(preset, name) for name in preset.experiments}
+    named = map(context.experiment, names)
+    initialise(uri, context.root, context.layout.tracking, named, parents, curves)
     print(f"tracking store: {uri}")
+
+
+def _curves(preset: Preset, experiment: str) -> list[str]:
+    """The metrics of an experiment's tests."""
+    datasets = [dataset for _, dataset in preset.experiments[experiment].places]
+    tests = [name for each in datasets for name in preset.tested_on(experiment, each)]
+    return [f"{of_test(name)}accuracy" for name in dict.fromkeys(tests)]
 
 
 def _has_written(run: Path) -> bool:
     """Whether a run of a folder is in the store, or in a journal that will be."""
     return any((run / name).exists() for name in (files.TRACKING, files.TRACKING + SUFFIX))
+
+
+def show_runs(context: Context, port: int) -> int:
+    """Show the runs in MLflow's pages, at an address that compares an experiment's methods.
+
+    It is printed, and opened where a browser has a screen.
+
+    Of the preset's experiments it is the first that the store has. A server's pages are there
+    already; those of a file are started here, until they are ended.
+
+    Raises:
+        TrackingError: the preset has no store, or the port is taken.
+    """
+    index = context.layout.tracking
+    if not index.exists():
+        raise TrackingError(f"{index}: no such file; run 'gainrl tracking init' first")
+    known = read_json(index)
+    names = [context.experiment(name) for name in (*context.preset.experiments, PREPARATION)]
+    first = next((known["experiments"][name] for name in names if name in known["experiments"]), "")
+    where = pages(known["uri"]) if is_server(known["uri"]) else f"http://{HOST}:{port}"
+
+    def say() -> None:
+        page = address(where, first)
+        print(f"the methods compared: {page}", flush=True)
+        if sys.stdout.isatty() and any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
+            webbrowser.open(page)
+
+    if is_server(known["uri"]):
+        say()
+        return 0
+    return serve(known["uri"], port, say)
 
 
 def sync_tracking(context: Context) -> None:

@@ -26,14 +26,19 @@ GONE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 """What MLflow says where a store does not answer; all else is said of one thing that it refuses."""
 
 
+def is_server(uri: str) -> bool:
+    """Whether a store is a server, and no file or database that we open ourselves."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
 def pages(uri: str) -> str:
     """Where a store's runs can be looked at: the server itself, or what `make ui` starts.
 
     A user and password in the URI are left out.
     """
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
+    if not is_server(uri):
         return LOCAL_PAGES
+    parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 

@@ -24,6 +24,7 @@ from gainrl.tracking.client import (
     import_mlflow,
     log_points,
 )
+from gainrl.tracking.view import VIEW, view
 
 KEY = "gainrl.key"
 COMPLETE, PARENT = "gainrl.complete", "parent"
@@ -41,6 +42,7 @@ def initialise(
     path: Path,
     experiments: Iterable[str],
     parents: Mapping[str, tuple[str, Mapping[str, str]]],
+    curves: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Create the store, experiments and parent runs, and note their ids in `path`.
 
@@ -49,6 +51,7 @@ def initialise(
     Args:
         experiments: names.
         parents: key -> (experiment, tags) of each parent run.
+        curves: experiment -> metrics of tests that its comparison shows first.
 
     Raises:
         TrackingError: the store cannot be reached or created.
@@ -58,6 +61,8 @@ def initialise(
         with tracking_store.made(uri):
             client = client_of(uri)
             ids = {name: _experiment(client, uri, root, name) for name in experiments}
+            for name in (curves or {}).keys() & ids:
+                client.set_experiment_tag(ids[name], VIEW, view((curves or {})[name]))
             runs = {
                 key: _parent(client, ids[experiment], key, tags)
                 for key, (experiment, tags) in parents.items()
