@@ -5,7 +5,8 @@
     .environments/trl-cpu/bin/python benchmarks/curriculum_in_trl.py
 
 A tiny random model on a CPU, 100,000 prompts, 4 a step with 4 completions of 16 tokens each: a step
-is so short that what a curriculum adds weighs more than in a real run. CPU seconds of the process.
+is so short that what a curriculum adds weighs more than in a real run, and less with --completion
+256. CPU seconds of the process.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Watched(GRPOCurriculum):
 
 
 def seconds(
-    model: str, rows: datasets.Dataset, name: str | None, steps: int, out: str
+    model: str, rows: datasets.Dataset, name: str | None, steps: int, tokens: int, out: str
 ) -> tuple[float, ...]:
     """CPU seconds a step; seconds a step in the curriculum, and their share of the run."""
     args = GRPOConfig(
@@ -58,7 +59,7 @@ def seconds(
         max_steps=steps,
         per_device_train_batch_size=16,
         num_generations=4,
-        max_completion_length=16,
+        max_completion_length=tokens,
         save_strategy="no",
         report_to=[],
         use_cpu=True,
@@ -83,17 +84,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--policy", default="mopps")
-    arguments = parser.parse_args()
+    parser.add_argument("--completion", type=int, default=16, help="tokens")
+    asked = parser.parse_args()
     rows = datasets.Dataset.from_dict({"prompt": [f"{n % 40} + 1 = ?" for n in range(SIZE)]})
-    times: dict[str | None, list[tuple[float, ...]]] = {None: [], arguments.policy: []}
+    times: dict[str | None, list[tuple[float, ...]]] = {None: [], asked.policy: []}
     with tempfile.TemporaryDirectory() as folder:
         tiny.write_model(folder)
-        seconds(folder, rows, None, 5, folder)  # what is slow the first time
-        for turn in range(arguments.rounds):
+        seconds(folder, rows, None, 5, asked.completion, folder)  # what is slow the first time
+        for turn in range(asked.rounds):
             order = list(times) if turn % 2 else list(times)[::-1]
             for name in order:
-                times[name].append(seconds(folder, rows, name, arguments.steps, folder))
-    plain, with_it = (np.array(times[name]) for name in (None, arguments.policy))
+                found = seconds(folder, rows, name, asked.steps, asked.completion, folder)
+                times[name].append(found)
+    plain, with_it = (np.array(times[name]) for name in (None, asked.policy))
     pairs = with_it[:, 0] / plain[:, 0] - 1
     rates = 1 / np.median(plain[:, 0]), 1 / np.median(with_it[:, 0])
     print(f"without: {rates[0]:.2f} steps a CPU second; with: {rates[1]:.2f}")
