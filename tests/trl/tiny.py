@@ -40,7 +40,7 @@ def write_model(folder: str) -> None:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=128,
+        max_position_embeddings=512,
         pad_token_id=0,
         eos_token_id=1,
         bos_token_id=None,
