@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from project import COPIED, REPOSITORY, Project
+from project import COPIED, REPOSITORY, TINY, Project
 
 
 def test_a_call_ends_with_the_answer(project: Project) -> None:
@@ -44,3 +48,31 @@ def test_a_failed_call_ends_with_the_cause_and_its_log(tmp_path: Path) -> None:
         failed,
     )
     assert re.fullmatch(r"not started: \d+ jobs; the same call goes on from here", waiting)
+
+
+def test_jobs_are_lines_in_place_of_snakemakes_own(project: Project) -> None:
+    done = project.snakemake("--forcerun", "make_table1", "--logger", "gainrl")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if " of " in line]
+    assert re.fullmatch(r"1 of \d+: make_table1, \d+ s; roughly \d+ s left", lines[0])
+    count = int(re.match(r"1 of (\d+)", lines[0])[1])
+    assert re.match(rf"{count} of {count}: ", lines[-1])
+    assert "localrule" not in done.stderr
+
+
+def test_an_interrupted_call_says_that_it_goes_on(project: Project) -> None:
+    """As Ctrl-C does; what was made before stays, and the next call makes the rest."""
+    command = ("snakemake", "--forcerun", "make_table1", "--logger", "gainrl", "--cores", "1")
+    whole = [*command, "--configfile", TINY]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        whole, cwd=project.folder, env={**os.environ, "PATH": path}, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    first = next(line for line in process.stderr if re.match(r"1 of \d+: ", line))
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(60) != 0, first + rest
+    assert re.search(r"^not finished: \d+ jobs; the same call goes on from here$", rest, re.M)
+    assert project.snakemake("--quiet", "rules").returncode == 0

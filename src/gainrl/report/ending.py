@@ -54,7 +54,8 @@ def failures(jobs: Jobs) -> list[str]:
     lines = [f"failed: {_title(job)}: {_why(job)}" for job in failed]
     waiting = sum(job["state"] == "skipped" for job in jobs)
     if waiting:
-        lines.append(f"not started: {waiting} jobs; the same call goes on from here")
+        word = "started" if failed else "finished"  # of a call that was interrupted
+        lines.append(f"not {word}: {waiting} jobs; the same call goes on from here")
     return lines
 
 
