@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from outcomes import next_batch, outcome
 from presets import changed
 
-from gainrl import curricula, plan
+from gainrl import cli, curricula, plan
 from gainrl.curricula import Setting
 from gainrl.curricula.registry import ALLOCATIONS, FILTERS, parameters_of
 from gainrl.data import registry
@@ -24,7 +25,9 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 def undecided(tmp_path, monkeypatch):
     """The document's example, as the module that the document saves it as."""
     text = (DOCS / "curricula.md").read_text(encoding="utf-8")
-    example, test = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    text = (DOCS / "check-curriculum.md").read_text(encoding="utf-8")
+    (test,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (tmp_path / "my_policies.py").write_text(example, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -53,9 +56,22 @@ def test_the_example_curriculum_prefers_undecided_prompts_and_resumes_exactly():
 
 def test_the_example_curriculum_keeps_the_contract_by_the_test_that_is_shown(undecided):
     names = {}
-    exec(compile(undecided, "docs/curricula.md", "exec"), names)
+    exec(compile(undecided, "docs/check-curriculum.md", "exec"), names)
     for check in names["CHECKS"]:
         names["test_contract"](check)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_the_commands_that_check_it_run_as_they_are_written(capsys):
+    text = (DOCS / "check-curriculum.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    page, tests = map(shlex.split, block.splitlines())
+    assert cli.main([*page[1:], "--size", "20000"]) == 0
+    assert "| check_state | passed |" in capsys.readouterr().out
+    command = [sys.executable, "-m", *tests, "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "9 passed" in done.stdout
 
 
 @pytest.mark.usefixtures("undecided")
