@@ -28,8 +28,11 @@ def preset(datasets, trained="own"):
     data = changed("methods", "hard", to=BY_COLUMN)
     data["datasets"].update(datasets)
     data["experiments"] = {
-        "t": {"models": ["nano"], "datasets": [trained], "methods": ["hard"], "baseline": "hard"}
-    }
+        "t": {
+            "models": ["nano"], "datasets": [trained], "benchmarks": ["chain"],
+            "methods": ["hard"], "baseline": "hard",
+        }
+    }  # fmt: skip
     return data
 
 

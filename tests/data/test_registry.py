@@ -83,7 +83,7 @@ def test_every_entry_names_real_readers_and_one_place() -> None:
     ("change", "message"),
     [
         ({"licenze": "MIT"}, "unknown key 'licenze'; did you mean 'licence'"),
-        ({"grader": "math"}, "grader: unknown value 'math'"),
+        ({"grader": "math"}, "grader: 'math' is no grader: maths, maths-tolerant, code"),
         ({"eval": {"rows": 3, "columns": {"fields": {}}}}, "eval: needs the key 'hub' or 'local'"),
         ({"eval": {"like": "other"}}, "other.yaml: cannot read"),
     ],

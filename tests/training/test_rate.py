@@ -23,6 +23,5 @@ def test_a_method_may_have_a_schedule_of_its_own_but_not_by_tokens():
     preset = plan.load(data)
     found = [preset.training_for("chain", "nano", name).lr_schedule for name in ("grpo", "gain")]
     assert found == ["constant", "rex"]
-    data["training"]["tokens"] = 500
-    data["evaluation"] = {"tests": 2}
+    data["training"] |= {"tokens": 500, "tests": 2}
     assert "lr_schedule 'rex' falls over `steps`, but `tokens` ends the run" in error_of(data)

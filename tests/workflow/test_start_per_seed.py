@@ -87,7 +87,8 @@ def test_a_run_starts_from_its_seeds_model_and_is_tested_from_there(made, method
 
 def _tokens(run):
     rows = map(json.loads, (run / "steps.jsonl").read_text().splitlines())
-    return sum(row["rollout_tokens"] for row in rows)
+    before = read_json(run / "run.json")["prepared"]["rollout_tokens"]  # for difficulties
+    return before + sum(row["rollout_tokens"] for row in rows)
 
 
 def test_the_tables_rows_are_means_over_start_models_and_seeds(made):

@@ -63,8 +63,9 @@ def test_everything_is_there(project):
 def test_the_store_has_what_ran_and_nothing_else(project):
     client = MlflowClient(f"sqlite:///{project.folder}/results/mlflow.db")
     names = {each.name: each for each in client.search_experiments()}
-    names.pop("Default")
-    assert set(names) == {f"gainrl/tiny/{name}" for name in ("preparation", "table1")}
+    # Other tests of this project may have run what has tests of final models.
+    extra = {"Default", "gainrl/tiny/final"}
+    assert names.keys() - extra == {f"gainrl/tiny/{name}" for name in ("preparation", "table1")}
     runs = client.search_runs([names["gainrl/tiny/table1"].experiment_id])
     parents = {run.info.run_name for run in runs if run.data.tags["gainrl.complete"] == "parent"}
     assert parents == {f"nano/chain/{method}" for method in METHODS}

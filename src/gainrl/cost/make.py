@@ -16,8 +16,8 @@ import pandas as pd
 from gainrl import plan
 from gainrl.config.models import Nano
 from gainrl.config.preset import Preset
-from gainrl.config.training import Training
 from gainrl.cost.estimate import Estimate, Other, RunCost
+from gainrl.cost.local import local_part
 from gainrl.cost.others import others
 from gainrl.cost.responses import Kind, Mean
 from gainrl.cost.rows import Costs, Row
@@ -59,7 +59,7 @@ def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
     beside = others(costs, rows)
     summary = _summary(costs, rows, beside)
     write_text(home.with_name(f"{home.name}.md"), _page(costs, rows, beside, summary))
-    write_text(home.with_name(f"{home.name}.csv"), _frame(preset, rows).to_csv(index=False))
+    write_text(home.with_name(f"{home.name}.csv"), _frame(costs, rows).to_csv(index=False))
     print(f"{summary}\nDetails and assumptions: {home}.md; job scripts: {home}/")
 
 
@@ -124,28 +124,8 @@ def _summary(costs: Costs, rows: list[Row], beside: list[Other]) -> str:
         notes = [*_sources(costs), *_notes(costs, rows)]
         parts += [bill(paid, beside), "\n".join(f"- {note}" for note in notes)]
     if local:
-        runs = sum(len(row.keys) for row in local)
-        names = dict.fromkeys(costs.backend(row.keys[0]).name for row in local)
-        where = " or ".join(names)
-        tokens = sum((_training(costs.preset, row).tokens or 0) * len(row.keys) for row in local)
-        spent = f" Those that end by tokens generate {tokens:,} in all." if tokens else ""
-        parts.append(
-            f"{runs:,} run{'s' if runs > 1 else ''} on the {where} backend, on one device each; "
-            f"GPU-hours are not estimated.{spent}"
-        )
-        parts.append(listing([_local_line(costs.preset, row) for row in local]))
+        parts.append(local_part(costs, local))
     return "\n\n".join(parts) + "\n"
-
-
-def _local_line(preset: Preset, row: Row) -> dict[str, str]:
-    training = _training(preset, row)
-    ends = f"{training.tokens:,} tokens" if training.tokens else f"{training.steps:,}"
-    return {"Run": row.name, "Runs": f"{len(row.keys):,}", "Steps": ends}
-
-
-def _training(preset: Preset, row: Row) -> Training:
-    key = row.keys[0]
-    return preset.training_for(key.dataset, key.model, key.method)
 
 
 def _sources(costs: Costs) -> list[str]:
@@ -221,12 +201,12 @@ def _mean_line(model: str, dataset: str, mean: Mean) -> dict[str, str]:
     }
 
 
-def _frame(preset: Preset, rows: list[Row]) -> pd.DataFrame:
+def _frame(costs: Costs, rows: list[Row]) -> pd.DataFrame:
     """One row a model, data set and method; hours are empty where they are not estimated."""
     lines = []
     for row in rows:
         key = row.keys[0]
-        training = _training(preset, row)
+        training = costs.training(row)
         line = {
             "model": key.model,
             "dataset": key.dataset,

@@ -9,6 +9,7 @@ from statistics import median
 
 from gainrl import plan
 from gainrl.config.preset import Preset
+from gainrl.config.training import Training
 from gainrl.cost.estimate import Estimate, Shape, Speeds, Work, run_cost
 from gainrl.cost.published import LONGEST_OVER_MEAN
 from gainrl.cost.responses import Mean, Responses
@@ -74,6 +75,11 @@ class Costs:
             for end in (LOW, HIGH)
         )
         return Estimate(low, high)
+
+    def training(self, row: Row) -> Training:
+        """The section `training` of a row's runs."""
+        key = row.keys[0]
+        return self.preset.training_for(key.dataset, key.model, key.method)
 
     def backend(self, key: RunKey) -> Backend:
         """The backend of a run."""
