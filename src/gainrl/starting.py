@@ -99,7 +99,11 @@ def init(
     preset = plan.load({**wanted, "preset": out.stem})
     runs = len(plan.runs(preset))
     if wanted["training"].get("backend") == "verl":
-        _write(out, wanted, [f"{runs} runs on verl; `make plan PRESET={out}` says GPU-hours."])
+        _write(
+            out,
+            wanted,
+            [f"{runs} runs on verl; `snakemake plan --configfile {out}` says GPU-hours."],
+        )
         return
     pilot, jobs = _pilot(wanted), _jobs(preset)
     steps = pilot.steps(runs, hours, jobs)

@@ -64,13 +64,13 @@ def _place(group: pd.DataFrame, baseline: str, labels: Mapping[str, str]) -> str
 
 
 def _resolved(rows: Sequence[Mapping[Any, Any]]) -> str:
-    """What would make it surer: half an interval is what so many seeds tell apart."""
+    """How sure it is, and what would make it surer."""
     halves = [(row["high"] - row["low"]) / 2 for row in rows if math.isfinite(row["low"])]
     if not halves:
         return ""
     return (
-        f". These seeds tell differences of about {100 * max(halves):.1f} points apart; four times "
-        "as many, half of that"
+        f". Intervals are up to {100 * max(halves):.1f} points to either side; of four times as "
+        "many seeds, half of that"
     )
 
 
