@@ -61,6 +61,13 @@ def test_a_preset_is_measured_written_and_in_order(place, capsys, monkeypatch):
     assert "is there already" in again
 
 
+def test_so_many_steps_that_the_curriculum_hardly_moves_are_a_preset_too(place, capsys):
+    called(place, capsys, "--methods", "grpo", "gain", "--seeds", "1", "--hours", "400")
+    preset = plan.load(place / "mine.yaml")
+    assert preset.training.steps > 51_200  # of four decimals nothing would be left
+    assert preset.methods["gain"].curriculum.parameters["step"] > 0
+
+
 def test_hours_that_do_not_do_are_refused_with_what_would(place, capsys):
     said = called(place, capsys, "--hours", "0.0001", code=2)
     line = said.splitlines()[-1]

@@ -117,7 +117,7 @@ def init(
     every = max(1, steps // TESTS)
     wanted["training"] |= {"steps": steps, "save_every": max(1, steps // 4)}
     wanted["evaluation"] = {"every": every}
-    wanted["curricula"] = {"gain": {"step": round(2.56 / steps, 4)}}
+    wanted["curricula"] = {"gain": {"step": float(f"{2.56 / steps:.2g}")}}
     hours = pilot.hours(runs, steps, jobs)
     said = [
         f"{runs} runs of {steps} steps, {jobs} at a time: about {hours:.1f} hours ({measured}).",
