@@ -58,7 +58,7 @@ def compare_files(
         logged = read_logs(mlflow)
     curves = read_curves(
         files,
-        columns=dict(_pair(each) for each in columns),
+        columns=dict(pair(each) for each in columns),
         metric=metric,
         tokens=tokens,
         each_step=each_step,
@@ -78,7 +78,8 @@ def compare_files(
     print(markdown(document), end="")
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """A name and a column of --columns (DataError: it is no NAME=COLUMN)."""
     name, equals, column = text.partition("=")
     if not (name and equals and column):
         raise DataError(f"--columns {text}: write it as NAME=COLUMN, such as accuracy=eval/acc")

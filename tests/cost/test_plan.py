@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from planned import PROFILE, REPOSITORY, options, planned
 
 from gainrl import cli, plan
 from gainrl.config.data import Files, Generated, Hub, Registered
@@ -21,9 +22,7 @@ from gainrl.errors import ConfigError
 from gainrl.plan import Layout
 from gainrl.training.slurm import read_site
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAPER = REPOSITORY / "experiments" / "paper.yaml"
-PROFILE = REPOSITORY / "slurm"
 SEVEN = "qwen2.5-math-7b/deepscaler/gain/seed1"
 
 
@@ -49,13 +48,6 @@ def small(**sections):
     return data
 
 
-def planned(folder, data, *arguments):
-    """Run the command in a folder; returns its exit code."""
-    (folder / "preset.yaml").write_text(yaml.safe_dump(data))
-    given = ["--preset", "preset.yaml", "--out", "plan", "--profile", str(PROFILE)]
-    return cli.main(["plan", *given, *arguments])
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -69,13 +61,6 @@ def paper(tmp_path_factory):
     arguments = ["--preset", str(PAPER), "--out", str(out), "--profile", str(PROFILE)]
     assert cli.main(["plan", *arguments]) == 0
     return out
-
-
-def options(script):
-    """The #SBATCH lines of a script."""
-    lines = [line for line in script.splitlines() if line.startswith("#SBATCH ")]
-    words = [shlex.split(line.removeprefix("#SBATCH "))[0] for line in lines]
-    return dict(word.removeprefix("--").partition("=")[::2] for word in words)
 
 
 # --- the paper's preset --------------------------------------------------------------------------
@@ -258,49 +243,6 @@ def test_rows_of_a_data_set_that_nobody_has_read(spec, split, rows):
     assert known_rows(spec, split) == rows
 
 
-# --- local runs ----------------------------------------------------------------------------------
-
-
-def test_local_runs_get_a_script_and_no_estimate(here, capsys):
-    data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
-    assert planned(here, data, "--root", "else where") == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("16 runs on the local backend")
-    assert "Sum" not in printed
-    assert "No step has been timed here yet" in printed
-    assert "hours" not in printed
-    assert "Disk: " in printed
-    names = sorted(path.name for path in (here / "plan/tiny/nano/chain/gain").iterdir())
-    assert names == ["seed0.sh", "seed1.sh"]
-    text = (here / "plan/tiny/nano/chain/gain/seed1.sh").read_text()
-    assert "gpus-per-node" not in options(text)
-    assert shlex.split(text.splitlines()[-1])[-2:] == ["--root", "else where"]
-    assert pd.read_csv(here / "plan/tiny.csv")["gpu_hours_high"].isna().all()
-
-
-def test_local_runs_take_what_their_steps_have_taken_here(here, capsys):
-    data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
-    data["experiments"] = {"table1": data["experiments"]["table1"]}  # three methods, two seeds
-    data["claims"] = {}
-    del data["studies"], data["linearity"], data["tuning"]
-    run = here / "results/tiny/runs/nano/chain/grpo/seed0"
-    run.mkdir(parents=True)
-    (run / "done.json").touch()
-    (run / "timing.jsonl").write_text(
-        '{"step": 1, "seconds_step": 700}\n{"step": 2, "seconds_step": 1100}\n'
-    )
-    assert planned(here, data) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("6 runs on the local backend, a device each, 1 of them finished.")
-    # five runs of four steps of 900 s
-    assert "Steps that are left: 5.0 hours, one run after another" in printed
-    assert "methods without any like the mean of the others" in printed
-    lines = [
-        [cell.strip() for cell in row.split("|")] for row in printed.splitlines() if "nano/" in row
-    ]
-    assert [row[-2] for row in lines] == ["900", "–", "–"]
-
-
 def test_a_preset_may_have_runs_of_both_kinds(here, capsys):
     data = small(models={"nano": {"source": "nano"}})
     data["experiments"]["table1"]["models"] = ["nano", "qwen2.5-math-1.5b"]
@@ -392,14 +334,3 @@ def test_the_cost_section_is_in_no_slice():
         return plan.run_slice(preset, "qwen2.5-math-1.5b", "deepscaler", "adarft")
 
     assert slices(small()) == slices(small(cost={"peak_tflops": 989.0}))
-
-
-def test_runs_that_end_by_tokens_say_how_many(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    tiny = str(REPOSITORY / "experiments" / "tiny.yaml")
-    assert cli.main(["plan", "--preset", tiny, "--out", "out", "--profile", str(PROFILE)]) == 0
-    text = capsys.readouterr().out
-    assert "Those that end by tokens generate 3,200 in all." in text  # 8 runs of 400
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert ["nano/chain/tuned-gain.try1", "1", "400 tokens", "–"] in lines
-    assert ["nano/chain/grpo", "2", "4", "–"] in lines

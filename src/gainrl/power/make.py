@@ -10,6 +10,7 @@ from pathlib import Path
 from gainrl.compare.curves import RUNS
 from gainrl.compare.reading import read_curves
 from gainrl.compare.render import markdown, write_views
+from gainrl.comparing import pair
 from gainrl.errors import DataError, nearest
 from gainrl.files import write_text
 from gainrl.power.page import blocks
@@ -58,7 +59,7 @@ def power(
     if preset is not None:
         pilots, base = _of_preset(preset, experiment, root, baseline, smoothing)
     else:
-        named = dict(_pair(each) for each in columns)
+        named = dict(pair(each) for each in columns)
         curves = read_curves(sources, columns=named, metric=metric, runs=runs or RUNS)
         base = baseline or curves[0].method
         pilots = from_curves(curves, base, smoothing)
@@ -72,13 +73,6 @@ def power(
         write_text(out.with_suffix(".csv"), text.getvalue())
         write_views(out, document)
     print(markdown(document), end="")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not (name and equals and column):
-        raise DataError(f"--columns {text}: write it as NAME=COLUMN, such as accuracy=eval/acc")
-    return name, column
 
 
 def _of_preset(

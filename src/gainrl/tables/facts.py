@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
+
 from gainrl import plan
 from gainrl.config.data import Dataset, Registered
 from gainrl.config.experiments import Published
@@ -27,6 +29,20 @@ MEASURED: Mapping[Signal, str] = {
     "difficulty": "difficulty rollouts",
 }
 """What took time before a method could train."""
+
+
+def made_table(context: Context, experiment: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table of an experiment, as it was written, and how its methods are called.
+
+    Raises:
+        DataError: the table is missing.
+    """
+    table = context.root / f"{experiment}.csv"
+    if not table.exists():
+        raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
+    methods = context.preset.methods
+    names = context.preset.experiments[experiment].methods
+    return pd.read_csv(table), {name: methods[name].label or name for name in names}
 
 
 def finished_runs(context: Context, experiment: str) -> list[Run]:

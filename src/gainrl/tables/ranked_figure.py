@@ -16,6 +16,7 @@ from gainrl.results.budget import equal_metric
 from gainrl.results.runs import AVERAGE
 from gainrl.results.speed import TOKENS
 from gainrl.stages.common import Context
+from gainrl.tables.facts import made_table
 
 APART = Look("#0072B2", "-", "o")
 """Of a method whose difference survives the control of false discoveries."""
@@ -29,12 +30,9 @@ def make_ranked_figure(context: Context, experiment: str, path: Path) -> None:
     Raises:
         DataError: the table is missing.
     """
-    preset, table = context.preset, context.root / f"{experiment}.csv"
-    chosen = preset.experiments[experiment]
-    if not table.exists():
-        raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
-    labels = {name: preset.methods[name].label or name for name in chosen.methods}
-    figure_ranked(pd.read_csv(table), chosen.baseline, labels, path, path.with_suffix(".pdf"))
+    frame, labels = made_table(context, experiment)
+    baseline = context.preset.experiments[experiment].baseline
+    figure_ranked(frame, baseline, labels, path, path.with_suffix(".pdf"))
 
 
 def ranked(frame: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:

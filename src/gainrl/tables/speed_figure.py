@@ -19,6 +19,7 @@ from gainrl.errors import DataError
 from gainrl.results.budget import equal_metric
 from gainrl.results.speed import CURRENCIES, STEPS
 from gainrl.stages.common import Context
+from gainrl.tables.facts import made_table
 
 DIFFERENCE = "difference_to_baseline"
 SPENT = {"steps": "RL steps", "tokens": "Rollout tokens", "seconds": "Seconds", "flops": "FLOP"}
@@ -35,14 +36,10 @@ def make_speed_figure(context: Context, experiment: str, path: Path) -> None:
     Raises:
         DataError: the table is missing.
     """
-    preset, table = context.preset, context.root / f"{experiment}.csv"
-    chosen = preset.experiments[experiment]
-    if not table.exists():
-        raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
-    labels = {name: preset.methods[name].label or name for name in chosen.methods}
-    looks = looks_of(preset.methods)
+    frame, labels = made_table(context, experiment)
+    chosen, looks = context.preset.experiments[experiment], looks_of(context.preset.methods)
     out = (path, path.with_suffix(".pdf"))
-    figure_speed(pd.read_csv(table), str(chosen.speed), chosen.baseline, labels, looks, *out)
+    figure_speed(frame, str(chosen.speed), chosen.baseline, labels, looks, *out)
 
 
 def figure_speed(
