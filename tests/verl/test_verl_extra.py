@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from typing import Any
 import place as places
 import pytest
 import torch
+from worker import worker_in
 
-from gainrl.config.models import Nano
 from gainrl.models.loading import load_model
-from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.records import read_lines
 from gainrl.training.verl import launch, saving
 
@@ -53,31 +51,11 @@ def worker(tmp_path_factory):
     if not places.PYTHON.exists():
         pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
     folder = tmp_path_factory.mktemp("worker")
-    tokenizer = build_tokenizer()
-    spec = Nano(source="nano", hidden=32, layers=2, heads=2, feed_forward=64)
-    build_model(spec, len(tokenizer)).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    made = worker_in(folder)
 
     def steps(name, first, last, checkpoint=None, moments="reset"):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        variables = places.preset(folder)["verl"]["variables"]
-        variables |= {"GAINRL_PROBE": str(folder / name / "probe"), "MASTER_PORT": str(port)}
-        variables |= {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        variables["GAINRL_EXTRA"] = json.dumps({"rl": RL, "jump": JUMP, "moments": moments})
-        variables["GAINRL_EXPORTS"] = "[2, 3]"
-        (folder / name).mkdir(exist_ok=True)
-        command = [places.PYTHON, places.SHIMS / "worker_steps.py", folder / "model"]
-        command += [folder / name, str(first), str(last), *([checkpoint] if checkpoint else [])]
-        with open(folder / f"{name}.log", "wb") as log:
-            environment = {**os.environ, **variables}
-            said = {"stdout": log, "stderr": subprocess.STDOUT}
-            subprocess.run(command, check=True, env=environment, timeout=600, **said)
-        states = {
-            step: torch.load(folder / name / f"step-{step}" / "weights.pt", weights_only=True)
-            for step in range(first, last + 1)
-        }
+        extra = json.dumps({"rl": RL, "jump": JUMP, "moments": moments})
+        states = made(name, first, last, checkpoint, GAINRL_EXTRA=extra, GAINRL_EXPORTS="[2, 3]")
         return states, jumps_below(folder / name / "probe")
 
     steps.folder = folder

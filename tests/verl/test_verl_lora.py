@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 
 import place as places
 import pytest
 import torch
+from worker import worker_in
 
-from gainrl.config.models import Nano
 from gainrl.models.loading import load_model
-from gainrl.models.nano import build_model, build_tokenizer
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 LORA = {"lora_rank": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora": {"merge": True}}
@@ -25,31 +21,10 @@ def worker(tmp_path_factory):
     if not places.PYTHON.exists():
         pytest.skip(f"{places.PYTHON} is not there; `make test-verl` builds it")
     folder = tmp_path_factory.mktemp("lora")
-    tokenizer = build_tokenizer()
-    spec = Nano(source="nano", hidden=32, layers=2, heads=2, feed_forward=64)
-    build_model(spec, len(tokenizer)).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    made = worker_in(folder)
 
-    def steps(name, first, last, checkpoint=None):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        variables = places.preset(folder)["verl"]["variables"]
-        variables |= {"GAINRL_PROBE": str(folder / name / "probe"), "MASTER_PORT": str(port)}
-        variables |= {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        variables |= {"LORA": json.dumps(LORA), "GAINRL_EXPORTS": "[2]"}
-        (folder / name).mkdir(exist_ok=True)
-        command = [places.PYTHON, places.SHIMS / "worker_steps.py", folder / "model"]
-        command += [folder / name, str(first), str(last), *([checkpoint] if checkpoint else [])]
-        with open(folder / f"{name}.log", "wb") as log:
-            environment = {**os.environ, **variables}
-            said = {"stdout": log, "stderr": subprocess.STDOUT}
-            done = subprocess.run(command, check=False, env=environment, timeout=600, **said)
-        assert done.returncode == 0, (folder / f"{name}.log").read_text()[-4000:]
-        return {
-            step: torch.load(folder / name / f"step-{step}" / "weights.pt", weights_only=True)
-            for step in range(first, last + 1)
-        }
+    def steps(*asked):
+        return made(*asked, LORA=json.dumps(LORA), GAINRL_EXPORTS="[2]")
 
     steps.folder = folder
     return steps
