@@ -11,7 +11,7 @@ ENVIRONMENT = "../envs/local.yaml"
 
 def at(name):
     """A result's file."""
-    return str(layout.root / name)
+    return str(layout.home / name)
 
 
 def one_of(names):
@@ -27,21 +27,33 @@ def of_place(slice_of):
 def built(target):
     """Tables and figures that a target builds."""
     chosen = report_plan.built(results, target).values()
-    return [str(result.files(layout.root)[0]) for result in chosen]
+    return [str(result.files(layout.home)[0]) for result in chosen]
 
 
 def shown(target):
     """What the page of a target reads beside them; so a table from before there were blocks is
     made again."""
     chosen = report_plan.built(results, target).values()
-    return [str(path) for result in chosen for path in result.shown(layout.root)]
+    return [str(path) for result in chosen for path in result.shown(layout.home)]
 
 
 def files_of(result):
     """What a result's job writes; those that Snakemake's own report shows are marked."""
     kept = {"category": result.section.word, "labels": {"result": result.name}}
-    written = [report(str(path), **kept) for path in result.files(layout.root)]
-    return written + [str(path) for path in result.beside(layout.root)]
+    written = [report(str(path), **kept) for path in result.files(layout.home)]
+    return written + [str(path) for path in result.beside(layout.home)]
+
+
+# What may be copied beside the presets' folders: tables and figures in all forms, and the pages.
+COPIED = [
+    *(
+        str(path.relative_to(layout.root))
+        for result in results.values()
+        for path in [*result.files(layout.root), *result.beside(layout.root)]
+    ),
+    "report.html",
+    "report_all.html",
+]
 
 
 # On several nodes a job has to be the batch script itself, which the SLURM plugin makes it only if it

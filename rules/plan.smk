@@ -9,7 +9,8 @@ rule plan:
         ENVIRONMENT
     params:
         preset=PRESET,
+        out=at("plan"),
         profile=Path(workflow.basedir).parent / "slurm",
     shell:
-        "gainrl plan --preset {params.preset} --out results/plan --profile {params.profile:q}"
+        "gainrl plan --preset {params.preset} --out {params.out} --profile {params.profile:q}"
         " 2>&1 | tee {log}"

@@ -26,6 +26,27 @@ for result in results.values():
             "gainrl make {params.name} --preset {params.preset} > {log} 2>&1"
 
 
+# `snakemake results/table1.csv`: a copy, with the preset's name in it, of what the preset has in its
+# own folder; copies of another preset are removed.
+rule copy:
+    input:
+        at("{file}"),
+    output:
+        str(layout.root / "{file}"),
+    log:
+        at("logs/copies/{file}.log"),
+    wildcard_constraints:
+        file=one_of(COPIED),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        preset=PRESET,
+        name=preset.preset,
+    shell:
+        "gainrl copy --preset {params.preset} --out {output} > {log} 2>&1"
+
+
 # The page that a reader opens first: `report` of what the default target builds, `report_all` of
 # everything. It shows the whole preset, so any change to it renews the page.
 rule report:

@@ -275,7 +275,15 @@ COMMANDS = (
         "make",
         "a table or figure of the preset by its name",
         "report.make:make_result",
-        option("name", help="of its file below results/, such as table1 or figures/figure7"),
+        option(
+            "name", help="of its file in the preset's folder, such as table1 or figures/figure7"
+        ),
+    ),
+    command(
+        "copy",
+        "a preset's table or figure beside the presets' folders (`snakemake results/table1.csv`)",
+        "report.copies:copy_result",
+        "out",
     ),
     command(
         "report",

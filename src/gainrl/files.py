@@ -6,6 +6,7 @@ a full disk leaves nothing that a later step could mistake for a result. No pand
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -44,6 +45,26 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock beside `path`; the kernel frees it when its holder is killed."""
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(handle), os.stat(lock)):
+                break
+        except FileNotFoundError:
+            pass  # whoever held it has just removed it
+        os.close(handle)
+    try:
+        yield
+    finally:
+        lock.unlink()
+        os.close(handle)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

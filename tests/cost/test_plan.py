@@ -69,19 +69,19 @@ def paper(tmp_path_factory):
 def test_every_run_has_a_script_and_a_command_line(paper):
     keys = plan.runs(plan.load(PAPER))
     expected = {f"{key.parent}/seed{key.seed}{end}" for key in keys for end in (".sh", ".verl.txt")}
-    found = {str(path.relative_to(paper / "paper")) for path in (paper / "paper").rglob("seed*")}
+    found = {str(path.relative_to(paper)) for path in paper.rglob("seed*")}
     assert len(found) == 306
     assert found == expected
 
 
 def test_the_scripts_are_bash(paper):
-    for path in (paper / "paper").rglob("seed*"):
+    for path in paper.rglob("seed*"):
         done = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_script_asks_for_what_the_profile_and_the_preset_say(paper):
-    text = (paper / "paper" / f"{SEVEN}.sh").read_text()
+    text = (paper / f"{SEVEN}.sh").read_text()
     site = read_site(PROFILE)
     expected = {
         "nodes": "1",
@@ -92,7 +92,7 @@ def test_a_script_asks_for_what_the_profile_and_the_preset_say(paper):
         "time": str(site.train_minutes),
         "requeue": "",
         "job-name": "paper-qwen2.5-math-7b-deepscaler-gain-seed1",
-        "output": str(paper / "paper" / f"{SEVEN}-%j.log"),
+        "output": str(paper / f"{SEVEN}-%j.log"),
     }
     assert options(text) == expected
     head, *_ = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -103,7 +103,7 @@ def test_a_script_asks_for_what_the_profile_and_the_preset_say(paper):
 
 
 def test_the_command_line_has_the_papers_values(paper):
-    text = (paper / "paper" / f"{SEVEN}.verl.txt").read_text()
+    text = (paper / f"{SEVEN}.verl.txt").read_text()
     command = shlex.split(text.replace("\\\n", ""), comments=True)
     assert command[:3] == ["python", "-m", "verl.trainer.main_ppo"]
     given = dict(item.split("=", 1) for item in command[3:])
@@ -130,15 +130,15 @@ def test_the_command_line_has_the_papers_values(paper):
     names = ["gsm8k", "math500", "amc23", "aime24", "olympiadbench", "minerva"]
     tests = [Path(path).name for path in yaml.safe_load(given["data.val_files"])]
     assert tests == [f"eval-{name}.parquet" for name in names]
-    other = (paper / "paper/llama-3.2-3b/deepscaler/gain/seed1.verl.txt").read_text()
+    other = (paper / "llama-3.2-3b/deepscaler/gain/seed1.verl.txt").read_text()
     assert "    data.max_response_length=3000 \\\n" in other
 
 
 def test_the_bill_is_the_sum_of_its_runs(paper):
-    frame = pd.read_csv(paper / "paper.csv")
+    frame = pd.read_csv(paper / "plan.csv")
     assert len(frame) == 51
     assert frame["runs"].sum() == 153
-    text = (paper / "paper.md").read_text()
+    text = (paper / "plan.md").read_text()
     lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     (last, _) = [line for line in lines if line[0].startswith("| **Sum**")]
     sums = last[-1].strip("|* ").replace(",", "").split(" to ")
@@ -213,7 +213,7 @@ def test_notes_say_what_is_not_counted(here, capsys):
     assert "Counted as 0 tests, because their size is unknown: other." in printed
     assert "| measured difficulties " in printed
     assert "4 runs may be longer than a job's 24 h" in printed
-    assert printed.split("\n- ")[0] in (here / "plan/paper.md").read_text()
+    assert printed.split("\n- ")[0] in (here / "plan/plan.md").read_text()
 
 
 def test_shorter_runs_without_difficulties_need_no_such_notes(here, capsys):
@@ -259,17 +259,21 @@ def test_a_preset_may_have_runs_of_both_kinds(here, capsys):
 def test_nothing_is_written_beside_the_plan(here):
     assert planned(here, small()) == 0
     assert {path.name for path in here.iterdir()} == {"preset.yaml", "plan"}
-    assert {path.name for path in (here / "plan").iterdir()} == {"paper", "paper.md", "paper.csv"}
+    assert {path.name for path in (here / "plan").iterdir()} == {
+        "qwen2.5-math-1.5b",
+        "plan.md",
+        "plan.csv",
+    }
 
 
 def test_scripts_of_runs_that_are_gone_are_removed_and_nothing_else_is(here):
     assert planned(here, small()) == 0
-    log = here / "plan/paper/qwen2.5-math-1.5b/deepscaler/adarft/seed1-7.log"
+    log = here / "plan/qwen2.5-math-1.5b/deepscaler/adarft/seed1-7.log"
     log.write_text("kept")
     data = small(seeds=[0])
     data["experiments"]["table1"]["methods"] = ["grpo"]
     assert planned(here, data) == 0
-    kept = {path.name for path in (here / "plan/paper").rglob("seed*")}
+    kept = {path.name for path in (here / "plan").rglob("seed*")}
     assert kept == {"seed0.sh", "seed0.verl.txt", log.name}
 
 

@@ -27,12 +27,12 @@ def test_local_runs_get_a_script_and_no_estimate(here, capsys):
     assert "No step has been timed here yet" in printed
     assert "hours" not in printed
     assert "Disk: " in printed
-    names = sorted(path.name for path in (here / "plan/tiny/nano/chain/gain").iterdir())
+    names = sorted(path.name for path in (here / "plan/nano/chain/gain").iterdir())
     assert names == ["seed0.sh", "seed1.sh"]
-    text = (here / "plan/tiny/nano/chain/gain/seed1.sh").read_text()
+    text = (here / "plan/nano/chain/gain/seed1.sh").read_text()
     assert "gpus-per-node" not in options(text)
     assert shlex.split(text.splitlines()[-1])[-2:] == ["--root", "else where"]
-    assert pd.read_csv(here / "plan/tiny.csv")["gpu_hours_high"].isna().all()
+    assert pd.read_csv(here / "plan/plan.csv")["gpu_hours_high"].isna().all()
 
 
 def test_local_runs_take_what_their_steps_have_taken_here(here, capsys):

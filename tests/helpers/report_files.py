@@ -127,11 +127,11 @@ def write_results(root: Path, **changes: Any) -> None:
     layout, statistics = plan.Layout("nano", root), plan.load(PRESET).statistics
     for name, used in (("table1", folders), ("alone", folders[:2])):
         write_table(
-            table1(collect(used), statistics, "grpo"), root / f"{name}.csv", f"{name}, preset nano"
+            table1(collect(used), statistics, "grpo"), layout.table(name), f"{name}, preset nano"
         )
         split = split_table(collect(used), statistics)
-        write_split(split, labels, statistics, f"Cost of {name}", root / f"{name}_cost.csv")
-    (root / "figures").mkdir()
+        write_split(split, labels, statistics, f"Cost of {name}", layout.table(f"{name}_cost"))
+    layout.figure("figure7").parent.mkdir()
     for name in (
         "figure7",
         "figure7_curriculum",
@@ -140,8 +140,8 @@ def write_results(root: Path, **changes: Any) -> None:
         "figure3",
         "layers",
     ):
-        imsave(root / "figures" / f"{name}.png", np.zeros((60, 100)))
-    write_views(root / "signal.csv", SIGNAL)
+        imsave(layout.figure(name), np.zeros((60, 100)))
+    write_views(layout.table("signal"), SIGNAL)
     layout.model("tiny").mkdir(parents=True)
     (layout.model("tiny") / "gainrl.json").write_text('{"seconds": 125.25}')
     frame = pd.DataFrame({"id": ["a"], "n_prefix": 1, "n_question": 1})
@@ -170,5 +170,7 @@ def page(
 ) -> Page:
     """Make the report, and read it."""
     chosen = preset if isinstance(preset, Preset) else plan.load(preset or PRESET)
-    make_report(Context(chosen, root), root / "report.html", everything)
-    return Page((root / "report.html").read_text(encoding="utf-8"))
+    made = Context(chosen, root)
+    path = made.layout.home / "report.html"
+    make_report(made, path, everything)
+    return Page(path.read_text(encoding="utf-8"))

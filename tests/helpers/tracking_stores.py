@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from gainrl.records import read_json
 from gainrl.tracking.names import store_uri
-from gainrl.tracking.parents import initialise
+from gainrl.tracking.parents import initialise, read_index
 from gainrl.tracking.record import TrackedRun
 
 PARENT = "nano/chain/gain"
@@ -37,7 +36,7 @@ def opened(index: Path, note: str = "note.json", config_hash: str = "abc", **cha
 
 
 def client_of(index: Path) -> MlflowClient:
-    return MlflowClient(tracking_uri=read_json(index)["uri"])
+    return MlflowClient(tracking_uri=read_index(index)["uri"])
 
 
 def points(index: Path, run_id: str, key: str) -> list[tuple[int, float]]:

@@ -37,7 +37,7 @@ def results(tmp_path, capsys):
 
 @pytest.fixture
 def claimed(results):
-    (results / "claims.csv").write_text(CLAIMS)
+    (results / "nano/claims.csv").write_text(CLAIMS)
     return claiming(PRESET)
 
 
@@ -72,7 +72,7 @@ def test_the_first_sentence_counts_what_was_run(results):
 def test_a_table_has_the_cells_of_its_markdown(results):
     made = page(results)
     for name in ("table1", "alone"):
-        lines = (results / f"{name}.md").read_text().splitlines()
+        lines = (results / f"nano/{name}.md").read_text().splitlines()
         cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
         del cells[1]  # the rule below the header
         assert cells in made.tables
@@ -256,7 +256,7 @@ TESTED = '"step": 4, "benchmark": "chain", "accuracy": {}'
 
 
 def test_what_a_preset_does_not_ask_for_is_left_out(results):
-    (results / "claims.csv").write_text(CLAIMS)  # of the preset that was built before
+    (results / "nano/claims.csv").write_text(CLAIMS)  # of the preset that was built before
     made = page(results, changed(studies=None))
     assert headings(made) == [
         "Health of the runs",
@@ -270,8 +270,8 @@ def test_what_a_preset_does_not_ask_for_is_left_out(results):
 
 
 def test_the_first_scope_has_the_first_experiment_and_no_study_figures(results):
-    (results / "alone.json").unlink()
-    (results / "figures/layers.png").unlink()
+    (results / "nano/alone.json").unlink()
+    (results / "nano/figures/layers.png").unlink()
     made = page(results, everything=False)
     assert [row["Experiment"] for row in made.table("Experiment")[:2]] == ["table1", "table1"]
     assert len(made.all("img", "src")) == 4
@@ -290,7 +290,7 @@ def test_models_as_they_are_need_no_runs(results):
     score = {"commit": "abc", "versions": {}, "seconds": {"generating": 3.0, "grading": 0.5}}
     (folder / "score.json").write_text(json.dumps(score))
     table = Table([["Model", "pass@1"], ["tiny", "1.3"]])
-    write_views(results / "benchmarks.csv", [Heading("chain"), table])
+    write_views(results / "nano/benchmarks.csv", [Heading("chain"), table])
     made = page(results, preset, everything=False)
     assert headings(made) == ["Benchmarks", "Cost", "Configuration"]
     assert "No training runs.\n1 model as it is, tested on 1 benchmark in 1 test." in made.text
@@ -349,10 +349,10 @@ EVIL = '<script>x()</script> ![p](http://evil/p.png) [l](http://evil) <img src="
 def test_everything_from_files_is_escaped_and_nothing_is_loaded(tmp_path):
     write_results(tmp_path, label=EVIL, commit=EVIL, versions={EVIL: EVIL})
     for name in ("table1", "signal"):
-        path = tmp_path / f"{name}.csv"
+        path = tmp_path / f"nano/{name}.csv"
         evil = [Points((EVIL,)), Table([[EVIL, EVIL]]), Caption(EVIL), Heading(EVIL)]
         write_views(path, [Title(EVIL), *read_views(path), *evil])
-    (tmp_path / "claims.csv").write_text(
+    (tmp_path / "nano/claims.csv").write_text(
         CLAIMS.replace("GAIN-RL is faster", f'"{EVIL.replace(chr(34), "")}"')
     )
     data = changed()
@@ -389,8 +389,9 @@ def test_figures_are_embedded_with_words_and_the_curriculum_is_folded(results):
 @pytest.mark.parametrize(
     "name",
     [
-        *("table1.json", "signal.json", "figures/figure7.png", "figures/figure7_curriculum.png"),
-        *("figures/layers.png", "nano/tracking.json", "nano/models/tiny/gainrl.json"),
+        *("nano/table1.json", "nano/signal.json", "nano/figures/figure7.png"),
+        *("nano/figures/figure7_curriculum.png", "nano/figures/layers.png"),
+        *("nano/tracking.json", "nano/models/tiny/gainrl.json"),
         *("nano/signals/tiny/chain/scores.parquet", "nano/signals/tiny/chain/difficulty.parquet"),
         *("nano/runs/tiny/chain/gain/seed0/tracking.json",),
         "nano/runs/tiny/chain/gain/seed0/done.json",
@@ -411,13 +412,13 @@ def test_a_missing_file_is_one_line_that_names_it(results, capsys, name):
 
 
 def test_claims_that_are_asked_for_have_to_be_there(results, claimed):
-    (results / "claims.csv").unlink()
+    (results / "nano/claims.csv").unlink()
     with pytest.raises(DataError, match=r"claims\.csv: no such file"):
         page(results, claimed)
 
 
 def test_a_figure_that_is_no_picture_is_named(results):
-    (results / "figures/figure7.png").write_text("torn")
+    (results / "nano/figures/figure7.png").write_text("torn")
     with pytest.raises(DataError, match=r"figure7\.png: not a PNG picture"):
         page(results)
 

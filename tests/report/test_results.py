@@ -86,7 +86,7 @@ def test_a_result_is_made_by_its_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("gainrl.tables.curves.make_figures", lambda *given: made.append(given[1:]))
     arguments = ["--preset", str(path), "--root", str(tmp_path)]
     assert cli.main(["make", "figures/figure7", *arguments]) == 0
-    folder = tmp_path / "figures"
+    folder = tmp_path / plan.load(PRESET).preset / "figures"
     assert "nothing is recorded in a store" in capsys.readouterr().out
     assert made == [("table1", folder / "figure7.png", folder / "figure7_curriculum.png")]
     assert cli.main(["make", "figures/figure8", *arguments]) == 2
@@ -102,9 +102,10 @@ def test_a_call_is_tracked_where_it_trains_and_makes_something(monkeypatch, tmp_
         return report_plan.tracked(preset, layout, list(map(str, outputs)))
 
     seed = layout.done(plan.RunKey("nano", "chain", "gain", 1))
-    assert tracked(tmp_path / "signal.csv") == {"parents": [], "experiments": []}
+    assert tracked(layout.table("signal")) == {"parents": [], "experiments": []}
     assert tracked(seed) == {"parents": ["nano/chain/gain"], "experiments": []}
     both = {"parents": ["nano/chain/gain"], "experiments": ["halves"]}
-    assert tracked(seed, tmp_path / "halves.csv") == both
-    (tmp_path / "table1.csv").touch()  # made by a call before
+    assert tracked(seed, layout.table("halves")) == both
+    layout.home.mkdir()
+    layout.table("table1").touch()  # made by a call before
     assert tracked(seed)["experiments"] == ["table1"]

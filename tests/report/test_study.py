@@ -75,14 +75,14 @@ def made(context, tmp_path):
     """Everything that the page reads."""
     runs = collect([context.layout.run(key) for key in plan.runs(context.preset, ["study"])])
     frame = table1(runs, context.preset.statistics, "grpo")
-    write_table(frame, tmp_path / "study.csv", "study")
-    make_claims(context, True, tmp_path / "claims.csv")
-    make_ranked_figure(context, "study", tmp_path / "figures/study_ranked.png")
+    write_table(frame, context.layout.table("study"), "study")
+    make_claims(context, True, context.layout.table("claims"))
+    make_ranked_figure(context, "study", context.layout.figure("study_ranked"))
     return context
 
 
 def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
-    page = tmp_path / "report_study.md"
+    page = made.layout.home / "report_study.md"
     make_study(made, page)
     text = page.read_text()
     order = ["What was found**", "**Design**", "at equal tokens**", "study_ranked.png"]
@@ -106,14 +106,14 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     assert text.count("| lr 0.001 |") == 3  # the better of the two settings, of each method
     assert "A curriculum pays" in text
     for link in re.findall(r"\]\(([^)]+)\)", text):
-        assert (tmp_path / link).exists(), link
+        assert (page.parent / link).exists(), link
 
 
 def test_what_the_page_rests_on_is_named_where_it_is_missing(made, tmp_path):
-    (tmp_path / "figures/study_ranked.png").unlink()
+    made.layout.figure("study_ranked").unlink()
     with pytest.raises(DataError, match=r"study_ranked\.png: no such figure"):
         make_study(made, tmp_path / "report_study.md")
-    (tmp_path / "study.csv").unlink()
+    made.layout.table("study").unlink()
     with pytest.raises(DataError, match=r"study\.csv: no such table; `snakemake study`"):
         make_study(made, tmp_path / "report_study.md")
     assert not (tmp_path / "report_study.md").exists()
@@ -125,7 +125,7 @@ def test_a_preset_without_tuning_has_no_such_page(tmp_path):
 
 
 def test_the_best_method_is_on_top_and_what_does_not_survive_is_grey(made, tmp_path):
-    frame = pd.read_csv(tmp_path / "study.csv")
+    frame = pd.read_csv(made.layout.table("study"))
     labels = {"grpo": "GRPO", "gain": "GAIN-RL", "mopps": "MoPPS"}
     paths = (tmp_path / "a.png", tmp_path / "a.pdf")
     (axis,) = figure_ranked(frame, "grpo", labels, *paths).axes

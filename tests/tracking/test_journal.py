@@ -13,7 +13,7 @@ from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking.journal import SUFFIX, JournaledRun, sync
 from gainrl.tracking.names import URI
-from gainrl.tracking.parents import COMPLETE
+from gainrl.tracking.parents import COMPLETE, read_index
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_job_does_not_touch_the_store_and_what_it_said_is_replayed(index, tmp_
     run = run_of(index)
     assert run.data.tags[COMPLETE] == "yes"
     assert run.data.tags["gainrl.zero_variance_steps"] == "0"
-    assert run.data.tags["mlflow.parentRunId"] == read_json(index)["parents"][PARENT]
+    assert run.data.tags["mlflow.parentRunId"] == read_index(index)["parents"][PARENT]
     assert run.data.params == {"lr": "0.0001", "nothing": "None", "list": "[1, 2]"}
     assert points(index, run.info.run_id, "accuracy") == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert points(index, run.info.run_id, "eval/chain/accuracy") == [(3, 0.5)]

@@ -13,8 +13,7 @@ import pytest
 from tracking_stores import TRAIN, set_up
 
 from gainrl.errors import TrackingError
-from gainrl.records import read_json
-from gainrl.tracking.parents import initialise
+from gainrl.tracking.parents import initialise, read_index
 from gainrl.tracking.server import HOST, serve
 from gainrl.tracking.view import NAME, VIEW, address, view
 
@@ -52,7 +51,7 @@ def test_an_address_names_the_experiment_and_its_view():
 
 def test_the_pages_answer_with_the_view_and_end_with_the_command(tmp_path):
     index = set_up(tmp_path)
-    known = read_json(index)
+    known = read_index(index)
     curves = {TRAIN: ["eval/chain/accuracy"]}
     initialise(known["uri"], tmp_path, index, [TRAIN], {}, curves)
     port, seen = free_port(), []

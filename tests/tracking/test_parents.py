@@ -8,10 +8,9 @@ import pytest
 from tracking_stores import OTHER, PARENT, client_of, opened, points, set_up, steps
 
 from gainrl.errors import TrackingError
-from gainrl.records import read_json
 from gainrl.tracking.journal import JournaledRun, sync
 from gainrl.tracking.names import URI
-from gainrl.tracking.parents import CHILD_OF, KEY
+from gainrl.tracking.parents import CHILD_OF, KEY, read_index
 
 TABLE = {"experiment": OTHER, "name": "table1", "parent": None}
 TAGS = {"gainrl.seeds": "2", "gainrl.health": "yellow, 1 of 2"}
@@ -39,7 +38,7 @@ def table(index: Path, rows, tags=TAGS):
 
 def parent_of(index: Path):
     """The parent, which is the only one of its key."""
-    client, known = client_of(index), read_json(index)
+    client, known = client_of(index), read_index(index)
     (found,) = client.search_runs(list(known["experiments"].values()), f"tags.`{KEY}` = '{PARENT}'")
     assert found.info.run_id == known["parents"][PARENT]
     return found

@@ -14,7 +14,7 @@ from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, points, set
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking.names import URI, store_uri
-from gainrl.tracking.parents import COMPLETE, KIND, initialise
+from gainrl.tracking.parents import COMPLETE, KIND, initialise, read_index
 from gainrl.tracking.record import missing
 
 
@@ -36,7 +36,7 @@ def fresh(tmp_path_factory):
 @pytest.fixture
 def index(fresh, tmp_path):
     """The index of a store of the test's own."""
-    content = read_json(fresh / "tracking.json")
+    content = read_index(fresh / "tracking.json")
     (tmp_path / "mlflow.db").write_bytes((fresh / "mlflow.db").read_bytes())
     content["uri"] = store_uri(None, tmp_path)
     path = tmp_path / "tracking.json"
@@ -52,7 +52,7 @@ def test_setting_up_twice_gives_the_same_store(tmp_path):
     first = index.read_bytes()
     index.unlink()
     assert set_up(tmp_path).read_bytes() == first
-    client, known = client_of(index), read_json(index)
+    client, known = client_of(index), read_index(index)
     runs = client.search_runs(list(known["experiments"].values()))
     assert [run.info.run_id for run in runs] == [known["parents"][PARENT]]
     parent = runs[0]
@@ -64,31 +64,31 @@ def test_setting_up_again_keeps_runs_and_adds_what_is_new(index):
     run = opened(index)
     run.metrics(steps(1, 3))
     run.finish()
-    before = read_json(index)
+    before = read_index(index)
     new = {PARENT: (TRAIN, {}), "nano/chain/grpo": ("gainrl/small/table2", {})}
     initialise(before["uri"], index.parent, index, [OTHER, TRAIN, "gainrl/small/table2"], new)
-    after = read_json(index)
+    after = read_index(index)
     assert after["parents"][PARENT] == before["parents"][PARENT]
     assert set(after["parents"]) == set(new)
     assert len(points(index, run.run_id, "accuracy")) == 3
 
 
 def test_what_the_index_knows_of_the_same_store_is_kept_and_of_another_is_not(index, tmp_path):
-    before = read_json(index)
+    before = read_index(index)
     new = {"nano/chain/grpo": ("gainrl/small/table2", {})}
     initialise(before["uri"], index.parent, index, ["gainrl/small/table2"], new)
-    after = read_json(index)
+    after = read_index(index)
     assert after["parents"].keys() == {PARENT, *new}
     assert after["parents"][PARENT] == before["parents"][PARENT]
     assert after["experiments"].keys() == {OTHER, TRAIN, "gainrl/small/table2"}
     index.write_text(json.dumps({**before, "uri": "http://elsewhere"}))
     initialise(before["uri"], index.parent, index, [OTHER], {})
-    assert read_json(index)["parents"] == {}
-    assert read_json(index)["experiments"].keys() == {OTHER}
+    assert read_index(index)["parents"] == {}
+    assert read_index(index)["experiments"].keys() == {OTHER}
 
 
 def test_experiments_open_as_training_and_old_ones_are_told_so(index):
-    known, client = read_json(index), client_of(index)
+    known, client = read_index(index), client_of(index)
     names = known["experiments"]
     assert client.get_experiment(names[TRAIN]).tags[KIND] == "custom_model_development"
     client.delete_experiment_tag(names[TRAIN], KIND)  # as gainrl made them before
@@ -99,7 +99,7 @@ def test_experiments_open_as_training_and_old_ones_are_told_so(index):
 
 
 def test_a_deleted_experiment_is_restored(index):
-    known = read_json(index)
+    known = read_index(index)
     client_of(index).delete_experiment(known["experiments"][TRAIN])
     initialise(known["uri"], index.parent, index, [OTHER, TRAIN], {PARENT: (TRAIN, {})})
     opened(index).finish()
@@ -139,7 +139,7 @@ def test_a_run_is_recorded_with_its_parent_params_points_inputs_and_files(index)
     run.finish()
 
     found = client.get_run(run.run_id)
-    known = read_json(index)
+    known = read_index(index)
     assert found.info.experiment_id == known["experiments"][TRAIN]
     assert found.info.status == "FINISHED"
     assert found.data.tags["mlflow.parentRunId"] == known["parents"][PARENT]
@@ -308,7 +308,7 @@ def dead_server():
 
 
 def test_a_server_that_is_down_is_named(index, dead_server):
-    content = read_json(index)
+    content = read_index(index)
     index.write_text(json.dumps({**content, "uri": dead_server}))
     with pytest.raises(TrackingError) as caught:
         opened(index)

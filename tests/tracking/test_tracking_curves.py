@@ -7,8 +7,8 @@ from tracking_stores import OTHER, PARENT, TRAIN, client_of, opened, set_up
 
 from gainrl.compare import read_curves
 from gainrl.errors import TrackingError
-from gainrl.records import read_json
 from gainrl.tracking.curves import read_logs
+from gainrl.tracking.parents import read_index
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def store(tmp_path_factory):
             client.log_param(made.info.run_id, key, value)
         for step, value in ((0, 0.1), (10, 0.2), (10, 0.3)):
             client.log_metric(made.info.run_id, "acc", value, step=step, timestamp=int(value * 10))
-    return read_json(index)["uri"]
+    return read_index(index)["uri"]
 
 
 def test_gainrls_own_runs_say_their_task_and_their_tokens(store):

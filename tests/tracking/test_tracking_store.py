@@ -22,7 +22,7 @@ from gainrl.errors import TrackingError
 from gainrl.records import read_json
 from gainrl.tracking import store as tracking_store
 from gainrl.tracking.names import URI, store_uri
-from gainrl.tracking.parents import initialise
+from gainrl.tracking.parents import initialise, read_index
 from gainrl.tracking.record import TrackedRun, missing
 from gainrl.tracking.store import COMPANIONS
 
@@ -365,5 +365,32 @@ def test_twelve_processes_write_at_once(tmp_path, used):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{done.returncode} writers failed: {done.stderr}"
     notes = [(str(n), index.parent / f"note{n}.json", 10) for n in range(12)]
-    assert missing(read_json(index)["uri"], notes) == []
+    assert missing(read_index(index)["uri"], notes) == []
     assert len({read_json(note)["run_id"] for _, note, _ in notes}) == 12
+
+
+def test_results_can_be_moved(tmp_path):
+    """The index has no path of the machine, and what was stored as a file is found again."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    index = before / "nano" / "tracking.json"
+    initialise(store_uri(None, before), before, index, [TRAIN], {PARENT: (TRAIN, {})})
+    run_id = read_index(index)["parents"][PARENT]
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept")
+    client_of(index).log_artifact(run_id, str(kept))
+    assert str(tmp_path) not in index.read_text()
+
+    before.rename(after)
+    index = after / "nano" / "tracking.json"
+    uri = store_uri(None, after)
+    assert read_index(index)["uri"] == uri
+    initialise(uri, after, index, [TRAIN], {PARENT: (TRAIN, {})})
+    assert read_index(index)["parents"][PARENT] == run_id
+    # In another process, as a later call is: MLflow remembers where it has written.
+    code = "import sys, mlflow; uri, run, path = sys.argv[1:]\n"
+    code += "client = mlflow.MlflowClient(uri); client.log_artifact(run, path, 'more')\n"
+    code += "print(*(each.path for each in client.list_artifacts(run)))"
+    command = [sys.executable, "-c", code, uri, run_id, str(kept)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["kept.txt", "more"]
+    assert not before.exists()

@@ -22,6 +22,7 @@ from gainrl import cli
 from gainrl.records import append_lines, read_json, read_lines
 from gainrl.results.runs import read_run
 from gainrl.results.speed import TOKENS
+from gainrl.tracking.parents import read_index
 from gainrl.training.local import checkpoint
 
 TINY = Path(__file__).parents[2] / "experiments" / "tiny.yaml"
@@ -213,7 +214,7 @@ def assert_tracked_once(root, monkeypatch):
     from mlflow import MlflowClient
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client = MlflowClient(tracking_uri=read_json(root / "tiny" / "tracking.json")["uri"])
+    client = MlflowClient(tracking_uri=read_index(root / "tiny" / "tracking.json")["uri"])
     run = client.get_run(read_json(root / RUN / "tracking.json")["run_id"])
     assert run.data.tags["gainrl.complete"] == "yes"
     assert run.info.status == "FINISHED"

@@ -28,7 +28,7 @@ experiments:
   table1: {models: [nano], datasets: [chain], methods: [grpo, sorted]}
 """
 )
-TABLE = "results/table1.csv"
+TABLE = "results/own/table1.csv"
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_its_runs_are_in_a_plan(own):
     done = own.call("gainrl", "plan", "--preset", "own.yaml", "--out", "plan", "--profile", "slurm")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("4 runs on the untrained backend")
-    assert len(list((own.folder / "plan/own").rglob("*.sh"))) == 4
-    assert not list((own.folder / "plan/own").rglob("*.txt"))
+    assert len(list((own.folder / "plan").rglob("*.sh"))) == 4
+    assert not list((own.folder / "plan").rglob("*.txt"))
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_a_stage_before_its_inputs_are_there(place):
         in place.gainrl("train", *NANO, *CHAIN, "--method", "grpo", "--seed", "0").message
     )
     assert "the run is not finished" in place.gainrl("make", "table1").message
-    assert not (place.root / "table1.csv").exists()
+    assert not (place.home / "table1.csv").exists()
 
 
 def test_a_damaged_table(ready):

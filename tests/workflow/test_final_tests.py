@@ -39,7 +39,7 @@ def made(project) -> Iterator[Project]:
     written = project.folder / "results/tiny/preset.json"
     before = written.read_bytes()
     preset = project.edited(with_protocol)
-    done = project.snakemake("results/final.csv", "results/benchmarks.csv", preset=preset)
+    done = project.snakemake("results/tiny/final.csv", "results/tiny/benchmarks.csv", preset=preset)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     assert jobs_in(output) == {"benchmark": 5, "make_benchmarks": 1, "make_final": 1}
@@ -91,7 +91,7 @@ def test_a_score_says_what_it_depends_on(made):
 
 
 def test_the_table_keeps_intervals_over_problems_and_over_seeds_apart(made):
-    table = pd.read_csv(made.folder / "results/final.csv")
+    table = pd.read_csv(made.folder / "results/tiny/final.csv")
     rows = table[table["metric"].str.startswith("four/")].set_index(["method", "metric"])
     base, gain = by_seed(made, "grpo"), by_seed(made, "gain")
     for method, values in (("grpo", base), ("gain", gain)):
@@ -109,13 +109,13 @@ def test_the_table_keeps_intervals_over_problems_and_over_seeds_apart(made):
         samples(made)["correct"].mean()
     )
     assert ("grpo", "four/pass@1, difference") not in rows.index
-    text = (made.folder / "results/final.md").read_text()
+    text = (made.folder / "results/tiny/final.md").read_text()
     assert "final models, protocol four" in text
     assert "| Start model | " in text
 
 
 def test_the_table_of_models_as_they_are(made):
-    table = pd.read_csv(made.folder / "results/benchmarks.csv").set_index("metric")
+    table = pd.read_csv(made.folder / "results/tiny/benchmarks.csv").set_index("metric")
     assert table.loc["pass@1", "mean"] == pytest.approx(samples(made)["correct"].mean())
     assert table.loc["pass@1", "engine"] == "transformers"
     assert table.loc["pass@1", "n"] == 16

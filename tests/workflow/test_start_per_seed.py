@@ -92,7 +92,7 @@ def _tokens(run):
 
 
 def test_the_tables_rows_are_means_over_start_models_and_seeds(made):
-    table = pd.read_csv(made.folder / "results/table1.csv")
+    table = pd.read_csv(made.folder / "results/tiny/table1.csv")
     assert set(table["model"]) == {"nano"}
     rows = table.set_index(["method", "metric"])
     starts = [read_json(home(made) / f"evals/{name}/chain.json")["accuracy"] for name in STARTS]
@@ -106,16 +106,16 @@ def test_the_tables_rows_are_means_over_start_models_and_seeds(made):
         spent = [_tokens(made.run(method, seed)) for seed in SEEDS]
         assert spent[0] != spent[1]
         assert rows.loc[(method, "rollout_tokens"), "mean"] == np.mean(spent)
-    tested = pd.read_csv(made.folder / "results/final.csv").set_index(["method", "metric"])
+    tested = pd.read_csv(made.folder / "results/tiny/final.csv").set_index(["method", "metric"])
     assert tested.loc[("start", "two/pass@1, seeds"), "n"] == 2
     note = rows.loc[("gain", "preparation_seconds"), "note"]
     assert note == "prefill scoring, mean over 2 start models"
-    text = (made.folder / "results/table1.md").read_text()
+    text = (made.folder / "results/tiny/table1.md").read_text()
     assert "n = 2 seeds, each with a start model of its own (nano)" in text
 
 
 def test_the_signal_table_is_of_the_first_start_model(made):
-    assert set(pd.read_csv(made.folder / "results/signal.csv")["model"]) == {"nano-seed0"}
+    assert set(pd.read_csv(made.folder / "results/tiny/signal.csv")["model"]) == {"nano-seed0"}
 
 
 def test_the_probe_begins_at_its_runs_start_model(made):
@@ -128,7 +128,7 @@ def test_the_probe_begins_at_its_runs_start_model(made):
 def test_everything_is_in_the_tracking_store_and_on_the_page(made):
     checked = made.call("gainrl", "tracking", "check", "--preset", "results/tiny/preset.json")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    page = (made.folder / "results/report_all.html").read_text()
+    page = (made.folder / "results/tiny/report_all.html").read_text()
     assert "each with a start model of its own" in page
     assert all(name in page for name in STARTS)
 
@@ -141,7 +141,7 @@ def test_a_second_call_has_nothing_to_do_and_another_seed_adds_its_start_model(m
         preset["seeds"] = [0, 1, 2]
         preset["seeds_together"] = False
 
-    jobs = made.planned(third, "results/table1.csv")
+    jobs = made.planned(third, "results/tiny/table1.csv")
     assert jobs["build_model"] == jobs["score"] == jobs["difficulty"] == 1
 
 

@@ -20,7 +20,7 @@ from stage_calls import CHAIN, NANO, PRESET, Place
 from gainrl.records import append_lines, read_json, read_lines
 from gainrl.stages import runs
 from gainrl.tracking.names import URI
-from gainrl.tracking.parents import COMPLETE
+from gainrl.tracking.parents import COMPLETE, read_index
 
 STEPS = 4
 SIZES = {"training": {**PRESET["training"], "steps": STEPS}, "evaluation": {"every": 1}}
@@ -94,7 +94,7 @@ def tracked(ready, server, monkeypatch):
 
 def record(place: Place) -> dict:
     """All that the store has of the run that the folder names, but what differs by attempt."""
-    client = MlflowClient(tracking_uri=read_json(place.home / "tracking.json")["uri"])
+    client = MlflowClient(tracking_uri=read_index(place.home / "tracking.json")["uri"])
     run = client.get_run(read_json(place.home / RUN / "tracking.json")["run_id"])
     curves = {
         key: sorted((at.step, at.value) for at in client.get_metric_history(run.info.run_id, key))

@@ -81,8 +81,8 @@ def test_from_a_model_and_two_files_to_a_report_with_a_sentence(clone: Path) -> 
     said = called(clone, run).strip().splitlines()
     assert any(line.startswith("table1, mine trained on mine: GRPO ends at") for line in said)
     assert any(line.startswith("health of ") for line in said)  # that model cannot read
-    assert said[-1] == "more: results/report.html"
-    page = (clone / "results" / "report.html").read_text(encoding="utf-8")
+    assert said[-1] == "more: results/mine/report.html"
+    page = (clone / "results/mine/report.html").read_text(encoding="utf-8")
     assert re.search(r'<p class="answer">[^<]+</p>', page)
 
 
@@ -102,7 +102,7 @@ def test_one_more_method_of_the_nano_model(clone: Path) -> None:
 
 def test_what_is_said_of_the_report_is_in_it(project: Project) -> None:
     text = (PAGES / "report.md").read_text(encoding="utf-8")
-    page = (project.folder / "results" / "report.html").read_text(encoding="utf-8")
+    page = (project.folder / "results/tiny/report.html").read_text(encoding="utf-8")
     bold = re.findall(r"\*\*([A-Z][^*]+)\*\*", text)
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     for name in set(bold) - {"The answer", "Tables and figures"}:

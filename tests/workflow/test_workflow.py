@@ -34,19 +34,19 @@ FEW = "1 model on 1 data set, trained by 3 methods"
 
 
 def test_everything_is_there(project):
-    results = project.folder / "results"
+    results = project.folder / "results/tiny"
     expected = [
         *("preset.json", "tracking.json", "evals/nano/chain.json", "models/nano/gainrl.json"),
         *(f"data/chain/{split}.parquet" for split in ("train", "eval", "warmup")),
         *("signals/nano/chain/scores.parquet", "signals/nano/chain/difficulty.parquet"),
         "signals/nano/chain/order/angle.parquet",
     ]
-    views = ["table1.csv", "table1.md", "table1.tex", "report.html", "mlflow.db"]
+    views = ["table1.csv", "table1.md", "table1.tex", "report.html", "../mlflow.db"]
     views += [f"claims_first.{kind}" for kind in ("csv", "md", "tex")]
     views += [
         f"figures/figure7{part}.{kind}" for part in ("", "_curriculum") for kind in ("png", "pdf")
     ]
-    for path in [*(results / "tiny" / name for name in expected), *map(results.joinpath, views)]:
+    for path in map(results.joinpath, [*expected, *views]):
         assert path.stat().st_size > 0, path
     for method in METHODS:
         for seed in SEEDS:
@@ -85,7 +85,7 @@ def test_the_preset_that_the_stages_read_is_the_one_that_was_given(project):
 
 
 def test_the_table_has_a_row_for_each_method(project):
-    table = pd.read_csv(project.folder / "results/table1.csv")
+    table = pd.read_csv(project.folder / "results/tiny/table1.csv")
     final = table[table["metric"] == "final_accuracy"].set_index("method")
     assert list(final.index) == list(METHODS)
     for method in METHODS:
@@ -96,15 +96,15 @@ def test_the_table_has_a_row_for_each_method(project):
 
 
 def test_the_report_holds_the_table_the_figures_and_what_it_cost(project):
-    text = (project.folder / "results/report.html").read_text()
+    text = (project.folder / "results/tiny/report.html").read_text()
     seen = re.sub(r"<[^>]*>", "|", text).replace("\xa0", " ")
-    lines = (project.folder / "results/table1.md").read_text().splitlines()
+    lines = (project.folder / "results/tiny/table1.md").read_text().splitlines()
     for line in lines:
         if line.startswith("| ") and "---" not in line:
             cells = line.strip("| ").split(" | ")
             assert "||".join(cells) in seen.replace("\n", ""), line
     for name in ("figure7", "figure7_curriculum"):
-        picture = (project.folder / f"results/figures/{name}.png").read_bytes()
+        picture = (project.folder / f"results/tiny/figures/{name}.png").read_bytes()
         assert base64.b64encode(picture).decode() in text
     folders = [project.run(method, seed) for method in METHODS for seed in SEEDS]
     steps = [row for folder in folders for row in read_lines(folder / "steps.jsonl")]
@@ -117,7 +117,7 @@ def test_the_report_holds_the_table_the_figures_and_what_it_cost(project):
         assert f'href="{home}/{read_json(folder / "tracking.json")["run_id"]}"' in text
         assert f"||{read_json(folder / 'run.json')['config_hash']}||" in seen
     assert "The angle signal" in text
-    verdicts = pd.read_csv(project.folder / "results/claims_first.csv")
+    verdicts = pd.read_csv(project.folder / "results/tiny/claims_first.csv")
     assert set(verdicts["claim"]) == {"steps", "beyond-length", "overhead"}
     assert seen.index("Verdicts") < seen.index("Tables and learning curves")
     for statement in verdicts["statement"].unique():
@@ -144,11 +144,15 @@ def test_a_second_run_does_nothing(project):
 
 def test_all_claims_rest_on_the_runs_that_they_name(project):
     """PPO on half of the data, the histograms of its draw, probes, and the verdicts of it all."""
-    targets = ["results/claims.csv", "results/halves.csv", "results/figures/figure8_selection.png"]
+    targets = [
+        "results/tiny/claims.csv",
+        "results/tiny/halves.csv",
+        "results/tiny/figures/figure8_selection.png",
+    ]
     done = project.snakemake(*targets)
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs_in(done.stdout + done.stderr)["train"] == 2
-    results = project.folder / "results"
+    results = project.folder / "results/tiny"
     verdicts = pd.read_csv(results / "claims.csv", keep_default_na=False)
     preset = plan.load(project.folder / TINY)
     whole = verdicts[verdicts["model"] == ""]
@@ -176,11 +180,11 @@ def test_all_claims_rest_on_the_runs_that_they_name(project):
 
 def test_traced_runs_have_a_table_figures_and_verdicts(project):
     """Nothing is learnt here, so no weight moves: there is no R^2, and that is said."""
-    names = [f"results/figures/{name}.png" for name in linearity_plan.FIGURES]
-    done = project.snakemake("results/linearity.csv", *names, "results/claims.csv")
+    names = [f"results/tiny/figures/{name}.png" for name in linearity_plan.FIGURES]
+    done = project.snakemake("results/tiny/linearity.csv", *names, "results/tiny/claims.csv")
     assert done.returncode == 0, done.stdout + done.stderr
-    results = project.folder / "results"
-    for name in (*names, *(f"results/linearity.{kind}" for kind in ("md", "tex"))):
+    results = project.folder / "results/tiny"
+    for name in (*names, *(f"results/tiny/linearity.{kind}" for kind in ("md", "tex"))):
         assert (project.folder / name).stat().st_size > 0
     for seed in SEEDS:
         kept = sorted(path.name for path in (project.run("grpo", seed) / "snapshots").iterdir())
@@ -288,9 +292,9 @@ def test_a_preset_that_cannot_be_run_is_one_line_and_an_error(project, edit, mes
 
 def test_a_store_that_cannot_be_reached_stops_the_run_before_its_first_job(project):
     edited = project.edited(lambda p: p["experiments"]["table1"].update(caption="New"))
-    before = (project.folder / "results/table1.csv").stat().st_mtime_ns
+    before = (project.folder / "results/tiny/table1.csv").stat().st_mtime_ns
     done = project.snakemake(
-        "results/table1.csv",
+        "results/tiny/table1.csv",
         preset=edited,
         MLFLOW_TRACKING_URI="http://127.0.0.1:9",
         MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
@@ -299,7 +303,27 @@ def test_a_store_that_cannot_be_reached_stops_the_run_before_its_first_job(proje
     assert done.returncode != 0
     assert "gainrl: tracking store http://127.0.0.1:9: " in output
     assert "Traceback" not in output
-    assert (project.folder / "results/table1.csv").stat().st_mtime_ns == before
+    assert (project.folder / "results/tiny/table1.csv").stat().st_mtime_ns == before
     assert json.loads((project.folder / "results/tiny/tracking.json").read_text())[
         "uri"
     ].startswith("sqlite")
+
+
+def test_a_copy_of_the_table_has_its_presets_name(project):
+    done = project.snakemake("results/table1.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs_in(done.stdout + done.stderr) == {"copy": 1}
+    made = pd.read_csv(project.folder / "results/tiny/table1.csv")
+    copy = pd.read_csv(project.folder / "results/table1.csv")
+    assert set(copy.pop("preset")) == {"tiny"}
+    pd.testing.assert_frame_equal(copy, made)
+    planned = project.planned(lambda p: p.update(preset="other"), "results/table1.csv")
+    assert planned["copy"] == 1  # not taken for the other's
+
+
+def test_no_file_names_this_machines_folders(project):
+    """So that results can be moved; MLflow's own database is mended at the next call."""
+    texts = (".json", ".jsonl", ".csv", ".md", ".tex", ".html", ".yaml")
+    files = [p for p in (project.folder / "results").rglob("*") if p.suffix in texts]
+    assert len(files) > 100
+    assert [p for p in files if str(project.folder) in p.read_text(encoding="utf-8")] == []

@@ -25,7 +25,7 @@ def test_a_call_ends_with_the_answer(project: Project) -> None:
         answer,
     )
     assert any(line.startswith("health of ") for line in lines)  # they learn nothing worth reading
-    assert lines[-1] == "more: results/report.html"
+    assert lines[-1] == "more: results/tiny/report.html"
 
 
 def test_a_failed_call_ends_with_the_cause_and_its_log(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_failed_call_ends_with_the_cause_and_its_log(tmp_path: Path) -> None:
         chosen = {"models": ["nano"], "datasets": ["mine"], "methods": ["grpo"]}
         preset["experiments"]["table2"] = chosen
 
-    done = own.snakemake("results/table2.csv", "--quiet", "rules", preset=own.edited(broken))
+    done = own.snakemake("results/tiny/table2.csv", "--quiet", "rules", preset=own.edited(broken))
     assert done.returncode != 0
     failed, waiting = re.findall(r"^(?:failed|not started): .*$", done.stderr, re.MULTILINE)
     assert re.fullmatch(

@@ -45,7 +45,7 @@ def test_a_rehearsal_runs_all_jobs_but_those_that_need_what_failed(project) -> N
     run = table[table["state"] == "passed"].loc["train"].iloc[0]
     assert run["seconds"] > 0
     assert run["host_mib"] > 0
-    assert (project.folder / HOME / "table1.csv").exists()
+    assert (project.folder / HOME / "edited/table1.csv").exists()
     page = (project.folder / "results/rehearsal.html").read_text()
     assert "needs what data lost has not made" in page
 

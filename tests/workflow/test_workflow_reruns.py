@@ -81,11 +81,11 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(project, edit, expe
 
 def test_a_changed_preset_is_what_the_rerun_stages_read(project):
     edited = project.edited(lambda p: p["experiments"]["table1"].update(caption="Another title"))
-    target = "results/table1.csv"
+    target = "results/tiny/table1.csv"
     done = project.snakemake(target, preset=edited)
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs_in(done.stdout + done.stderr) == {"make_table1": 1}
-    table = project.folder / "results/table1.md"
+    table = project.folder / "results/tiny/table1.md"
     assert table.read_text().startswith("Another title\n")
     back = project.snakemake(target)
     assert back.returncode == 0, back.stdout + back.stderr

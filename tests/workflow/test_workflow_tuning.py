@@ -11,7 +11,7 @@ from gainrl.records import append_lines, read_json, read_lines
 
 pytestmark = pytest.mark.timeout(1200)  # about two minutes of one core; others may need it too
 
-TARGETS = ("results/tuning.csv", "results/tuned.csv")
+TARGETS = ("results/tiny/tuning.csv", "results/tiny/tuned.csv")
 METHODS = ("tuned-grpo", "tuned-gain")
 
 

@@ -109,7 +109,7 @@ def _scoring_seconds(context: Context, runs: Sequence[Run]) -> float:
 
 
 def _correlations(context: Context, claim: Claim) -> list[Measurement]:
-    path = context.root / "signal.csv"
+    path = context.layout.table("signal")
     if not path.exists():
         raise DataError(f"{path}: no such table; `snakemake {path}` makes it")
     table, studies = pd.read_csv(path), plan.need_studies(context.preset, "signal")

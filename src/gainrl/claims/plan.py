@@ -91,7 +91,7 @@ def _inputs(preset: Preset, layout: Layout, everything: bool) -> Iterator[Path]:
     keys = runs_of(preset, chosen)
     yield from (layout.done(key) for key in keys)
     if "correlation" in measures:
-        yield layout.root / "signal.csv"
+        yield layout.table("signal")
     if "learnt_first" in measures:
         yield from (layout.probe(key) for key in plan.probed(preset))
     if needs_traces(chosen):

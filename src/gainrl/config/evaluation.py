@@ -129,7 +129,7 @@ class Testing(Section):
 
 
 class Benchmarks(Section):
-    """Models as they are, on benchmarks: `results/benchmarks.csv`."""
+    """Models as they are, on benchmarks: the table `benchmarks`."""
 
     models: tuple[Name, ...] = Field(min_length=1)
     """Which models are tested."""

@@ -98,7 +98,7 @@ class Linearity(Section):
         for seed in self.seeds or ():
             if seed not in preset.seeds:
                 raise ValueError(f"linearity.seeds: {seed} is not one of the seeds")
-        if "linearity" in preset.experiments:  # both would write results/linearity.csv
+        if "linearity" in preset.experiments:  # both would write linearity.csv
             raise ValueError("experiments.linearity: the name is that of the section 'linearity'")
         for model, dataset, method in product(self.models, self.datasets, self.methods):
             run = f"{model}/{dataset}/{method}"

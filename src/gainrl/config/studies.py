@@ -10,7 +10,7 @@ from gainrl.config.base import Count, Name, Positive, Section
 
 
 class SignalStudy(Section):
-    """results/signal.csv: C against length, difficulty, pass rate and gradient norm."""
+    """The table `signal`: C against length, difficulty, pass rate and gradient norm."""
 
     gradient_prompts: Count = 64
     """Prompts whose policy gradient is measured; 0 for none."""

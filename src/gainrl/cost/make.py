@@ -36,8 +36,8 @@ def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
 
     Args:
         source: the preset's path, as the job scripts are to name it.
-        out: gets <preset>.md, <preset>.csv and a folder <preset>; scripts of runs that the preset
-            no longer has are removed from it.
+        out: folder that gets plan.md, plan.csv, and a folder for each model; scripts of runs that
+            the preset no longer has are removed from it.
         profile: folder of the cluster profile; its block `site` fills in the job scripts.
 
     Raises:
@@ -48,19 +48,18 @@ def make_plan(context: Context, source: str, out: Path, profile: Path) -> None:
     preset, site = context.preset, read_site(profile)
     costs = Costs(preset, context.layout, site.train_minutes / 60)
     rows = costs.rows()
-    home = out / preset.preset
     written: set[Path] = set()
     for row in rows:
         for key in row.keys:
-            written |= _write_run(context, key, row.cost, source, home, site)
+            written |= _write_run(context, key, row.cost, source, out, site)
     for kind in ("sh", "txt"):
-        for path in set(home.glob(f"*/*/*/seed*.{kind}")) - written:
+        for path in set(out.glob(f"*/*/*/seed*.{kind}")) - written:
             path.unlink()
     beside = others(costs, rows)
     summary = _summary(costs, rows, beside)
-    write_text(home.with_name(f"{home.name}.md"), _page(costs, rows, beside, summary))
-    write_text(home.with_name(f"{home.name}.csv"), _frame(costs, rows).to_csv(index=False))
-    print(f"{summary}\nDetails and assumptions: {home}.md; job scripts: {home}/")
+    write_text(out / "plan.md", _page(costs, rows, beside, summary))
+    write_text(out / "plan.csv", _frame(costs, rows).to_csv(index=False))
+    print(f"{summary}\nDetails and assumptions: {out}/plan.md; job scripts: {out}/")
 
 
 # --- files of a run ------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def _traced(context: Context, key: RunKey) -> Traced:
 
 
 def make_linearity_table(context: Context, path: Path) -> None:
-    """Write results/linearity.csv, with its other forms beside it."""
+    """Write the table `linearity`, with its other forms beside it."""
     traced, config = read_traces(context), context.preset.statistics
     labels = {one.method: one.label for one in traced}
     title = f"How straight runs move, preset {context.preset.preset}"

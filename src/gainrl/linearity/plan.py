@@ -10,7 +10,7 @@ from gainrl.config.linearity import Linearity
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError
 from gainrl.plan import Layout
-from gainrl.plan.results import FIGURES as FOLDER
+from gainrl.plan.layout import FIGURES as FOLDER
 from gainrl.plan.results import TABLES, Picture, Result
 
 FIGURES = {

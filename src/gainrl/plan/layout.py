@@ -14,6 +14,10 @@ Signal = Literal["scores", "features", "difficulty"]
 Study = Literal["layers", "maps", "answers", "gradients"]
 PROBE = "probe.parquet"
 LINEARITY = "linearity.parquet"
+FIGURES = "figures/"
+"""Folder of figures, below the preset's."""
+OWN = ("preset", "tracking", "call")
+"""JSON files of a preset beside its tables; no table has these names."""
 TRACKED = ".tracking.json"
 """How notes end that say which run of the tracking store a piece of work is."""
 
@@ -189,6 +193,14 @@ class Layout:
     def extrapolated(self, key: RunKey) -> Path:
         """What extrapolating a run gives."""
         return self.run(key) / "linearity.json"
+
+    def table(self, name: str) -> Path:
+        """A table's numbers; its other forms lie beside it."""
+        return self.home / f"{name}.csv"
+
+    def figure(self, name: str) -> Path:
+        """A figure; its PDF lies beside it."""
+        return self.home / f"{FIGURES}{name}.png"
 
     def tracked(self, name: str) -> Path:
         """Which run of the tracking store a table or figure is."""

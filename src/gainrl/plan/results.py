@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gainrl.config.preset import Preset
-from gainrl.plan.layout import Layout
+from gainrl.plan.layout import FIGURES, Layout
 from gainrl.plan.runs import runs
 
-FIGURES = "figures/"
-"""Folder of figures, below the results."""
 Target = Literal["default", "all", "figures"]
 """Snakemake's targets that build results."""
 
@@ -83,24 +81,24 @@ class Result:
         """What Snakemake calls the job: `make_`, and the name without slashes."""
         return f"make_{self.name.replace('/', '_')}"
 
-    def files(self, root: Path) -> list[Path]:
+    def files(self, home: Path) -> list[Path]:
         """The CSV and the PNGs; what lies beside them has the same names and other suffixes.
 
         Snakemake's targets name the first, with which the job makes the others.
         """
-        table = [root / f"{self.name}.csv"] if self.table else []
-        return table + [root / f"{FIGURES}{picture.name}.png" for picture in self.pictures]
+        table = [home / f"{self.name}.csv"] if self.table else []
+        return table + [home / f"{FIGURES}{picture.name}.png" for picture in self.pictures]
 
-    def beside(self, root: Path) -> list[Path]:
+    def beside(self, home: Path) -> list[Path]:
         """The table in other forms (Markdown, LaTeX, blocks), and the figures as PDFs."""
         forms = {".csv": (".md", ".tex", ".json"), ".png": (".pdf",)}
-        files = self.files(root)
+        files = self.files(home)
         return [file.with_suffix(form) for file in files for form in forms[file.suffix]]
 
-    def shown(self, root: Path) -> list[Path]:
+    def shown(self, home: Path) -> list[Path]:
         """What the page reads: the table as blocks, and the PNGs."""
-        table = [root / f"{self.name}.json"] if self.table else []
-        return table + [file for file in self.files(root) if file.suffix == ".png"]
+        table = [home / f"{self.name}.json"] if self.table else []
+        return table + [file for file in self.files(home) if file.suffix == ".png"]
 
 
 def scope(first: bool, *more: Target) -> tuple[Target, ...]:

@@ -25,12 +25,12 @@ def answers(preset: Preset, layout: Layout, jobs: Jobs) -> list[str]:
     wanted = {Path(path) for job in jobs for path in job["outputs"]}
     lines = []
     for name, chosen in preset.experiments.items():
-        table = layout.root / f"{name}.csv"
+        table = layout.table(name)
         if table in wanted:
             labels = {each: preset.methods[each].label or each for each in chosen.methods}
             lines += answers_of(pd.read_csv(table), chosen.baseline, labels, name)
             lines += _health(preset, layout, name)
-    pages = [layout.root / name for name in ("report.html", "report_all.html")]
+    pages = [layout.home / name for name in ("report.html", "report_all.html")]
     return [*lines, *(f"more: {page}" for page in pages if page in wanted)]
 
 

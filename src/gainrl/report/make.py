@@ -1,4 +1,4 @@
-"""`results/report.html`: reads what a preset's results are and hands it to report.page."""
+"""`report.html`: reads what a preset's results are and hands it to report.page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gainrl.config.preset import Preset
 from gainrl.errors import DataError, TrackingError
 from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.plan.benchmarks import Test
-from gainrl.plan.results import FIGURES, SECTIONS, VERDICTS, PageSection, Picture, Result
+from gainrl.plan.results import SECTIONS, VERDICTS, PageSection, Picture, Result
 from gainrl.records import read_json, write_text
 from gainrl.report import plan as report_plan
 from gainrl.report.cost import costs, preparation
@@ -45,6 +45,7 @@ from gainrl.stages.common import Context
 from gainrl.tables.answer import answers
 from gainrl.tracking.client import LOCAL_PAGES, pages
 from gainrl.tracking.journal import sync
+from gainrl.tracking.parents import read_index
 from gainrl.training.files import TRACKING
 
 
@@ -58,10 +59,10 @@ def make_result(context: Context, name: str) -> None:
     result = report_plan.find(found, name)
     module, _, function = result.make.partition(":")
     made_of = getattr(import_module(module), function)
-    made_of(context, *result.arguments, *result.files(context.root))
+    made_of(context, *result.arguments, *result.files(context.layout.home))
     record(context, result)
     if result.table:
-        print((context.root / f"{name}.md").read_text(encoding="utf-8"))
+        print(context.layout.table(name).with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def make_report(context: Context, path: Path, everything: bool) -> None:
@@ -181,10 +182,10 @@ class Reader:
             yield from map(self._drawn, result.pictures)
 
     def _table(self, result: Result) -> Path:
-        return result.files(self.context.root)[0]
+        return result.files(self.context.layout.home)[0]
 
     def _drawn(self, picture: Picture) -> Drawn:
-        path = self.context.root / f"{FIGURES}{picture.name}.png"
+        path = self.context.layout.figure(picture.name)
         try:
             png = path.read_bytes()
             png_size(png)
@@ -196,7 +197,7 @@ class Reader:
 
     @cached_property
     def _index(self) -> dict[str, Any]:
-        return read_json(self.context.layout.tracking)
+        return read_index(self.context.layout.tracking)
 
     def _row(self, run: Run, ui: str) -> RunRow:
         run_id = read_json(run.folder / TRACKING)["run_id"]

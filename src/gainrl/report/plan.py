@@ -9,6 +9,7 @@ from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError, nearest
 from gainrl.linearity import plan as linearity
 from gainrl.plan import Layout, runs
+from gainrl.plan.layout import OWN
 from gainrl.plan.results import Result, Target
 from gainrl.simulation import plan as simulation
 from gainrl.study import plan as study
@@ -27,8 +28,20 @@ TOPICS: tuple[Callable[[Preset, Layout], Iterator[Result]], ...] = (
 
 
 def results(preset: Preset, layout: Layout) -> dict[str, Result]:
-    """What a preset's results are, by name, in the order of the page."""
-    return {result.name: result for topic in TOPICS for result in topic(preset, layout)}
+    """What a preset's results are, by name, in the order of the page.
+
+    Raises:
+        ConfigError: an experiment has the name of something else.
+    """
+    found: dict[str, Result] = {}
+    for result in (result for topic in TOPICS for result in topic(preset, layout)):
+        if result.name in found or result.name in OWN:
+            raise ConfigError(
+                f"experiments: another file of the preset is called {result.name} too; call the "
+                "experiment, or its figure, otherwise"
+            )
+        found[result.name] = result
+    return found
 
 
 def built(found: Mapping[str, Result], target: Target) -> dict[str, Result]:
@@ -59,6 +72,6 @@ def tracked(preset: Preset, layout: Layout, outputs: Collection[str]) -> dict[st
         result.experiment
         for result in results(preset, layout).values()
         if result.experiment
-        and any(str(file) in outputs or file.exists() for file in result.files(layout.root))
+        and any(str(file) in outputs or file.exists() for file in result.files(layout.home))
     ]
     return {"parents": list(dict.fromkeys(trained)), "experiments": list(dict.fromkeys(made))}

@@ -1,4 +1,4 @@
-"""`results/report_study.md`: what a comparison of tuned methods found, as one page of Markdown."""
+"""`report_study.md`: what a comparison of tuned methods found, as one page of Markdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from gainrl.compare.render import (
 from gainrl.config.data import Generated, Mix
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError, DataError
-from gainrl.plan.results import FIGURES
 from gainrl.plan.tuning import words
 from gainrl.records import read_json, write_text
 from gainrl.results.runs import AVERAGE
@@ -53,7 +52,7 @@ QUESTION = (
 def make_study(context: Context, path: Path) -> None:
     """Write the page, from the tables of the preset's tuned experiments.
 
-    Every number is one of `results/<experiment>.csv` or of a choice; nothing is measured here.
+    Every number is from an experiment's table or a choice; nothing is measured here.
 
     Raises:
         ConfigError: the preset tunes no methods.
@@ -83,7 +82,7 @@ class _Page:
         self.choices = [read_json(context.layout.choice(*each)) for each in choices(self.preset)]
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self.context.root / f"{name}.csv"
+        path = self.context.layout.table(name)
         if not path.exists():
             raise DataError(f"{path}: no such table; `snakemake study` makes it")
         return pd.read_csv(path)
@@ -106,7 +105,7 @@ class _Page:
         if self.preset.claims:
             verdicts = [
                 block
-                for block in read_views(self.context.root / "claims.csv")
+                for block in read_views(self.context.layout.table("claims"))
                 if not isinstance(block, Title | Heading)
             ]
             parts.append(markdown([Heading("Verdicts, with the false discovery rate"), *verdicts]))
@@ -202,7 +201,7 @@ class _Page:
 
     def _note(self, name: str) -> Caption:
         runs = self._link(self.context.layout.home / "runs", "runs")
-        table = self._link(self.context.root / f"{name}.csv", f"{name}.csv")
+        table = self._link(self.context.layout.table(name), f"{name}.csv")
         return Caption(
             "All tokens that a run generates count, with those that its start model generated for "
             "measured difficulties. Accuracy: at as many as every run has generated, differences "
@@ -212,7 +211,7 @@ class _Page:
         )
 
     def _picture(self, name: str) -> str:
-        path = self.context.root / f"{FIGURES}{name}_ranked.png"
+        path = self.context.layout.figure(f"{name}_ranked")
         if not path.exists():
             raise DataError(f"{path}: no such figure; `snakemake {path}` makes it")
         return f"!{self._link(path, f'{name}: methods by rank')}\n"

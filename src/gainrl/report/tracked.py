@@ -29,6 +29,7 @@ def record(context: Context, result: Result) -> None:
     if not context.layout.tracking.exists():
         print(f"{context.layout.tracking}: no such file, so nothing is recorded in a store")
         return
+    home = context.layout.home
     run = context.track(
         "table" if result.table else "figures",
         result.name,
@@ -36,7 +37,7 @@ def record(context: Context, result: Result) -> None:
         result.fingerprint,
         experiment=result.experiment or PREPARATION,
     )
-    for path in [*result.files(context.root), *result.beside(context.root)]:
+    for path in [*result.files(home), *result.beside(home)]:
         run.artifact(path)
     if result.table and result.name in context.preset.experiments:
         for parent, rows, tags in summaries(context, result.name):

@@ -17,9 +17,10 @@ from gainrl.stages.common import PREPARATION, Context, source_tags
 from gainrl.tracking.client import is_server, pages
 from gainrl.tracking.journal import SUFFIX, sync
 from gainrl.tracking.names import of_test, store_uri
-from gainrl.tracking.parents import initialise
+from gainrl.tracking.parents import ARTIFACTS, initialise, read_index
 from gainrl.tracking.record import missing
 from gainrl.tracking.server import HOST, serve
+from gainrl.tracking.store import settle_artifacts
 from gainrl.tracking.view import address
 from gainrl.training import files
 
@@ -84,10 +85,7 @@ def show_runs(context: Context, port: int) -> int:
     Raises:
         TrackingError: the preset has no store, or the port is taken.
     """
-    index = context.layout.tracking
-    if not index.exists():
-        raise TrackingError(f"{index}: no such file; run 'gainrl tracking init' first")
-    known = read_json(index)
+    known = read_index(context.layout.tracking)
     names = [context.experiment(name) for name in (*context.preset.experiments, PREPARATION)]
     first = next((known["experiments"][name] for name in names if name in known["experiments"]), "")
     where = pages(known["uri"]) if is_server(known["uri"]) else f"http://{HOST}:{port}"
@@ -101,6 +99,7 @@ def show_runs(context: Context, port: int) -> int:
     if is_server(known["uri"]):
         say()
         return 0
+    settle_artifacts(known["uri"], context.root / ARTIFACTS)
     return serve(known["uri"], port, say)
 
 
@@ -120,7 +119,7 @@ def check_tracking(context: Context) -> None:
     Raises:
         TrackingError: something finished is missing in the store; each line names one thing.
     """
-    uri = read_json(context.layout.tracking)["uri"]
+    uri = read_index(context.layout.tracking)["uri"]
     notes: list[tuple[str, Path, int | None]] = []
     unfinished = 0
     for key in plan.runs(context.preset):

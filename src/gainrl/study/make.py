@@ -29,7 +29,7 @@ from gainrl.study.table import signal_table, write_signal
 
 
 def make_signal_table(context: Context, path: Path) -> None:
-    """Write results/signal.csv, with its other forms beside it."""
+    """Write the table `signal`, with its other forms beside it."""
     studies = plan.need_studies(context.preset, "signal")
     frames = {place: _signal_frame(context, *place) for place in places(context.preset, "signal")}
     statistics, study = context.preset.statistics, studies.signal

@@ -10,8 +10,8 @@ from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.config.studies import Studies
 from gainrl.plan import Layout
+from gainrl.plan.layout import FIGURES as FOLDER
 from gainrl.plan.layout import Study
-from gainrl.plan.results import FIGURES as FOLDER
 from gainrl.plan.results import SIGNAL, Picture, Result, scope
 
 Part = Literal["answers", "layers", "dynamics"]

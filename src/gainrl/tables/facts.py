@@ -37,7 +37,7 @@ def made_table(context: Context, experiment: str) -> tuple[pd.DataFrame, dict[st
     Raises:
         DataError: the table is missing.
     """
-    table = context.root / f"{experiment}.csv"
+    table = context.layout.table(experiment)
     if not table.exists():
         raise DataError(f"{table}: no such table; `snakemake {table}` makes it")
     methods = context.preset.methods

@@ -11,9 +11,9 @@ from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.plan import Layout
 from gainrl.plan import benchmarks as benchmark_plan
+from gainrl.plan.layout import FIGURES
 from gainrl.plan.results import (
     BENCHMARKS,
-    FIGURES,
     TABLES,
     Picture,
     Result,
@@ -91,7 +91,7 @@ def _of_experiment(preset: Preset, layout: Layout, name: str, first: bool) -> It
     methods = preset.experiments[name].methods
     if plan.is_tuned(preset, methods[0]) and len(methods) > 1:
         picture = Picture(f"{name}_ranked", "Methods by rank", RANKED)
-        read = (layout.root / f"{name}.csv",)
+        read = (layout.table(name),)
         yield made(f"{FIGURES}{name}_ranked", "ranked_figure:make_ranked_figure", read, picture)
 
 
@@ -104,7 +104,7 @@ def _figures(
 
     base = preset.experiments[name].figure
     if preset.experiments[name].speed:
-        read = (layout.root / f"{name}.csv",)
+        read = (layout.table(name),)
         yield figure(
             "speed_figure:make_speed_figure", read, Picture(f"{base}_speed", "All methods", SPEED)
         )

@@ -64,7 +64,7 @@ class JournaledRun:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """As `TrackedRun.artifact`; the file is stored as it is when the journal is replayed."""
-        self._write("artifact", path=str(path.resolve()), folder=folder)
+        self._write("artifact", path=os.path.relpath(path, self._path.parent), folder=folder)
 
     def tag(self, key: str, value: str) -> None:
         """As `TrackedRun.tag`."""
@@ -111,8 +111,10 @@ def _replay(index: Path, path: Path) -> None:
             run = TrackedRun(index, note, **arguments)
             continue
         assert run is not None  # a journal begins with an opening
-        if line["call"] in ("dataset", "artifact"):
+        if line["call"] == "dataset":
             arguments = {**arguments, "path": Path(arguments["path"])}
+        if line["call"] == "artifact":
+            arguments = {**arguments, "path": path.parent / arguments["path"]}
         getattr(run, line["call"])(**arguments)
     if run and run.failure:
         raise TrackingError(f"{path}: not replayed: {run.failure}")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gainrl.errors import TrackingError
+from gainrl.files import alone
 from gainrl.records import read_json, write_json
 from gainrl.tracking import store as tracking_store
 from gainrl.tracking.client import (
@@ -27,10 +29,14 @@ from gainrl.tracking.client import (
 from gainrl.tracking.view import VIEW, view
 
 KEY = "gainrl.key"
+ARTIFACTS = "mlartifacts"
+"""Folder below the results, of what the default store keeps as files."""
 COMPLETE, PARENT = "gainrl.complete", "parent"
 """A tag of runs that have ended, and its value at parents."""
 SUMMARY = "gainrl.summary"
 """Of a parent: the hash of the rows that were written into it."""
+BESIDE = "sqlite:"
+"""How the index begins to name a store that lies among the results: by its path from there."""
 CHILD_OF = "mlflow.parentRunId"
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 """Which of its two views MLflow opens; without the tag it guesses, and may take that of agents."""
@@ -59,6 +65,7 @@ def initialise(
     import_mlflow()
     try:
         with tracking_store.made(uri):
+            tracking_store.settle_artifacts(uri, root / ARTIFACTS)
             client = client_of(uri)
             ids = {name: _experiment(client, uri, root, name) for name in experiments}
             for name in (curves or {}).keys() & ids:
@@ -69,16 +76,40 @@ def initialise(
             }
     except failures() as error:
         raise TrackingError(failed(uri, first_line(error))) from error
-    noted = read_json(path) if path.exists() else {}
+    noted = read_index(path) if path.exists() else {}
     if noted.get("uri") == uri:
         ids, runs = {**noted["experiments"], **ids}, {**noted["parents"], **runs}
-    write_json(path, {"uri": uri, "experiments": ids, "parents": runs})
+    write_json(path, {"uri": _movable(uri, root, path), "experiments": ids, "parents": runs})
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """What `initialise` noted: `uri` of the store, ids of `experiments` and of `parents`.
+
+    Raises:
+        TrackingError: there is no such file.
+        DataError: it is damaged.
+    """
+    if not path.exists():
+        raise TrackingError(f"{path}: no such file; run 'gainrl tracking init' first")
+    noted: dict[str, Any] = read_json(path)
+    if noted["uri"].startswith(BESIDE) and not noted["uri"].startswith(f"{BESIDE}/"):
+        file = path.parent / noted["uri"].removeprefix(BESIDE)
+        noted["uri"] = f"sqlite:///{file.resolve()}"
+    return noted
+
+
+def _movable(uri: str, root: Path, path: Path) -> str:
+    """A store among the results by its place there, so that results can be moved as a whole."""
+    file = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not file.is_relative_to(root.resolve()):
+        return uri
+    return f"{BESIDE}{os.path.relpath(file, path.parent.resolve())}"
 
 
 def _experiment(client: Any, uri: str, root: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = (root / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
+        local = (root / ARTIFACTS).resolve().as_uri() if uri.startswith("sqlite") else None
         place = f"{local}/{name}" if local else None
         return client.create_experiment(name, artifact_location=place, tags={KIND: TRAINING})
     if found.lifecycle_stage == "deleted":
@@ -120,7 +151,7 @@ def summarise(
     Raises:
         TrackingError: the index knows no such parent.
     """
-    runs = read_json(index)["parents"]
+    runs = read_index(index)["parents"]
     if parent not in runs:
         raise TrackingError(f"{index}: knows no '{parent}'; run 'gainrl tracking init'")
     run, mark = client.get_run(runs[parent]), _mark(rows)
@@ -147,7 +178,7 @@ def _renewed(client: Any, index: Path, parent: str, old: Any) -> Any:
     """A new run in place of an old parent."""
     kept = {key: value for key, value in old.data.tags.items() if key != SUMMARY}
     run = client.create_run(old.info.experiment_id, run_name=parent, tags=kept)
-    with tracking_store.alone(index):
+    with alone(index):
         noted = read_json(index)
         parents = {**noted["parents"], parent: run.info.run_id}
         write_json(index, {**noted, "parents": parents})

@@ -15,7 +15,7 @@ from gainrl.errors import TrackingError
 from gainrl.records import read_json, write_json
 from gainrl.tracking.client import client_of, failed, failures, first_line, log_points, unanswered
 from gainrl.tracking.names import URI, legal_name
-from gainrl.tracking.parents import CHILD_OF, COMPLETE, summarise
+from gainrl.tracking.parents import CHILD_OF, COMPLETE, read_index, summarise
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,7 @@ class TrackedRun:
         Raises:
             TrackingError: the store cannot be reached, or is not the one of `index`.
         """
-        if not index.exists():
-            raise TrackingError(f"{index}: no such file; run 'gainrl tracking init' first")
-        self.index, known = index, read_json(index)
+        self.index, known = index, read_index(index)
         self.uri = known["uri"]
         wanted = os.environ.get(URI)
         if wanted and wanted != self.uri:

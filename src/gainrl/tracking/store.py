@@ -8,7 +8,6 @@ was recorded in it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gainrl.errors import TrackingError
+from gainrl.files import alone
 
 QUIET_SECONDS = 5.0
 """A half-made store that has not changed for so long is not being made any more."""
@@ -60,6 +60,28 @@ def need_whole(uri: str) -> None:
         raise TrackingError(f"tracking store {uri}: {found}; run 'gainrl tracking init'")
 
 
+def settle_artifacts(uri: str, folder: Path) -> None:
+    """Let a store that was moved with its results find the files there that it keeps beside it.
+
+    MLflow notes the whole path of each run's folder.
+
+    Args:
+        folder: of the store's files, as it is now.
+    """
+    path = _file(uri)
+    if path is None or path.parent.resolve() != folder.parent.resolve():
+        return  # a server's, or one that the user has put elsewhere
+    here, mark = folder.resolve().as_uri(), f"/{folder.name}/"
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as store, store:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            store.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, instr({column}, ?))"
+                f" WHERE {column} LIKE 'file://%' AND instr({column}, ?) > 0"
+                f" AND substr({column}, 1, ?) != ?",
+                (here.removesuffix(mark[:-1]), mark, mark, len(here), here),
+            )
+
+
 def _file(uri: str) -> Path | None:
     """The file of a SQLite URI, None for another store."""
     if not uri.startswith("sqlite"):
@@ -72,26 +94,6 @@ def _file(uri: str) -> Path | None:
             f"tracking store {uri}: names no file that lasts; write sqlite:////folder/mlflow.db"
         )
     return Path(name)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a lock beside `path`; the kernel frees it when its holder is killed."""
-    lock = path.with_name(f".{path.name}.lock")
-    while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            if os.path.samestat(os.fstat(handle), os.stat(lock)):
-                break
-        except FileNotFoundError:
-            pass  # whoever held it has just removed it
-        os.close(handle)
-    try:
-        yield
-    finally:
-        lock.unlink()
-        os.close(handle)
 
 
 def _settled(uri: str, path: Path) -> str:

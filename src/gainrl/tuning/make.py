@@ -1,4 +1,4 @@
-"""`results/tuning.csv`: every tried setting, and which were chosen."""
+"""The table `tuning`: every tried setting, and which were chosen."""
 
 from __future__ import annotations
 
