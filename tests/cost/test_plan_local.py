@@ -46,16 +46,20 @@ def test_local_runs_take_what_their_steps_have_taken_here(here, capsys):
     (run / "timing.jsonl").write_text(
         '{"step": 1, "seconds_step": 700}\n{"step": 2, "seconds_step": 1100}\n'
     )
+    note = here / "results/tiny/models/nano/gainrl.json"
+    note.parent.mkdir(parents=True)
+    note.write_text('{"seconds": 90.0}')
     assert planned(here, data) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("6 runs on the local backend, a device each, 1 of them finished.")
     # five runs of four steps of 900 s
     assert "Steps that are left: 5.0 hours, one run after another" in printed
     assert "methods without any like the mean of the others" in printed
-    lines = [
-        [cell.strip() for cell in row.split("|")] for row in printed.splitlines() if "nano/" in row
-    ]
-    assert [row[-2] for row in lines] == ["900", "–", "–"]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in printed.splitlines()]
+    assert ["models, with their warm-up", "1", "1", "90"] in cells
+    assert ["prefill scoring", "1", "0", "–"] in cells  # by GAIN-RL alone, once for both seeds
+    lines = [row for row in cells if row and "nano/" in row[0]]
+    assert [row[-1] for row in lines] == ["900", "–", "–"]
 
 
 def test_runs_that_end_by_tokens_say_how_many(tmp_path, monkeypatch, capsys):

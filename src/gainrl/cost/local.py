@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import fmean
 
+from gainrl import plan
 from gainrl.config.preset import Preset
 from gainrl.cost.rows import Costs, Row
 from gainrl.cost.words import listing
 from gainrl.models.shapes import architecture
 from gainrl.plan import RunKey, keeps_model
-from gainrl.records import read_lines
+from gainrl.records import read_json, read_lines, read_metadata
+from gainrl.tables.facts import MEASURED
 from gainrl.training import files
 
 STATE = 12
@@ -20,7 +23,7 @@ KEPT = 2
 
 
 def local_part(costs: Costs, rows: Sequence[Row]) -> str:
-    """How many runs, how long, how much disk; then a line for each method.
+    """How many runs, how long, how much disk; a line for each stage before them, and each method.
 
     Args:
         rows: of runs that have no estimate; at least one.
@@ -33,8 +36,44 @@ def local_part(costs: Costs, rows: Sequence[Row]) -> str:
     said = f"{len(keys):,} run{'s' if len(keys) > 1 else ''} on the {where} backend, a device each"
     finished = f", {len(done):,} of them finished" if done else ""
     parts = [f"{said}{finished}.{spent} {_time(costs, rows, done)} {_disk(costs.preset, keys)}"]
+    parts.append(listing(list(_stages(costs, keys))))
     parts.append(listing([_line(costs, row) for row in rows]))
     return "\n\n".join(parts)
+
+
+def _stages(costs: Costs, keys: Sequence[RunKey]) -> Iterator[dict[str, str]]:
+    """What is made before the runs: how much of it there is, and the mean seconds of that."""
+    preset, layout = costs.preset, costs.layout
+    tested = [
+        layout.start(preset.start_of(key.model, key.seed), benchmark)
+        for key in keys
+        for benchmark in plan.benchmarks_of(preset, key.model, key.dataset, key.method)
+    ]
+    models = [layout.model_note(preset.start_of(key.model, key.seed)) for key in keys]
+    measured = [plan.inputs_of(preset, layout, key).measured for key in keys]
+    stages = {"models, with their warm-up": models}
+    stages |= {
+        what: [each[name] for each in measured if name in each] for name, what in MEASURED.items()
+    }
+    stages["tests of start models"] = tested
+    for stage, files_of in stages.items():
+        if not (paths := dict.fromkeys(files_of)):
+            continue
+        made = [path for path in paths if path.exists()]
+        seconds = [each for each in map(_seconds, made) if each is not None]
+        yield {
+            "Before the runs": stage,
+            "Jobs": f"{len(paths):,}",
+            "Finished": f"{len(made):,}",
+            "Seconds each": f"{fmean(seconds):.3g}" if seconds else "–",
+        }
+
+
+def _seconds(path: Path) -> float | None:
+    """What is noted in a file of the time that it took."""
+    note = read_json(path) if path.suffix == ".json" else read_metadata(path)
+    found: float | None = note.get("seconds")
+    return found
 
 
 def _line(costs: Costs, row: Row) -> dict[str, str]:
