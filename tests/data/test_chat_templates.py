@@ -8,7 +8,7 @@ from presets import changed, error_of
 
 from gainrl import plan
 from gainrl.data.prompts import Renderer
-from gainrl.data.templates import check_template, template_hash
+from gainrl.data.templates import check_template, dated, render, template_hash
 from gainrl.errors import DataError, ModelError
 from gainrl.plan import RunKey
 from gainrl.plan.benchmarks import Test, test_slice
@@ -20,7 +20,6 @@ from gainrl.stages.prepare import build_model
 from gainrl.stages.prompts import choose_prompts
 from gainrl.stages.score import score_shard
 from gainrl.stages.train_local import LocalRun
-from gainrl.training.verl.settings import template_arguments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 THINKS = PLAIN + "{% if enable_thinking is false %}<think></think>{% endif %}"
@@ -190,6 +189,24 @@ def test_an_argument_that_the_template_does_not_know_is_refused():
 
 
 def test_verl_renders_with_the_same_arguments():
-    assert template_arguments(THINKS, {"enable_thinking": False}) == {"enable_thinking": False}
-    dated = template_arguments("{{ date_string }}", {"level": 2})
-    assert dated == {"date_string": "26 Jul 2024", "level": 2}
+    assert dated(THINKS, {"enable_thinking": False}) == {"enable_thinking": False}
+    assert dated("{{ date_string }}", {"level": 2}) == {"date_string": "26 Jul 2024", "level": 2}
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "{{ date_string }}",
+        "{%- if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}"
+        "{% endif %}{{ date_string }}",
+        "{%- if date_string is defined %}{{ date_string }}{% endif %}",
+    ],
+)
+def test_a_prompt_with_a_date_is_the_one_that_verl_makes(date):
+    """A rehearsal found the first: scored without a date, and rendered with one by verl."""
+    template = date + "{% for turn in messages %}{{ turn.content }}{% endfor %}"
+    tokenizer = bytes_tokenizer(template)
+    given = dated(template, {})
+    messages = [{"role": "user", "content": "1+1?"}]
+    verls = tokenizer.apply_chat_template(messages, tokenize=False, **given)
+    assert render(tokenizer, "1+1?", "{question}", None) == verls == "26 Jul 20241+1?"

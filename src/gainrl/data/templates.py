@@ -126,13 +126,27 @@ def _applied(
     arguments: Mapping[str, Any] | None,
     now: datetime,
 ) -> str:
+    given = dated(tokenizer.chat_template, arguments or {}) if now == TODAY else arguments or {}
     return tokenizer.apply_chat_template(
         list(messages),
         tokenize=False,
         add_generation_prompt=True,
         strftime_now=now.strftime,
-        **(arguments or {}),
+        **given,
     )
+
+
+def dated(template: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's arguments, and the fixed date where its template has a variable for one.
+
+    Trainers that render by themselves, as verl, can be given no clock: so nobody relies on one.
+
+    Args:
+        template: the tokenizer's chat template.
+        arguments: the model's own.
+    """
+    date = {"date_string": TODAY.strftime("%d %b %Y")} if "date_string" in str(template) else {}
+    return {**date, **arguments}
 
 
 def _refusal(messages: Sequence[Mapping[str, Any]], error: Exception) -> str:

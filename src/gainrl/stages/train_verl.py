@@ -17,6 +17,7 @@ from gainrl import curricula
 from gainrl.config.imported import absolute
 from gainrl.data import registry
 from gainrl.data.prompts import Prompts
+from gainrl.data.templates import dated
 from gainrl.errors import BackendError, CheckpointError, DataError, ModelError
 from gainrl.evaluation.samples import Benchmark, prompt_hash
 from gainrl.models import shapes
@@ -146,9 +147,7 @@ class VerlRun(TrainingRun):
             export=self._exports(),
             architecture=self._architecture(folder),
             context=getattr(config.get_text_config(), "max_position_embeddings", None),
-            arguments=settings.template_arguments(
-                tokenizer.chat_template, preset.models[key.model].template_arguments
-            ),
+            arguments=dated(tokenizer.chat_template, preset.models[key.model].template_arguments),
             longest_problem=max(
                 len(test.prompts.tokens[row]) for test in tests.values() for row in test.asked
             ),

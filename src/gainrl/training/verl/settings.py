@@ -15,7 +15,6 @@ from gainrl.config.evaluation import Evaluation
 from gainrl.config.ppo import PPO
 from gainrl.config.preset import Training
 from gainrl.config.verl import Verl
-from gainrl.data.templates import TODAY
 from gainrl.models.known import Architecture
 from gainrl.training import files
 from gainrl.training.algorithms import Algorithm
@@ -178,17 +177,6 @@ def overrides(
         values[f"+data.apply_chat_template_kwargs.{name}"] = value
     values |= verl.keys
     return [f"{key}={hydra_value(value)}" for key, value in sorted(values.items())]
-
-
-def template_arguments(template: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What verl has to render prompts with, so that it does as we do: the date too, if printed.
-
-    Args:
-        template: the tokenizer's chat template.
-        arguments: the model's own.
-    """
-    dated = {"date_string": TODAY.strftime("%d %b %Y")} if "date_string" in str(template) else {}
-    return {**dated, **arguments}
 
 
 def hydra_value(value: Any) -> str:
