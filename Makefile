@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint docs ui bench bench-graders bench-curricula bench-coverage bench-architectures reference clean
+.PHONY: run all setup test test-verl test-trl test-slow test-slurm rehearsal lint docs ui bench bench-graders bench-curricula bench-coverage bench-architectures bench-pipeline bench-trainer reference clean
 
 run: setup
 	gainrl check --preset $(PRESET)
@@ -106,6 +106,14 @@ bench-coverage: setup
 # Tiny models of every type, beside a naive reference: how each is scored, trained and decoded.
 bench-architectures: setup
 	$(BIN)/python benchmarks/architectures.py
+
+# Seconds of the command line, and until the DAG of a preset is there.
+bench-pipeline: setup
+	$(BIN)/python benchmarks/pipeline.py
+
+# A GRPO step of the local trainer against TRL's, alternating, in TRL's environment.
+bench-trainer: setup $(TRL)
+	PYTHONPATH=src $(dir $(TRL))bin/python benchmarks/trainer.py
 
 clean:
 	rm -rf results .snakemake

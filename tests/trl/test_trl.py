@@ -178,3 +178,12 @@ def test_the_documents_script_runs_as_it_is_written(model, tmp_path):
     done = run("train.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "curriculum/seen_share" in done.stdout
+
+
+def test_our_trainer_runs_in_trls_environment_and_decodes_with_a_cache(tmp_path):
+    """Its transformers are newer than ours: layers of a cache are made of other arguments there."""
+    small = ["--rounds", "1", "--steps", "4", "--prompts", "2", "--rollouts", "2", "--tokens", "6"]
+    done = run(ROOT / "benchmarks" / "trainer.py", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^TRL / ours: median [\d.]+", done.stdout, re.MULTILINE)
+    assert "without a cache" not in done.stdout + done.stderr

@@ -31,9 +31,7 @@ ROOM = 64
 class RoomyLayer(DynamicLayer):
     """Keys and values as views of buffers with room for further tokens."""
 
-    def __init__(self, config: Any = None) -> None:
-        super().__init__(config)
-        self.buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+    buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
@@ -102,9 +100,14 @@ class StateAndKeysLayer(LinearAttentionAndFullAttentionLayer):
 
 def _change_state(layer: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     for name in ("conv_states", "recurrent_states"):
-        state = getattr(layer, name)
-        if state is not None:
-            setattr(layer, name, change(state))
+        setattr(layer, name, _changed(getattr(layer, name), change))
+
+
+def _changed(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A layer's state; later versions of transformers let it have several, by their number."""
+    if isinstance(state, dict):
+        return {key: _changed(each, change) for key, each in state.items()}
+    return state if state is None else change(state)
 
 
 OURS: dict[type, Any] = {
@@ -117,9 +120,8 @@ OURS: dict[type, Any] = {
 def roomy_cache(config: Any) -> DynamicCache:
     """An empty cache; layers that attend to all tokens get room, windows stay transformers' own."""
     cache = DynamicCache(config=config)
-    cache.layers = [
-        OURS[type(layer)](config) if type(layer) in OURS else layer for layer in cache.layers
-    ]
+    for layer in cache.layers:  # what they are made from differs between versions of transformers
+        layer.__class__ = OURS.get(type(layer), type(layer))
     return cache
 
 
