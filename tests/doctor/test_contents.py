@@ -69,7 +69,10 @@ def preset(folder, **changes):
         "methods": {"grpo": {"curriculum": "uniform"}, **changes.pop("methods", {})},
         "experiments": {"table1": {"models": ["mine"], "datasets": ["mine"]}},
     }
-    content["experiments"]["table1"]["methods"] = [*content["methods"]]
+    content["experiments"]["table1"] |= {
+        "methods": [*content["methods"]],
+        "published": changes.pop("published", None),
+    }
     assert not changes
     (folder / "own.yaml").write_text(yaml.safe_dump(content))
     return folder / "own.yaml"
@@ -157,3 +160,13 @@ def test_policies_of_ones_own_are_tried(place, capsys):
     (line,) = found["methods.own.curriculum"]
     assert line.startswith("failed: ")
     assert "gainrl check-curriculum" in line
+
+
+def test_a_table_beside_which_the_paper_has_nothing_is_named_before_the_runs(place, capsys):
+    """A rehearsal found it: models of one's own in the place of the paper's, after all runs."""
+    found, _ = said(capsys, preset(place, published={"table": 1}), code=1)
+    (line,) = found["experiments.table1.published"]
+    assert line.startswith("failed: Table 1 of the paper has none of the experiment's cells; map")
+    names = {"models": {"mine": "Qwen2.5-Math-7B-Instruct"}, "benchmarks": {"mine": "math500"}}
+    found, _ = said(capsys, preset(place, published={"table": 1, **names}))
+    assert "experiments.table1.published" not in found

@@ -21,7 +21,7 @@ from gainrl.data.entry import HubTable
 from gainrl.data.registry import find
 from gainrl.doctor.check import Check, failed, ok, warning
 from gainrl.doctor.sources import used
-from gainrl.errors import UserError
+from gainrl.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +48,7 @@ def check_contents(preset: Preset, root: Path) -> Iterator[Check]:
             yield from _model(preset, root, model, Path(spec.path), read.tables)
     yield from _batches(preset, read.sizes)
     yield from _policies(preset)
+    yield from check_published(preset)
 
 
 # --- data ----------------------------------------------------------------------------------------
@@ -189,3 +190,17 @@ def _policies(preset: Preset) -> Iterator[Check]:
                 break
         else:
             yield ok(f"methods.{method}.curriculum", f"keeps its contract ({len(CHECKS)} checks)")
+
+
+def check_published(preset: Preset) -> Iterator[Check]:
+    """A line for each table that would fail after all runs: the paper has none of its cells."""
+    for name, experiment in preset.experiments.items():
+        if experiment.published is None:
+            continue
+        from gainrl.tables.cells import paper_rows  # half a second that few presets need
+
+        try:
+            paper_rows(preset, name)
+        except ConfigError as error:
+            where, _, saw = str(error).partition(": ")
+            yield failed(where, saw, "docs/paper.md has its names; or `published: null`")

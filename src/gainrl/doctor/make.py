@@ -78,6 +78,7 @@ def examine(
     yield from places.check_tracking(preset, root, nodes=profile is not None)
     if preset:
         yield from sources.check_sources(preset, Layout(preset.preset, root))
+        yield from contents.check_published(preset)
     if profile:
         yield places.check_controller()
         yield from cluster.check_cluster(profile, needs)

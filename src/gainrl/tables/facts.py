@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from gainrl import plan
-from gainrl.config.data import Dataset, Registered
-from gainrl.config.experiments import Published
 from gainrl.config.models import HubModel, LocalModel
-from gainrl.data import registry
-from gainrl.errors import ConfigError, DataError, ModelError
+from gainrl.errors import DataError, ModelError
 from gainrl.models.shapes import KNOWN, architecture
 from gainrl.plan import Inputs
 from gainrl.plan.layout import Signal
 from gainrl.records import read_metadata
-from gainrl.results.runs import AVERAGE, Run, of_experiment
+from gainrl.results.runs import Run, of_experiment
 from gainrl.stages.common import Context
-from gainrl.tables import published
-from gainrl.tables.published import ComparedCell, Ours
-from gainrl.tables.rows import Facts, Preparation, Row
+from gainrl.tables.cells import paper_rows
+from gainrl.tables.rows import Facts, Preparation
 
 MEASURED: Mapping[Signal, str] = {
     "scores": "prefill scoring",
@@ -71,7 +67,7 @@ def table_facts(context: Context, experiment: str) -> Facts:
         parameters={name: count for name, count in parameters.items() if count},
         preparation={names: _preparation(inputs) for names, inputs in runs.items()},
         per_seed=frozenset(name for name in chosen.models if preset.models[name].per_seed),
-        published=_published(context, experiment),
+        published=paper_rows(context.preset, experiment),
     )
 
 
@@ -103,76 +99,3 @@ def _preparation(inputs: Sequence[Inputs]) -> Preparation:
     once = "measured once" if len(starts) == 1 else f"mean over {len(starts)} start models"
     how = f"{' and '.join(words)}, {once}" if words else "nothing to prepare"
     return Preparation(seconds / len(starts), how)
-
-
-# --- the paper's numbers -------------------------------------------------------------------------
-
-
-def _published(context: Context, experiment: str) -> list[Row]:
-    chosen = context.preset.experiments[experiment]
-    wanted = chosen.published
-    if wanted is None:
-        return []
-    where = f"experiments.{experiment}.published"
-    published.check_names(
-        wanted.table,
-        where,
-        model=wanted.models.values(),
-        method=wanted.methods.values(),
-        benchmark=wanted.benchmarks.values(),
-    )
-    rows = published.published_rows(wanted.table, _cells(context, experiment, wanted))
-    if not rows:
-        raise ConfigError(
-            f"{where}: Table {wanted.table} of the paper has none of the experiment's cells; map "
-            "models, methods and benchmarks to the paper's names"
-        )
-    return rows
-
-
-def _cells(context: Context, experiment: str, wanted: Published) -> Iterator[ComparedCell]:
-    preset, chosen = context.preset, context.preset.experiments[experiment]
-    columns = published.benchmarks(wanted.table)
-    for model, dataset in chosen.places:
-        ours = _hub_name(context, model)
-        theirs = wanted.models.get(model, ours or model)
-        training = preset.training_for(dataset, model)
-        tested = preset.tested_on(experiment, dataset)
-        shown: dict[str, tuple[str, ...]] = {name: (name,) for name in tested}
-        if len(tested) > 1:
-            shown[AVERAGE] = tested
-        for benchmark, parts in shown.items():
-            known = getattr(preset.datasets.get(benchmark), "name", benchmark)
-            printed = wanted.benchmarks.get(benchmark, known)
-            if printed not in columns:
-                continue
-            rests_on = Ours(
-                model=ours,
-                trained_on=_whole(preset.datasets[dataset], "train"),
-                tested_on=tuple(_whole(preset.datasets[name], "eval") for name in parts),
-                steps=training.steps,
-                prompts=training.prompts,
-            )
-            other = published.differences(wanted.table, theirs, printed, rests_on)
-            for method in chosen.methods:
-                paper = (theirs, wanted.methods.get(method, method), printed)
-                yield ComparedCell(model, dataset, method, benchmark, paper, other)
-
-
-def _hub_name(context: Context, model: str) -> str | None:
-    """The last part of a hub model's id, unless it is trained further before RL."""
-    spec = context.preset.models[model]
-    if isinstance(spec, HubModel) and spec.warmup is None:
-        return spec.id.rpartition("/")[2]
-    return None
-
-
-def _whole(spec: Dataset, split: str) -> str | None:
-    """The name of a data set in the registry, if a whole split of it is used."""
-    if not isinstance(spec, Registered):
-        return None
-    found = getattr(registry.find(spec.name), split)
-    wanted = getattr(spec, split)
-    if found is None or wanted not in (None, found.rows - found.unanswered):
-        return None
-    return None if split == "train" and spec.warmup else spec.name
