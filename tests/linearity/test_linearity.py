@@ -218,6 +218,20 @@ def test_snapshots_of_the_traced_runs_are_kept_beside_those_of_the_probe():
     assert plan.traced(preset) == [plan.RunKey("nano", "chain", "grpo", 1)]
 
 
+def test_the_last_model_of_a_run_that_a_study_follows_is_kept():
+    """A rehearsal of the paper's preset found its probe without it: 'tested' was not enough."""
+    data = changed("training", "keep_model", to="tested")
+    data["studies"] = {"models": ["nano"], "datasets": ["chain"]}
+    data["studies"]["dynamics"] = {"method": "grpo", "every": 2}
+    preset = plan.load(data)
+    assert plan.keeps_model(preset, "nano", "chain", "grpo")
+    assert not plan.keeps_model(preset, "nano", "chain", "gain")
+    assert not plan.keeps_model(preset, "nano", "word", "grpo")
+    data["training"]["keep_model"] = False
+    with pytest.raises(ConfigError, match=r"studies\.dynamics looks at trained models"):
+        plan.load(data)
+
+
 def test_a_preset_is_the_same_after_it_was_written():
     preset = plan.load(changed("linearity", to={**SECTION, "extrapolate": [LINE]}))
     written = preset.model_dump(mode="json")

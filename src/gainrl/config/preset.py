@@ -233,6 +233,12 @@ class Preset(Section):
                 raise ValueError(
                     f"studies.dynamics.seed: {studies.dynamics.seed} is not one of the seeds"
                 )
+            for model, dataset in product(studies.models, studies.datasets):
+                if not self.training_for(dataset, model, studies.dynamics.method).keep_model:
+                    raise ValueError(
+                        "studies.dynamics looks at trained models: training.keep_model must not "
+                        f"be false (it is for {model} on {dataset})"
+                    )
 
     def start_of(self, model: str, seed: int) -> str:
         """Name of the start model that the runs of a model train with a seed."""

@@ -123,7 +123,8 @@ class Training(Section):
     changes no result."""
     keep_model: bool | Literal["tested"] = True
     """Whether the final model is kept as a Hugging Face folder, in the dtype of the start model,
-    bf16 for most; 'tested': only of runs whose experiment has tests under a protocol (`final`)."""
+    bf16 for most; 'tested': only of runs whose experiment has tests under a protocol (`final`),
+    or whose weights a study follows (`studies.dynamics`)."""
     extra: Annotated[Extra | None, Absent()] = None
     """RL-Extra; None is without."""
     downsample: Annotated[Downsample | None, Absent()] = None

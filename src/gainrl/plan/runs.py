@@ -61,10 +61,13 @@ def benchmarks_of(preset: Preset, model: str, dataset: str, method: str) -> list
 
 
 def keeps_model(preset: Preset, model: str, dataset: str, method: str) -> bool:
-    """Whether the final models of a method's runs are kept."""
+    """Whether the final models of a method's runs are kept: 'tested', by whoever reads them."""
     wanted = preset.training_for(dataset, model, method).keep_model
     if wanted != "tested":
         return wanted
+    followed = {(key.model, key.dataset, key.method) for key in probed(preset)}
+    if (model, dataset, method) in followed:
+        return True
     homes = experiments_of(preset, model, dataset, method)
     return any(preset.experiments[name].final for name in homes)
 
