@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gainrl.config.preset import Preset
 from gainrl.plan import backends, rehearsal
 from gainrl.plan import benchmarks as benchmark_plan
 from gainrl.report import plan as report_plan
+from gainrl.study.figures import FEWEST, figure_bins
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRESETS = [
@@ -117,3 +119,13 @@ def test_methods_that_differ_in_numbers_are_rehearsed_once() -> None:
     assert "gain-half-low" not in rehearsal.families(real, "halves")
     kept = rehearsal.families(real, "controls")
     assert {"gain-length", "gain-residual", "gain-reversed", "gain-shuffled"} <= set(kept)
+
+
+def test_the_probe_has_prompts_for_figure_5_however_they_lie() -> None:
+    """The rehearsal on a CPU failed there with 8 prompts in 8 bins."""
+    bins = inspect.signature(figure_bins).parameters["bins"].default
+    assert rehearsal.FOLLOWED > bins * (FEWEST - 1)
+    small = rehearsal.rehearsed(plan.load(REPOSITORY / "experiments/paper.yaml"))
+    assert small.studies
+    assert small.studies.dynamics
+    assert small.studies.dynamics.prompts == rehearsal.FOLLOWED

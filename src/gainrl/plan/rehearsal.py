@@ -33,6 +33,8 @@ RESPONSE = 32
 PROBLEMS = 4
 FEW = 8
 """Of prompts or draws in studies and simulations."""
+FOLLOWED = 17
+"""Prompts of the probe: however they lie, one of Figure 5's 8 bins holds the 3 that it needs."""
 RESAMPLES = 200
 SHARDS = 2
 
@@ -238,7 +240,7 @@ def _studies(given: dict[str, Any]) -> None:
         "signal": {"gradient_prompts": FEW, "gradient_rollouts": ROLLOUTS, "resamples": RESAMPLES},
         "layers": {"prompts": FEW, "maps": 2},
         "answers": {"prompts": FEW, "samples": ROLLOUTS},
-        "dynamics": {"prompts": FEW, "samples": ROLLOUTS, "every": 2},
+        "dynamics": {"prompts": FOLLOWED, "samples": ROLLOUTS, "every": 2},
     }
     for part, amounts in small.items():
         if studies.get(part):
