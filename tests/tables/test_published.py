@@ -29,7 +29,7 @@ def rows_of(table, paper, differing=()):
 
 
 def test_the_printed_numbers_are_all_there():
-    frame = load()
+    frame = pd.DataFrame(load())
     assert list(frame) == ["table", "model", "method", "benchmark", "metric", "value"]
     assert frame.groupby("table").size().to_dict() == {1: 72, 2: 14, 3: 9, 4: 6, 5: 13}
     assert not frame.duplicated(["table", "model", "method", "benchmark", "metric"]).any()
@@ -72,7 +72,9 @@ def test_averages_are_as_printed_and_say_where_they_are_odd(model, method, print
 
 
 def test_only_two_printed_averages_are_odd():
-    averages = load()[lambda f: f["benchmark"].eq("average") & f["metric"].eq("pass@1")]
+    averages = pd.DataFrame(load())[
+        lambda f: f["benchmark"].eq("average") & f["metric"].eq("pass@1")
+    ]
     notes = [
         rows_of(row.table, (row.model, row.method, "average"))["note"].iloc[0]
         for row in averages.itertuples()

@@ -15,8 +15,8 @@ from gainrl.compare.render import Block, Caption, Heading, Table, Title, write_v
 from gainrl.compare.statistics import ANY, SHARES, Interval, mean_interval
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
+from gainrl.plan.results import AVERAGE
 from gainrl.records import write_text
-from gainrl.results.runs import AVERAGE
 
 COLUMNS = [
     *("model", "dataset", "method", "part", "selection", "group", "metric"),

@@ -15,6 +15,8 @@ from gainrl.config.preset import Preset
 from gainrl.plan.layout import FIGURES, Layout
 from gainrl.plan.runs import runs
 
+AVERAGE = "average"
+"""Name of the unweighted mean over a run's benchmarks; no benchmark may be called so."""
 Target = Literal["default", "all", "figures"]
 """Snakemake's targets that build results."""
 

@@ -26,9 +26,9 @@ from gainrl.compare.render import (
 from gainrl.config.data import Generated, Mix
 from gainrl.config.preset import Preset
 from gainrl.errors import ConfigError, DataError
+from gainrl.plan.results import AVERAGE
 from gainrl.plan.tuning import words
 from gainrl.records import read_json, write_text
-from gainrl.results.runs import AVERAGE
 from gainrl.stages.common import Context
 from gainrl.tables.answer import answers
 from gainrl.tables.columns import SURVIVES

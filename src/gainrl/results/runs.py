@@ -19,6 +19,7 @@ from gainrl import plan
 from gainrl.compare.statistics import FloatArray, smooth
 from gainrl.config.preset import Preset
 from gainrl.errors import DataError
+from gainrl.plan.results import AVERAGE
 from gainrl.records.runs import (
     DoneRecord,
     LeftOut,
@@ -32,9 +33,6 @@ from gainrl.records.runs import (
     read_rows,
 )
 from gainrl.training import files
-
-AVERAGE = "average"
-"""Name of the unweighted mean over a run's benchmarks; no benchmark may be called so."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,10 @@ import pandas as pd
 from gainrl.compare.pairs import Speed, Track, speed
 from gainrl.compare.statistics import RATIO, FloatArray, Median
 from gainrl.config.preset import Statistics
+from gainrl.plan.results import AVERAGE
 from gainrl.records import health
 from gainrl.results.flops import FORWARD, prompt_copies, step_flops
-from gainrl.results.runs import AVERAGE, Group, Run
+from gainrl.results.runs import Group, Run
 
 Row = dict[str, object]
 

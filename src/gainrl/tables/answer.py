@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gainrl.compare.render import with_interval
-from gainrl.results.runs import AVERAGE
+from gainrl.plan.results import AVERAGE
 
 HELD = (
     ("difference_at_equal_tokens", "at equal tokens"),

@@ -10,13 +10,12 @@ from gainrl.config.models import HubModel
 from gainrl.config.preset import Preset
 from gainrl.data import registry
 from gainrl.errors import ConfigError
-from gainrl.results.runs import AVERAGE
-from gainrl.results.speed import Row
+from gainrl.plan.results import AVERAGE
 from gainrl.tables import published
 from gainrl.tables.published import ComparedCell, Ours
 
 
-def paper_rows(preset: Preset, experiment: str) -> list[Row]:
+def paper_rows(preset: Preset, experiment: str) -> list[dict[str, object]]:
     """What the paper prints of an experiment's cells; none unless the preset asks for it.
 
     Raises:

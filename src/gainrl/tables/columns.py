@@ -9,7 +9,7 @@ import pandas as pd
 
 from gainrl.compare.render import with_interval
 from gainrl.config.experiments import Column
-from gainrl.results.runs import AVERAGE
+from gainrl.plan.results import AVERAGE
 from gainrl.results.speed import median_text
 from gainrl.tables.rows import WHOLE_RUN
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-
-import pandas as pd
+from typing import NamedTuple
 
 from gainrl.data import registry
 from gainrl.errors import ConfigError, nearest
-from gainrl.results.runs import AVERAGE
+from gainrl.plan.results import AVERAGE
 
 COMPARABLE = "comparable"
 STEPS = 200
@@ -28,21 +28,38 @@ _ROUNDED = 0.1
 """Percentage points by which a printed average may miss the mean of its printed row."""
 
 
-@cache
-def load() -> pd.DataFrame:
-    """What the paper prints: columns table, model, method, benchmark, metric, value.
+class Printed(NamedTuple):
+    """A number of the paper: accuracies are in percent, steps are RL steps.
 
-    Accuracies are in percent, steps are RL steps. Benchmarks have the registry's names; `average`
-    is the printed average of a row. docs/paper.md names the source.
+    Benchmarks have the registry's names; `average` is the printed average of a row.
     """
+
+    table: int
+    model: str
+    method: str
+    benchmark: str
+    metric: str
+    value: float
+
+
+@cache
+def load() -> tuple[Printed, ...]:
+    """What the paper prints; docs/paper.md names the source. No pandas: a check asks here."""
     text = files("gainrl.tables").joinpath("published.csv").read_text(encoding="utf-8")
-    return pd.read_csv(io.StringIO(text), dtype={"table": int, "value": float})
+    _, *rows = csv.reader(io.StringIO(text))
+    return tuple(
+        Printed(int(table), model, method, benchmark, metric, float(value))
+        for table, model, method, benchmark, metric, value in rows
+    )
+
+
+def _of(table: int) -> list[Printed]:
+    return [each for each in load() if each.table == table]
 
 
 def benchmarks(table: int) -> set[str]:
     """What a table of the paper has columns for, `average` among them."""
-    frame = load()
-    return set(frame.loc[frame["table"] == table, "benchmark"])
+    return {each.benchmark for each in _of(table)}
 
 
 @dataclass(frozen=True)
@@ -79,9 +96,8 @@ def differences(table: int, model: str, benchmark: str, ours: Ours) -> tuple[str
     Args:
         table: of the paper; model, benchmark: its names there, `average` for a row's average.
     """
-    frame = load()
-    printed = frame[(frame["table"] == table) & (frame["model"] == model)]
-    of_row = sorted(set(printed["benchmark"]) - {AVERAGE})
+    printed = {each.benchmark for each in _of(table) if each.model == model}
+    of_row = sorted(printed - {AVERAGE})
     theirs = of_row if benchmark == AVERAGE else [benchmark]
     trained = _TRAINED_ON.get(table, _TRAINING_SET.get(benchmark, benchmark))
     found = []
@@ -110,14 +126,13 @@ def check_names(table: int, where: str, **named: Iterable[str]) -> None:
 
     Args:
         where: the key that maps to them.
-        named: by column of `load`: model, method or benchmark.
+        named: by field of `Printed`: model, method or benchmark.
 
     Raises:
         ConfigError: naming the key, the name and the nearest one.
     """
-    frame = load()
     for column, names in named.items():
-        known = frame.loc[frame["table"] == table, column].unique()
+        known = dict.fromkeys(getattr(each, column) for each in _of(table))
         for name in names:
             if name not in known:
                 raise ConfigError(
@@ -133,16 +148,8 @@ def published_rows(table: int, cells: Iterable[ComparedCell]) -> list[dict[str, 
     interval. differences: of the cell; remark: what is odd about the number; `note` is both in
     words: 'comparable', or 'not comparable: ' and what differs.
     """
-    frame = load()
-    keys = ["model", "method", "benchmark"]
     printed = {
-        (key, str(metric)): float(value)
-        for key, metric, value in zip(
-            frame.loc[frame["table"] == table, keys].itertuples(index=False, name=None),
-            frame.loc[frame["table"] == table, "metric"],
-            frame.loc[frame["table"] == table, "value"],
-            strict=True,
-        )
+        ((each.model, each.method, each.benchmark), each.metric): each.value for each in _of(table)
     }
     rows: list[dict[str, object]] = []
     for cell in cells:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from gainrl.compare.intervals import bar, even_line
 from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, save
 from gainrl.errors import DataError
+from gainrl.plan.results import AVERAGE
 from gainrl.results.budget import equal_metric
-from gainrl.results.runs import AVERAGE
 from gainrl.results.speed import TOKENS
 from gainrl.stages.common import Context
 from gainrl.tables.facts import made_table
