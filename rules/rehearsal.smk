@@ -8,11 +8,12 @@ rule rehearse:
 
 
 # What a user is to see last: a rehearsal's page; else what was found, or what failed and why.
+# The store comes after it: a full disk, which stops that too, is to be read of.
 onsuccess:
-    sync_journals()
     rehearsal_page() if preset is not whole else say_answers()
+    sync_journals()
 
 
 onerror:
-    sync_journals()
     rehearsal_page() if preset is not whole else say_failures()
+    sync_journals()
