@@ -55,6 +55,15 @@ def write_run(root, method, seed, curves, *, tokens=None, seconds=2.0, **changes
     return folder
 
 
+def two_methods(root):
+    """The runs of GRPO and GAIN-RL, a folder a seed."""
+    return [
+        write_run(root, method, seed, curve)
+        for method, curves in (("grpo", GRPO), ("gain", GAIN))
+        for seed, curve in enumerate(curves)
+    ]
+
+
 def change(path, old, new):
     text = path.read_text()
     assert old in text

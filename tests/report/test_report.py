@@ -29,18 +29,6 @@ VERL = {"steps": 4, "lr": 1e-4, "backend": "verl", "prompts": 2, "rollouts": 8}
 VERL |= {"mini_batch": None, "kl": 0.0}
 
 
-@pytest.fixture
-def results(tmp_path, capsys):
-    write_results(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def claimed(results):
-    (results / "nano/claims.csv").write_text(CLAIMS)
-    return claiming(PRESET)
-
-
 def headings(made):
     return re.findall(r"<h2>(.*?)</h2>", made.text)
 

@@ -2,22 +2,10 @@
 
 import pytest
 import yaml
-from report_files import CLAIMS, PRESET, claiming, page, write_results
+from report_files import PRESET, page
 
 from gainrl import cli
 from gainrl.errors import DataError, TrackingError
-
-
-@pytest.fixture
-def results(tmp_path, capsys):
-    write_results(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def claimed(results):
-    (results / "nano/claims.csv").write_text(CLAIMS)
-    return claiming(PRESET)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from run_folders import GAIN, GRPO, change, write_run
+from run_folders import GRPO, change, two_methods, write_run
 
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, read_run
@@ -11,11 +11,7 @@ from gainrl.results.runs import collect, read_run
 
 @pytest.fixture
 def folders(tmp_path):
-    return [
-        write_run(tmp_path, method, seed, curve)
-        for method, curves in (("grpo", GRPO), ("gain", GAIN))
-        for seed, curve in enumerate(curves)
-    ]
+    return two_methods(tmp_path)
 
 
 def test_a_run_is_read_as_it_was_written(folders):

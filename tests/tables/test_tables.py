@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from run_folders import GAIN, GRPO, cell, change, write_lines, write_run
+from run_folders import GAIN, GRPO, cell, change, two_methods, write_lines, write_run
 
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -21,11 +21,7 @@ CONFIG = Statistics(resamples=500, smoothing=1)
 
 @pytest.fixture
 def folders(tmp_path):
-    return [
-        write_run(tmp_path, method, seed, curve)
-        for method, curves in (("grpo", GRPO), ("gain", GAIN))
-        for seed, curve in enumerate(curves)
-    ]
+    return two_methods(tmp_path)
 
 
 # --- the table -----------------------------------------------------------------------------------

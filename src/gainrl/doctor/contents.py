@@ -22,6 +22,7 @@ from gainrl.data.registry import find
 from gainrl.doctor.check import Check, failed, ok, warning
 from gainrl.doctor.sources import used
 from gainrl.errors import ConfigError, UserError
+from gainrl.tables.cells import paper_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,8 +198,6 @@ def check_published(preset: Preset) -> Iterator[Check]:
     for name, experiment in preset.experiments.items():
         if experiment.published is None:
             continue
-        from gainrl.tables.cells import paper_rows  # half a second that few presets need
-
         try:
             paper_rows(preset, name)
         except ConfigError as error:
