@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from tracking_stores import PARENT, TRAIN, client_of, points, set_up, steps
 from gainrl.config.tracking import Tracking
 from gainrl.errors import TrackingError
 from gainrl.records import read_json
-from gainrl.tracking.journal import SUFFIX, JournaledRun, sync
+from gainrl.tracking.journal import LOCK, SUFFIX, JournaledRun, sync
 from gainrl.tracking.names import URI
 from gainrl.tracking.parents import COMPLETE, read_index
 
@@ -140,3 +142,18 @@ def test_without_a_store_there_is_no_journal(tmp_path):
 )
 def test_a_server_needs_no_journals(uri, variable, file):
     assert Tracking(uri=uri).is_file(variable) == file
+
+
+def test_a_second_replay_waits_for_the_first(index, tmp_path):
+    file = tmp_path / "steps.jsonl"
+    file.write_text("here")
+    whole(index, file)
+    with open(index.with_name(index.name + LOCK), "a") as first, ThreadPoolExecutor() as pool:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = pool.submit(sync, index, tmp_path)
+        with pytest.raises(TimeoutError):
+            second.result(0.5)
+        assert not (tmp_path / "note.json").exists()
+        fcntl.flock(first, fcntl.LOCK_UN)
+        assert second.result(60) == 1
+    assert run_of(index).data.tags[COMPLETE] == "yes"

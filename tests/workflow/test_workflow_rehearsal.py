@@ -57,6 +57,22 @@ def test_a_rehearsal_runs_all_jobs_but_those_that_need_what_failed(project) -> N
     assert {path: after[path] for path in before} == before  # nothing of the real results
 
 
+def test_what_failed_is_said_before_a_store_that_cannot_be_filled_stops_it(project) -> None:
+    """A folder in the place of the replay's lock, for a disk that is full."""
+    lock = project.folder / HOME / "edited" / "tracking.json.lock"
+    page = project.folder / "results/rehearsal.html"
+    page.unlink()
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    preset = project.edited(smallest)
+    done = project.snakemake("rehearse", "--keep-going", preset=preset, GAINRL_JOURNAL="1")
+    lock.rmdir()
+    assert done.returncode != 0
+    assert f"{lock.name}" in done.stdout + done.stderr
+    assert page.exists()
+    assert "failed: data lost: " in done.stdout + done.stderr
+
+
 def test_a_rehearsal_that_is_mended_goes_on(project) -> None:
     """Only what failed, and what needs it, is left; the rest was measured and is still shown."""
 

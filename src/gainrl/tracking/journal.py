@@ -7,6 +7,7 @@ machine that has the store, replays what is new in them (`sync`). A server needs
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ JOURNAL = "GAINRL_JOURNAL"
 """Environment variable: set for the jobs of a cluster, which are to write journals."""
 SUFFIX, REPLAYED = ".journal.jsonl", ".replayed"
 OPEN = "open"
+LOCK = ".lock"
+"""What the name of the index ends with in the file that only one replay at a time holds."""
 
 
 def switch_on() -> None:
@@ -81,14 +84,17 @@ Tracked = TrackedRun | JournaledRun
 def sync(index: Path, folder: Path) -> int:
     """Replay what is new in the journals below a folder into the store; returns their number.
 
-    What was interrupted is replayed again: the store keeps each step of a metric once.
+    What was interrupted is replayed again: the store keeps each step of a metric once. A second
+    call waits for the first, or both would open the same runs.
 
     Raises:
         TrackingError: the store cannot be reached or has refused something.
     """
-    behind = [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if _is_behind(path)]
-    for path in behind:
-        _replay(index, path)
+    with open(index.with_name(index.name + LOCK), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        behind = [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if _is_behind(path)]
+        for path in behind:
+            _replay(index, path)
     return len(behind)
 
 
