@@ -34,6 +34,8 @@ SPECS = [
     {"sampler": "predicted", "rollouts": "fixed"},
     {"sampler": "thompson_bins", "filter": "mixed"},
     {"sampler": "insight", "rollouts": "vip"},
+    {"sampler": "predicted", "rollouts": "noise_batch"},
+    {"sampler": "uniform", "rollouts": {"name": "noise_batch", "adaptive": False}},
     {"sampler": "gaussian", "filter": "mixed"},
     {"sampler": "uniform", "filter": "no_positive_resampling"},
     {"sampler": "dps", "filter": "no_positive_resampling", "rollouts": "screened"},

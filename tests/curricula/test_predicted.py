@@ -234,7 +234,7 @@ def test_mixed_groups_get_as_many_rollouts_again_and_no_more():
 def test_the_number_of_prompts_goes_by_the_budget(budget, size, share, prompts):
     allocation = Adaptive(4)
     allocation.bind(Setting(size, budget, 0, rollouts=1))
-    allocation.share = share
+    allocation.mixed_share = share
     assert allocation.prompts() == prompts
 
 

@@ -74,7 +74,7 @@ def trainer_for(
 class Fixed:
     """A curriculum that shows given batches."""
 
-    whole_batches = True
+    whole_batches, reads_noise = True, False
 
     def __init__(self, batches, rollouts=4):
         self.batches, self.now = [np.array(batch) for batch in batches], 0
@@ -86,6 +86,9 @@ class Fixed:
 
     def keep(self, seen):
         return np.arange(len(seen.rows))
+
+    def rate(self):
+        return 1.0
 
     def observe(self, outcome):
         self.now += 1

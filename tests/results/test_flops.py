@@ -40,6 +40,13 @@ def test_each_epoch_is_an_update_and_the_second_needs_the_old_policy():
     assert per_token({**training, "epochs": 3}, "grpo") == 2 + 2 + 3 * 6
 
 
+def test_epochs_that_ended_early_are_counted_as_they_were_made():
+    training = {**LOCAL, "epochs": 4}
+    assert per_token(training, "grpo", [1, 2.5]).tolist() == [2 + 2 + 6, 2 + 2 + 15]
+    found = step_flops(1, [0, 0], [10, 10], training, "grpo", epochs=[1, 4])
+    assert found.tolist() == [100, 280]
+
+
 def test_each_step_has_its_own_tokens():
     assert step_flops(2, [1, 0], [4, 5], LOCAL, "grpo").tolist() == [80, 80]
 

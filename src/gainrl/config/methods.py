@@ -86,6 +86,8 @@ class Changes(Section):
     """As training.rollouts."""
     epochs: Annotated[Positive | None, Absent()] = None
     """As training.epochs."""
+    target_kl: Annotated[float | None, Field(gt=0), Absent()] = None
+    """As training.target_kl."""
     lr: Rate | None = None
     """As training.lr."""
     lr_schedule: Annotated[RateSchedule | None, Absent()] = None

@@ -74,6 +74,11 @@ class Training(Section):
     epochs: Annotated[Positive, Absent()] = 1
     """Passes of the optimiser over a step's rollouts, PPO's epochs: above 1 each rollout is trained
     on as often, and the clip binds."""
+    target_kl: Annotated[float | None, Field(gt=0), Absent()] = None
+    """Of `epochs` above 1: no further update of a step is made once the policy's divergence from
+    the one that rolled out, at the tokens of a mini-batch, is above this (nats a token; r - 1 - log
+    r with r the ratio). The record then has `epochs`, with the pass that came to that, and the
+    divergence at the last pass, `approx_kl`. None makes all epochs."""
     lr: Rate = 1e-6
     """Learning rate of AdamW (paper, appendix E.2)."""
     lr_schedule: Annotated[RateSchedule, Absent()] = "constant"

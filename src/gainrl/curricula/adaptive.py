@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,20 +32,23 @@ class Adaptive(Allocation):
 
     first: int = 4
     several_draws = True
-    state = ("share",)
+    state: ClassVar[tuple[str, ...]] = ("mixed_share",)
 
     def __post_init__(self) -> None:
         if self.first < 2:
             raise ValueError(f"first is {self.first}, not at least 2: one rollout is never mixed")
 
     def start(self) -> None:
-        """A step's budget is that of the preset."""
-        self.budget = self.setting.batch * self.setting.rollouts
-        self.share = 0.5
+        """Half of the groups are mixed, as far as is known."""
+        self.mixed_share = 0.5
+
+    def batch(self) -> int:
+        """Prompts that, with the preset's rollouts each, are the budget of the next step."""
+        return self.setting.batch
 
     def prompts(self) -> int:
         """n of the next draw."""
-        wanted = self.budget / (self.first * (1 + self.share))
+        wanted = self.batch() * self.setting.rollouts / (self.first * (1 + self.mixed_share))
         return min(max(round(wanted), 1), self.setting.size)
 
     def begin(self, rows: IntArray) -> Request:
@@ -58,11 +62,12 @@ class Adaptive(Allocation):
 
     def observe(self, outcome: Outcome) -> None:
         """Average the share of mixed groups: what was not mixed at first got no second chance."""
-        self.share = DECAY * self.share + (1 - DECAY) * float(outcome.mixed.mean())
+        mixed = float(outcome.mixed.mean())
+        self.mixed_share = DECAY * self.mixed_share + (1 - DECAY) * mixed
 
     def metrics(self) -> dict[str, float]:
         """The average share of mixed groups."""
-        return {"mixed_share": self.share}
+        return {"mixed_share": self.mixed_share}
 
 
 @register("adaptive_uniform")

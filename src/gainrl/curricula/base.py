@@ -17,14 +17,28 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Unbiased estimates of one step's gradient (gainrl.curricula.noise_scale); either may be below
+    0.
+
+    signal: |G|^2; noise: tr S, the trace of one group's covariance.
+    """
+
+    signal: float
+    noise: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one RL step saw, for each prompt that it rolled out; all arrays are (B,).
 
     rows: rows of the training table; accuracy: mean accuracy of the group, in [0, 1]; signal: C
     under the current model (Eq. 9); advantage: mean absolute advantage; both NaN where the policy
     did not keep a prompt; tokens: rollout tokens; rollouts: responses in the group; mixed: their
-    rewards differ; trained: the group, or a part of it, was part of the update. A policy sees no
-    group without responses, and every number that it sees is one (gainrl.curricula.checks).
+    rewards differ; trained: the group, or a part of it, was part of the update. moments: of the
+    policy's gradient before the update; None where no part reads them (`Part.reads_noise`), or of a
+    step of one group. A policy sees no group without responses, and every number that it sees is
+    one (gainrl.curricula.checks).
     """
 
     rows: IntArray
@@ -35,6 +49,7 @@ class Outcome:
     rollouts: IntArray
     mixed: BoolArray
     trained: BoolArray
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)

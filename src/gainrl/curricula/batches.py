@@ -56,8 +56,8 @@ def make(
         settings: the policy's parameters; one that is called like an argument goes into `spec`.
 
     Raises:
-        ConfigError: an unknown policy or parameter, something that the policy needs is missing, or
-            an argument has another shape.
+        ConfigError: an unknown policy or parameter, something that the policy needs is missing, an
+            argument has another shape, or the policy goes by the noise of the gradient.
     """
     if settings:
         given = {"name": spec} if isinstance(spec, str) else dict(spec)
@@ -81,6 +81,11 @@ def make(
         else {name: _real(f"features['{name}']", each, size) for name, each in features.items()},
     )
     composed = compose(spec)
+    if composed.reads_noise:  # a batch is observed before its update, whose gradient is not known
+        raise ConfigError(
+            f"curriculum '{composed.name}' goes by the noise of the policy's gradient, which only "
+            "gainrl's own trainer tells it (training.backend: local)"
+        )
     for need in sorted(composed.sampler.needs):
         if need in SAID and getattr(setting, need) is None:
             raise ConfigError(f"curriculum '{composed.name}' needs {SAID[need]}")

@@ -6,7 +6,7 @@ One that is not a number, once it is in an average, makes every later comparison
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,8 +21,11 @@ def answered(seen: Answered) -> Answered:
     there = seen.rollouts > 0
     if there.all():
         return seen
-    names = [field.name for field in dataclasses.fields(seen)]
-    return dataclasses.replace(seen, **{name: getattr(seen, name)[there] for name in names})
+    columns = {each.name: getattr(seen, each.name) for each in dataclasses.fields(seen)}
+    found: dict[str, Any] = {
+        name: each[there] for name, each in columns.items() if isinstance(each, np.ndarray)
+    }
+    return dataclasses.replace(seen, **found)
 
 
 def check_setting(name: str, setting: Setting) -> None:
@@ -59,6 +62,9 @@ def check_outcome(name: str, outcome: Outcome, reads_signal: bool) -> None:
         values = getattr(outcome, what)
         unmeasured = np.isnan(values) & ~outcome.trained
         _refuse(name, what, outcome, values, np.isfinite(values) | unmeasured)
+    found = outcome.moments
+    if found and not (np.isfinite(found.signal) and np.isfinite(found.noise)):
+        raise DataError(f"curriculum '{name}': the moments of the gradient are no numbers: {found}")
 
 
 def check_accuracy(name: str, seen: Outcome | Groups) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,15 @@ class Curriculum:
     def reads_signal(self) -> bool:
         """Whether a part reads C under the current model."""
         return any(part.reads_signal for part in self.parts.values())
+
+    @property
+    def reads_noise(self) -> bool:
+        """Whether a part reads the moments of the gradient."""
+        return any(part.reads_noise for part in self.parts.values())
+
+    def rate(self) -> float:
+        """What the learning rate of the step that was just drawn is multiplied by."""
+        return math.prod(part.rate() for part in self.parts.values())
 
     @property
     def whole_batches(self) -> bool:

@@ -87,12 +87,14 @@ class Part(Stateful):
 
     name: what presets call it (`register`), else its class. several_draws: whether a step may take
     more than one draw with it, which not every backend does. reads_signal: whether `observe` reads
-    C, which a trainer may leave unmeasured else. setting: there before `start`.
+    C, which a trainer may leave unmeasured else. reads_noise: whether it reads the moments of the
+    gradient, or sets the rate by them, which not every backend does. setting: there before `start`.
     """
 
     name: ClassVar[str]
     several_draws: bool = False
     reads_signal: bool = False
+    reads_noise: bool = False
     setting: Setting
 
     def __init_subclass__(cls) -> None:
@@ -109,6 +111,11 @@ class Part(Stateful):
 
     def observe(self, outcome: Outcome) -> None:
         """Learn from a step."""
+
+    def rate(self) -> float:
+        """What the learning rate of the step that was just drawn is multiplied by, above 0; only of
+        parts that read the noise."""
+        return 1.0
 
     def metrics(self) -> dict[str, float]:
         """State worth plotting; logged every step under `curriculum/`."""

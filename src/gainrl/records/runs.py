@@ -67,6 +67,8 @@ class StepRecord(Record):
     kl: float | None = None
     entropy: float | None = None
     grad_norm: float | None = None
+    epochs: float | None = None
+    approx_kl: float | None = None
     value_loss: float | None = None
     explained_variance: float | None = None
     format: Share | None = None

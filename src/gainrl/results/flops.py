@@ -21,7 +21,9 @@ FORWARD, BACKWARD = 2, 4
 """FLOP per token and parameter."""
 
 
-def per_token(training: Mapping[str, Any], algorithm: str) -> int:
+def per_token(
+    training: Mapping[str, Any], algorithm: str, epochs: ArrayLike | None = None
+) -> FloatArray:
     """FLOP per parameter for a token of a step, over all passes that it takes part in.
 
     The rollout is a forward pass and each epoch of the update a forward and a backward pass.
@@ -35,12 +37,18 @@ def per_token(training: Mapping[str, Any], algorithm: str) -> int:
         training: section `training` of run.json: backend, prompts, mini_batch, epochs (1 without),
             kl, downsample, lora.
         algorithm: its name.
+        epochs: () or (steps,) that were made, where they ended by `target_kl`; None: as many as
+            `training` says.
+
+    Returns:
+        As `epochs`.
     """
-    epochs, mini = training.get("epochs", 1), training["mini_batch"]
+    planned, mini = training.get("epochs", 1), training["mini_batch"]
+    epochs = np.asarray(planned if epochs is None else epochs, float)
     whole = epochs * (FORWARD + BACKWARD)
     update = epochs * (FORWARD + BACKWARD // 2) if training.get("lora") else whole
-    passes = FORWARD + update
-    several = epochs > 1 or (mini is not None and mini < training["prompts"])
+    passes: FloatArray = FORWARD + update
+    several = planned > 1 or (mini is not None and mini < training["prompts"])
     recomputes = backends.find(training["backend"]).recomputes
     if (several or recomputes) and not training.get("downsample"):
         passes += FORWARD
@@ -64,6 +72,7 @@ def step_flops(
     algorithm: str,
     idle_tokens: ArrayLike = 0,
     measured_tokens: ArrayLike = 0,
+    epochs: ArrayLike | None = None,
 ) -> FloatArray:
     """(steps,) FLOP of RL steps.
 
@@ -79,10 +88,11 @@ def step_flops(
             draws several times in a step, `downsample`): they have the rollout's pass only.
         measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses. A
             prompt counts as often as it is run, here and in idle_tokens.
+        epochs: (steps,) as for `per_token`.
     """
     copies = prompt_copies(training)
     prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
-    passes, idle = per_token(training, algorithm), np.asarray(idle_tokens, float)
+    passes, idle = per_token(training, algorithm, epochs), np.asarray(idle_tokens, float)
     everything = passes * (copies * prompts + responses)
     measured = FORWARD * np.asarray(measured_tokens, float)
     return parameters * (everything - (passes - FORWARD) * idle + measured)

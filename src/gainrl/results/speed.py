@@ -44,6 +44,7 @@ def run_flops(run: Run, parameters: int, rows: pd.DataFrame | None = None) -> Fl
         algorithm,
         idle,
         0.0 if measured is None else measured,
+        rows.get("epochs"),
     )
 
 

@@ -128,4 +128,6 @@ def _refusals(backend: Backend, preset: Preset, run: RunKey) -> Iterator[str]:
         if policy.several_draws:
             does = "draws several times in a step"
         yield f"curriculum '{policy.name}' {does}"
+    if policy.reads_noise and not backend.measures_noise:
+        yield f"curriculum '{policy.name}' goes by the noise of the gradient, which is not measured"
     yield from backend.refusals(preset, run)

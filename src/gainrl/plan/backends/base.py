@@ -40,6 +40,9 @@ class Backend:
     """Keys of `training` that not every backend knows and this one does."""
     several_draws: ClassVar[bool] = False
     """Whether it asks a curriculum that draws several times in a step for further batches."""
+    measures_noise: ClassVar[bool] = False
+    """Whether it tells a curriculum the moments of the policy's gradient, and takes the rate of a
+    step from it."""
     seeds_together: ClassVar[bool] = False
     """Whether one job may train all seeds of a method (`seeds_together`): runs take seconds."""
     engine: ClassVar[EngineName] = "transformers"

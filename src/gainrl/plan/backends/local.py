@@ -10,8 +10,11 @@ class LocalBackend(Backend):
 
     name = "local"
     trainer = "gainrl.stages.train_local:LocalRun"
-    options = frozenset({"downsample", "extra", "format_weight", "lora", "templates", "tokens"})
+    options = frozenset(
+        {"downsample", "extra", "format_weight", "lora", "target_kl", "templates", "tokens"}
+    )
     several_draws = True
+    measures_noise = True
     seeds_together = True
     shares_prompts = True
     recomputes = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ import torch
 
 from gainrl.config.preset import Scoring, Training
 from gainrl.curricula import Curriculum
+from gainrl.curricula.base import Moments
 from gainrl.data.prompts import Prompts
 from gainrl.grading.graders import Reward
 from gainrl.grading.maths import marks_once
@@ -22,7 +24,6 @@ from gainrl.models.loading import autocast, end_tokens, pad_token
 from gainrl.models.sampling import Sampling, generate
 from gainrl.models.texts import texts_of
 from gainrl.records.runs import StepRecord
-from gainrl.signals.angle import from_states
 from gainrl.signals.taps import tapped
 from gainrl.training import algorithms
 from gainrl.training.algorithms import Algorithm
@@ -30,6 +31,8 @@ from gainrl.training.downsample import down_sample
 from gainrl.training.extra import Jumps
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.critic import Critic, adamw
+from gainrl.training.local.noise import HalfGradient, halves
+from gainrl.training.local.signal import signal_of
 from gainrl.training.packing import (
     ALONE,
     Packed,
@@ -85,6 +88,7 @@ class LocalTrainer:
         self.device = next(model.parameters()).device
         self.step_number = 0
         self.choosing = self.answering = 0.0
+        self.moments: Moments | None = None
         self.ends, self.pad = end_tokens(model, tokenizer), pad_token(model, tokenizer)
         everything = [row for each in renderings or [prompts] for row in each.tokens]
         longest = max(map(len, everything)) + settings.max_response
@@ -118,7 +122,8 @@ class LocalTrainer:
         if self.jumps:
             record["jumped"] = int(self.jumps.after(self.step_number))
         updated = time.perf_counter()
-        self.curriculum.observe(outcome_of(rollouts, trained, signal))
+        seen = outcome_of(rollouts, trained, signal)
+        self.curriculum.observe(replace(seen, moments=self.moments))
         row = StepRecord.of(record, self.curriculum.metrics())
         ended = time.perf_counter()
         return row, {
@@ -179,33 +184,69 @@ class LocalTrainer:
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
         self._set_rate()
+        self.moments = None
         parts, old = self._mini_batches(rollouts) * self.settings.epochs, rollouts.old
         if old is None and len(parts) > 1:
             old = self._measure(rollouts)
         signal = np.full(len(rollouts.rows), np.nan) if old is None else old.signal
         sums = dict.fromkeys(("loss", "kl", "entropy", "grad_norm"), 0.0)
-        for rows in parts:
-            mine = [suffix.index for row in rows for suffix in row.suffixes]
-            divisor = self.algorithm.divisor(
-                int(rollouts.tokens_in_loss[mine].sum()), len(mine), self.settings.max_response
-            )
-            everything = int(rollouts.lengths[mine].sum())
-            self.optimizer.zero_grad(set_to_none=False)
-            for packed in self._packs(rows, rollouts):
-                entropy = self._accumulate(packed, rollouts, old, signal, divisor, sums)
-                sums["entropy"] += entropy / everything
+        target, made, moved = self.settings.target_kl or math.inf, 0, 0.0
+        for made, rows in enumerate(parts, start=1):
+            measured = made == 1 and self.curriculum.reads_noise
+            moved = self._differentiate(rows, rollouts, old, signal, sums, measured)
             norm = torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), self.settings.max_grad_norm
             )
-            self.optimizer.step()
             sums["grad_norm"] += float(norm)
-        return signal, {key: value / len(parts) for key, value in sums.items()}
+            if made * self.settings.epochs > len(parts) and moved > target:
+                break
+            self.optimizer.step()
+        learned = {key: value / made for key, value in sums.items()}
+        if self.settings.target_kl and self.settings.epochs > 1:
+            learned |= {"epochs": made * self.settings.epochs / len(parts), "approx_kl": moved}
+        return signal, learned
+
+    def _differentiate(
+        self,
+        rows: list[PackedRow],
+        rollouts: Rollouts,
+        old: OldPolicy | None,
+        signal: np.ndarray,
+        sums: dict[str, float],
+        measured: bool,
+    ) -> float:
+        """The gradient of one mini-batch; its losses are added to `sums`.
+
+        Args:
+            measured: keep the gradient's moments.
+
+        Returns:
+            How far the policy has moved from the one that rolled out, in nats a token.
+        """
+        mine = [suffix.index for row in rows for suffix in row.suffixes]
+        divisor = self.algorithm.divisor(
+            int(rollouts.tokens_in_loss[mine].sum()), len(mine), self.settings.max_response
+        )
+        everything = int(rollouts.lengths[mine].sum())
+        self.optimizer.zero_grad(set_to_none=False)
+        parts, half, moved = halves(rows) if measured else [rows], None, 0.0
+        for part in parts:
+            for packed in self._packs(part, rollouts):
+                entropy, gap = self._accumulate(packed, rollouts, old, signal, divisor, sums)
+                sums["entropy"] += entropy / everything
+                moved += gap / everything
+            if half is not None:
+                self.moments = half.moments(part)
+            elif len(parts) > 1:
+                half = HalfGradient(self.model.parameters(), part)
+        return moved
 
     def _set_rate(self) -> None:
         """Of the optimiser, for this step."""
-        settings = self.settings
+        settings, share = self.settings, self.curriculum.rate()
         if settings.lr_schedule != "constant":
-            share = share_of_rate(settings.lr_schedule, self.step_number, settings.steps)
+            share *= share_of_rate(settings.lr_schedule, self.step_number, settings.steps)
+        if settings.lr_schedule != "constant" or self.curriculum.reads_noise:
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.lr * share
 
@@ -217,11 +258,12 @@ class LocalTrainer:
         signal: np.ndarray,
         divisor: int,
         sums: dict[str, float],
-    ) -> float:
+    ) -> tuple[float, float]:
         """Forward (and backward where there is a gradient) of one micro-batch.
 
         Returns:
-            The entropies' sum over all its target tokens, also those that the loss is not of.
+            Sums over all its target tokens, also those that the loss is not of: of the entropies,
+            and of the divergence from the policy that rolled out, r - 1 - log r with r the ratio.
         """
         settings = self.settings
         advantage = rollouts.advantages_of(packed).to(self.device)
@@ -230,12 +272,14 @@ class LocalTrainer:
             now, entropy, states = self._log_probabilities(packed)
         response = packed.suffix.to(self.device)
         if old is None:
-            self._read_signal(packed, states, rollouts, signal)
+            self._signal_of(packed, states, rollouts, signal)
             before = now.detach()
         else:
             before = old.log_probability[response, packed.places.to(self.device)]
         reference = self._reference(packed) if settings.kl else None
         total, spread = entropy.sum().item(), entropy
+        gap = now.detach() - before
+        moved = 0.0 if old is None else (gap.exp() - 1 - gap).sum().item()
         if (chosen := rollouts.mask_of(packed)) is not None:
             chosen = chosen.to(self.device)
             now, before, advantage = now[chosen], before[chosen], advantage[chosen]
@@ -248,7 +292,7 @@ class LocalTrainer:
             (loss / divisor).backward()
         sums["loss"] += loss.item() / divisor
         sums["kl"] += divergence.item() / divisor
-        return total
+        return total, moved
 
     def _reference(self, packed: Packed) -> torch.Tensor:
         """(T,) log-probabilities of the start model, which without its adapters is the policy."""
@@ -271,7 +315,7 @@ class LocalTrainer:
             at = packed.suffix.to(self.device), packed.places.to(self.device)
             with torch.no_grad(), autocast(self.device):
                 picked[at], entropy[at], states = self._log_probabilities(packed)
-            self._read_signal(packed, states, rollouts, old.signal)
+            self._signal_of(packed, states, rollouts, old.signal)
         return old
 
     def _log_probabilities(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -282,21 +326,12 @@ class LocalTrainer:
             )
         return now, entropy, states[self.scoring.tap]
 
-    def _read_signal(
+    def _signal_of(
         self, packed: Packed, states: torch.Tensor, rollouts: Rollouts, signal: np.ndarray
     ) -> None:
         """C of the prompts of this micro-batch, from states computed anyway."""
         places = np.array([row.index for row in packed.rows])
-        chosen = rollouts.rows[places]
-        lengths, prefixes = self.prompts.n_question[chosen], self.prompts.prefixes[chosen]
-        for n_prefix in np.unique(prefixes).tolist():  # with templates there may be several
-            at = np.flatnonzero(prefixes == n_prefix)
-            mine = states if len(at) == len(places) else states[torch.from_numpy(at)]
-            with torch.no_grad():
-                found = from_states(mine, n_prefix, torch.tensor(lengths[at], device=self.device))
-            signal[places[at]] = found.combined(
-                self.scoring.inter_weight, self.scoring.variant == "offdiagonal"
-            ).tolist()
+        signal[places] = signal_of(states, self.prompts, rollouts.rows[places], self.scoring)
 
     def _mini_batches(self, rollouts: Rollouts) -> list[list[PackedRow]]:
         """The packed rows of each mini-batch; a group stays whole."""

@@ -109,7 +109,13 @@ def build(
         ConfigError: as `gainrl.curricula.build`, or a column that it needs is not there.
         DataError: a cell of one is none that can be used.
     """
-    needs = curricula.compose(section.curriculum, "gainrl.curriculum").sampler.needs
+    composed = curricula.compose(section.curriculum, "gainrl.curriculum")
+    if composed.reads_noise:
+        raise ConfigError(
+            f"gainrl.curriculum: '{composed.name}' goes by the noise of the policy's gradient, "
+            "which is not measured here"
+        )
+    needs = composed.sampler.needs
     if "features" in needs:
         raise ConfigError(
             "gainrl.curriculum: it needs the start model's prefill of every prompt, which only "

@@ -7,7 +7,7 @@ import pytest
 import torch
 from trainers import trainer_for
 
-from gainrl.training.noise_scale import Moments, NoiseScale, moments, moments_of_groups
+from gainrl.curricula.noise_scale import Moments, NoiseScale, moments, moments_of_groups
 
 
 def test_two_batches_by_hand():

@@ -13,31 +13,21 @@ alone: no tensors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from gainrl.curricula.base import FloatArray
+from gainrl.curricula.base import FloatArray, Moments
 from gainrl.curricula.parts import Stateful
 
-
-@dataclass(frozen=True)
-class Moments:
-    """Unbiased estimates of one step; either may be below 0.
-
-    signal: |G|^2; noise: tr S, the trace of one group's covariance.
-    """
-
-    signal: float
-    noise: float
+__all__ = ["Moments", "NoiseScale", "moments", "moments_of_groups", "moments_of_halves"]
 
 
-def moments(few: int, many: int, square_few: float, square_many: float) -> Moments:
+def moments(few: float, many: float, square_few: float, square_many: float) -> Moments:
     """From the gradients of two batches, one of which may be a part of the other.
 
     Appendix A.1: |G|^2 = (B |g_B|^2 - b |g_b|^2) / (B - b) and
     tr S = (|g_b|^2 - |g_B|^2) / (1 / b - 1 / B).
 
     Args:
-        few, many: groups of the two batches, b < B.
+        few, many: groups of the two batches, b < B; of several smaller batches that differ in
+            size the harmonic mean, since 1 / b is what counts.
         square_few, square_many: squared norms of their mean gradients; of several batches of b
             groups the mean of these.
 
@@ -61,13 +51,28 @@ def moments_of_groups(squares: FloatArray, square_mean: float) -> Moments:
     return moments(1, len(squares), float(squares.mean()), square_mean)
 
 
+def moments_of_halves(
+    first: int, second: int, squares: tuple[float, float], square_mean: float
+) -> Moments:
+    """From the two parts that a batch falls into.
+
+    Args:
+        first, second: groups of each, at least 1.
+        squares: squared norms of their mean gradients.
+        square_mean: squared norm of the mean gradient of all groups.
+    """
+    few = 2 / (1 / first + 1 / second)
+    return moments(few, first + second, sum(squares) / 2, square_mean)
+
+
 class NoiseScale(Stateful):
     """B_simple over a run: signal and noise are averaged over steps, and then divided.
 
     A ratio of single steps would be biased, and wild where the signal is small (appendix A.1).
 
     Args:
-        decay: weight of the past in [0, 1), corrected for the start of the averages.
+        decay: of the past, by an observation of weight 1, in [0, 1); corrected for the start of the
+            averages.
     """
 
     state = ("signal", "noise", "weight")
@@ -78,12 +83,12 @@ class NoiseScale(Stateful):
         self.decay = decay
         self.signal = self.noise = self.weight = 0.0
 
-    def observe(self, found: Moments) -> None:
-        """Add a step."""
-        rest = 1 - self.decay
-        self.signal = self.decay * self.signal + rest * found.signal
-        self.noise = self.decay * self.noise + rest * found.noise
-        self.weight = self.decay * self.weight + rest
+    def observe(self, found: Moments, weight: float = 1.0) -> None:
+        """Add a step; its weight is 1, or what it knows, such as its number of groups."""
+        past = self.decay**weight
+        self.signal = past * self.signal + (1 - past) * found.signal
+        self.noise = past * self.noise + (1 - past) * found.noise
+        self.weight = past * self.weight + 1 - past
 
     @property
     def groups(self) -> float | None:
