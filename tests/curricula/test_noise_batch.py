@@ -12,10 +12,9 @@ from gainrl.curricula import Groups, Setting
 from gainrl.curricula.base import Moments
 from gainrl.curricula.noise_scale import moments_of_halves
 from gainrl.errors import ConfigError, DataError
+from gainrl.simulation.run import simulate
 from gainrl.training.verl.section import Plugin
 from gainrl.training.verl.section import build as built_for_verl
-
-PLAIN = "plain_backend:PlainBackend"
 
 
 def policy(batch=8, size=400, rollouts=8, **parameters):
@@ -41,64 +40,102 @@ def test_halves_of_different_sizes_by_hand():
 
 
 def test_the_batch_is_a_share_of_the_noise_scale_and_the_rate_goes_with_it():
-    curriculum = policy(adaptive=False, share=0.125)
+    curriculum = policy(adaptive=False, share=0.125, horizon=20.0)
     assert len(drawn(curriculum).rows) == 8
     assert curriculum.rate() == 1.0
-    told(curriculum, (0.5, 64.0))  # B_simple 128
+    told(curriculum, (1.0, 64.0))  # B_simple 64; eight groups weigh 1 - exp(-.4), .33
+    assert len(drawn(curriculum).rows) == 8
+    told(curriculum, *[(0.5, 64.0)] * 40)  # 128, but at most 4 horizons: 80
     asked = drawn(curriculum)
-    assert len(asked.rows) == 16
+    assert len(asked.rows) == 10
     assert set(asked.rollouts.tolist()) == {8}
-    # (1 + 128 / 8) / (1 + 128 / 16) = 17 / 9
-    assert curriculum.rate() == pytest.approx((17 / 9) ** 0.5)
-    assert curriculum.allocation.metrics() == {
-        "mixed_share": pytest.approx(0.55),
-        "noise_scale": pytest.approx(128.0),
-        "batch": 16.0,
-        "rate": curriculum.rate(),
-    }
+    # (1 + 80 / 8) / (1 + 80 / 10) = 11 / 9
+    assert curriculum.rate() == pytest.approx((11 / 9) ** 0.5)
+    metrics = curriculum.allocation.metrics()
+    assert metrics["noise_scale"] == pytest.approx(80.0)
+    assert metrics["batch"] == 10.0
+    assert metrics["rate"] == curriculum.rate()
+
+
+def test_the_batch_stays_until_a_part_of_the_horizon_was_seen():
+    """Of 256 groups: 1 - exp(-72 / 256) is .245, and with eight more .268."""
+    curriculum = policy(adaptive=False, share=0.25)
+    told(curriculum, *[(1.0, 64.0)] * 9)
+    assert len(drawn(curriculum).rows) == 8
+    told(curriculum, (1.0, 64.0))
+    assert len(drawn(curriculum).rows) == 16
 
 
 def test_moments_are_averaged_over_groups():
     """Of a horizon of 8 groups the second step of 8 weighs 1 - 1/e, the first 1/e of that."""
     curriculum = policy(horizon=8.0)
-    told(curriculum, (1.0, 20.0), (1.0, 60.0))
+    told(curriculum, (1.0, 20.0), (1.0, 30.0))
     first, second = np.exp(-1) * (1 - np.exp(-1)), 1 - np.exp(-1)
-    expected = (first * 20 + second * 60) / (first + second)
+    expected = (first * 20 + second * 30) / (first + second)
     assert curriculum.metrics()["noise_scale"] == pytest.approx(expected)
 
 
-def test_with_adaptive_rollouts_the_budget_is_divided_among_more_prompts():
-    curriculum = policy(share=0.25)
-    # 8 * 8 rollouts are 4 * n * 1.5
-    assert len(drawn(curriculum).rows) == 11
-    told(curriculum, (1.0, 64.0))  # 16 prompts; .55 mixed: 128 = 4 * n * 1.55
+def test_with_adaptive_rollouts_so_many_prompts_have_the_first_and_mixed_ones_as_many_again():
+    curriculum = policy(share=0.25, horizon=16.0)
+    assert len(drawn(curriculum).rows) == 8
+    told(curriculum, (1.0, 64.0))
     asked = drawn(curriculum)
-    assert len(asked.rows) == 21
+    assert len(asked.rows) == 16
     assert set(asked.rollouts.tolist()) == {4}
+    mixed = np.arange(16) < 5
+    seen = Groups(asked.rows, asked.rollouts, mixed / 2, mixed, 10 * asked.rollouts)
+    assert curriculum.draw(seen, None).rows.tolist() == asked.rows[:5].tolist()
+
+
+def test_without_them_there_is_one_draw_even_of_as_many_rollouts():
+    curriculum = policy(rollouts=4, adaptive=False)
+    asked = drawn(curriculum)
+    seen = Groups(asked.rows, asked.rollouts, np.full(8, 0.5), np.full(8, True), asked.rollouts)
+    assert curriculum.draw(seen, None) is None
 
 
 def test_a_batch_is_at_most_twice_the_one_before_and_at_least_half():
-    curriculum, sizes = policy(adaptive=False, share=0.25, lowest=3), []
+    curriculum, sizes = policy(adaptive=False, share=0.25, lowest=3, horizon=100.0), []
+    told(curriculum, *[(1.0, 400.0)] * 3)
     for moments in [(1.0, 400.0)] * 4 + [(1e6, 1.0)] * 6:
         told(curriculum, moments)
         sizes.append(len(drawn(curriculum).rows))
     assert sizes == [16, 32, 64, 100, 50, 25, 12, 6, 3, 3]
 
 
-def test_where_no_gradient_is_seen_the_batch_grows_to_its_bounds_and_the_rate_stays():
-    curriculum = policy(adaptive=False, highest=40)
-    told(curriculum, (0.5, 128.0))
-    rate = curriculum.rate()
+def test_where_no_gradient_is_seen_the_noise_scale_counts_as_four_horizons():
+    curriculum = policy(adaptive=False, share=0.25, horizon=16.0)
+    told(curriculum, (-9.0, 128.0))
+    assert len(drawn(curriculum).rows) == 16  # of 64 a quarter
+    assert curriculum.metrics()["noise_scale"] == 64.0
     told(curriculum, *[(-9.0, 128.0)] * 3)
-    assert len(drawn(curriculum).rows) == 40
-    assert curriculum.rate() == rate
-    assert curriculum.metrics()["noise_scale"] == -1.0
+    assert len(drawn(curriculum).rows) == 16
 
 
-def test_no_batch_is_larger_than_the_table():
-    curriculum = policy(adaptive=False, size=20)
-    told(curriculum, *[(1.0, 4000.0)] * 2)
-    assert len(drawn(curriculum).rows) == 20
+def test_no_batch_is_larger_than_the_table_or_the_highest():
+    for size, highest, batch in ((20, 256, 20), (400, 30, 30)):
+        curriculum = policy(adaptive=False, size=size, highest=highest, share=0.5, horizon=100.0)
+        told(curriculum, *[(1.0, 300.0)] * 9)
+        assert len(drawn(curriculum).rows) == batch
+
+
+def test_a_single_prompt_a_step_is_no_batch_that_tells_its_noise():
+    assert len(drawn(policy(batch=1)).rows) == 2
+
+
+def test_filters_that_choose_among_the_groups_and_mini_batches_are_refused():
+    spec = {"sampler": "uniform", "filter": "mixed", "rollouts": "noise_batch"}
+    with pytest.raises(ConfigError, match="the filter 'mixed' chooses among them"):
+        curricula.compose(spec)
+    data = changed("methods", "grpo", to={"curriculum": {**spec, "filter": "all"}})
+    data["training"]["mini_batch"] = data["training"]["prompts"]
+    assert error_of(data).endswith("sets the batch of one update: leave out mini_batch")
+
+
+def test_the_simulator_has_no_gradient():
+    spec = {"sampler": "uniform", "rollouts": "noise_batch"}
+    with pytest.raises(ConfigError, match="a simulated step has no gradient"):
+        simulate(None, curricula.build(spec, Setting(40, 4, 0)), 3, 0)
 
 
 @pytest.mark.parametrize("name", ["share", "lowest", "scaling", "horizon", "first"])

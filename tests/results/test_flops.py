@@ -1,8 +1,11 @@
 """FLOP of RL steps, against numbers worked by hand."""
 
 import pytest
+from run_folders import TRAINING, write_run
 
 from gainrl.results.flops import per_token, step_flops
+from gainrl.results.runs import collect
+from gainrl.results.speed import run_flops
 
 LOCAL = {"backend": "local", "prompts": 4, "rollouts": 3, "mini_batch": None, "kl": 0.0}
 VERL = {**LOCAL, "backend": "verl"}
@@ -54,3 +57,12 @@ def test_each_step_has_its_own_tokens():
 def test_tokens_that_are_not_trained_on_have_the_rollouts_pass_only():
     # 60 tokens, 25 of them idle: 60 x 2 + 35 x 6 = 330
     assert step_flops(1, [10], [50], LOCAL, "grpo", [25]).tolist() == [330]
+
+
+def test_a_runs_epochs_are_those_of_its_record(tmp_path):
+    training = {**TRAINING, "epochs": 3}
+    (run,) = collect([write_run(tmp_path, "grpo", 0, [0.1, 0.5], tokens=100, training=training)])
+    planned = run_flops(run, 1)
+    assert planned.tolist() == [(2 + 2 + 3 * 6) * 120] * len(planned)
+    run.steps["epochs"] = 1.5  # ended by target_kl
+    assert run_flops(run, 1).tolist() == [(2 + 2 + 9) * 120] * len(planned)

@@ -237,4 +237,4 @@ def test_the_curriculum_of_a_run_gets_its_features_and_rollouts(place, monkeypat
     assert (setting.batch, setting.rollouts) == (8, 4)
     policy = build(context.preset.methods["learnt"].curriculum.model_dump(), setting)
     assert policy.sampler.names == ["intercept", "tokens", "c_intra", "c_inter"]
-    assert policy.allocation.budget == 32
+    assert policy.allocation.prompts() == 5  # 8 * 4 rollouts are 4 * n * 1.5

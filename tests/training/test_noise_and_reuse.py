@@ -56,8 +56,10 @@ def test_the_moments_are_those_of_the_two_halves_gradients(make, gradients):
 
 def test_they_are_measured_once_a_step_where_they_are_read_and_the_rate_is_the_curriculums(make):
     trainer = make(curriculum=Noisy([ROWS, [6]]), prompts=5, lr=0.02, epochs=2)
-    trainer.step()
-    assert trainer.curriculum.outcome.moments is not None
+    single = make(curriculum=Noisy([ROWS]), prompts=5, lr=0.02)
+    trainer.step(), single.step()
+    found, expected = (each.curriculum.outcome.moments for each in (trainer, single))
+    assert found.noise == pytest.approx(expected.noise, rel=1e-5)  # of the first epoch alone
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01
     trainer.step()  # a single group has no second half
     assert trainer.curriculum.outcome.moments is None
@@ -69,7 +71,10 @@ def test_they_are_measured_once_a_step_where_they_are_read_and_the_rate_is_the_c
 
 def test_a_run_with_batches_by_noise_goes_on_where_it_was(make):
     def trainer():
-        spec = {"sampler": "uniform", "rollouts": {"name": "noise_batch", "lowest": 1}}
+        spec = {
+            "sampler": "uniform",
+            "rollouts": {"name": "noise_batch", "share": 0.1, "lowest": 2, "horizon": 8.0},
+        }
         return make(curriculum=build(spec, Setting(12, 4, 5, rollouts=4)), lr=1e-3)
 
     whole, part, rest = trainer(), trainer(), trainer()

@@ -64,9 +64,12 @@ def test_what_failed_is_said_before_a_store_that_cannot_be_filled_stops_it(proje
     page.unlink()
     lock.unlink(missing_ok=True)
     lock.mkdir()
+    journal = lock.with_name("note.json.journal.jsonl")
+    journal.write_text('{"call": "finish", "arguments": {}}\n')
     preset = project.edited(smallest)
     done = project.snakemake("rehearse", "--keep-going", preset=preset, GAINRL_JOURNAL="1")
     lock.rmdir()
+    journal.unlink()
     assert done.returncode != 0
     assert f"{lock.name}" in done.stdout + done.stderr
     assert page.exists()

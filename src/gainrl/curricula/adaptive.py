@@ -42,13 +42,10 @@ class Adaptive(Allocation):
         """Half of the groups are mixed, as far as is known."""
         self.mixed_share = 0.5
 
-    def batch(self) -> int:
-        """Prompts that, with the preset's rollouts each, are the budget of the next step."""
-        return self.setting.batch
-
     def prompts(self) -> int:
         """n of the next draw."""
-        wanted = self.batch() * self.setting.rollouts / (self.first * (1 + self.mixed_share))
+        budget = self.setting.batch * self.setting.rollouts
+        wanted = budget / (self.first * (1 + self.mixed_share))
         return min(max(round(wanted), 1), self.setting.size)
 
     def begin(self, rows: IntArray) -> Request:

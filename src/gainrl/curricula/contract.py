@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.base import FloatArray, Groups, IntArray, Outcome, Request, Setting
+from gainrl.curricula.base import FloatArray, Groups, IntArray, Moments, Outcome, Request, Setting
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.parts import generator
 from gainrl.curricula.registry import NEEDS, build, compose
@@ -82,7 +82,7 @@ def _step(curriculum: Curriculum, rates: FloatArray, rng: np.random.Generator) -
         numbers = np.array(list(right.values()))
         step.groups = _groups(np.array(list(right)), numbers[:, 1], numbers[:, 0])
     step.kept = curriculum.keep(step.groups)
-    curriculum.observe(_outcome(step))
+    curriculum.observe(_outcome(step, curriculum.reads_noise))
     return step
 
 
@@ -91,7 +91,7 @@ def _groups(rows: IntArray, rollouts: IntArray, right: IntArray) -> Groups:
     return Groups(rows, rollouts, right / rollouts, mixed, 10 * rollouts)
 
 
-def _outcome(step: TrainerStep) -> Outcome:
+def _outcome(step: TrainerStep, noisy: bool) -> Outcome:
     seen, trained = step.groups, np.zeros(len(step.groups.rows), dtype=bool)
     trained[step.kept] = True
     spread = 2 * seen.accuracy * (1 - seen.accuracy)
@@ -104,6 +104,7 @@ def _outcome(step: TrainerStep) -> Outcome:
         rollouts=seen.rollouts,
         mixed=seen.mixed,
         trained=trained,
+        moments=Moments(1.0, float(10 * seen.rows[0] + 40)) if noisy else None,
     )
 
 

@@ -47,6 +47,11 @@ class Curriculum:
                 f"the filter '{self.filter.name}' draws again where '{sampler.name}' would have to "
                 "ask for estimates first"
             )
+        if self.reads_noise and type(self.filter).keep is not Filter.keep:
+            raise ValueError(
+                f"'{self.allocation.name}' goes by the noise of all groups that are drawn, and the "
+                f"filter '{self.filter.name}' chooses among them"
+            )
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -70,7 +75,7 @@ class Curriculum:
 
     def rate(self) -> float:
         """What the learning rate of the step that was just drawn is multiplied by."""
-        return math.prod(part.rate() for part in self.parts.values())
+        return math.prod(part.rate() for part in self.parts.values() if part.reads_noise)
 
     @property
     def whole_batches(self) -> bool:

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gainrl.curricula.adaptive import Adaptive
-from gainrl.curricula.base import IntArray, Outcome, Request
+from gainrl.curricula.base import Groups, IntArray, Outcome, Request
 from gainrl.curricula.noise_scale import NoiseScale
 from gainrl.curricula.registry import register
+
+KNOWN = 0.25
+"""The weight that the averages need to have before the batch goes by them, of 1 in the end."""
+LARGEST = 4
+"""B_simple is taken to be at most so many horizons: averages over one cannot tell larger ones."""
 
 
 @register("noise_batch")
@@ -22,19 +27,19 @@ class NoiseBatch(Adaptive):
     1812.06162, Eq. 2.9; gainrl.curricula.noise_scale). A batch of B makes 1 / (1 + B_simple / B) of
     the progress of an endless one: of B = s B_simple prompts the tokens are worth 1 / (1 + s) of
     what they are in the smallest batches. As the gradient shrinks the batch grows. With n the
-    preset's prompts, which are the first batch,
+    preset's prompts, which are the batch until some groups were seen,
 
         B = s B_simple, within [lowest, highest], at most twice the batch before and at least half,
         rate = ((1 + B_simple / n) / (1 + B_simple / B))^scaling,
 
     which with scaling 1 is the rule of stochastic gradient descent (Eq. 2.6) and with 1/2 what
-    Adam's normalised steps come to. Where the averages see no gradient in the noise, B grows and
-    the rate stays. The preset's rollouts times B are divided as `adaptive` does.
+    Adam's normalised steps come to. All groups that are drawn have to be one update: it goes with
+    the filter `all` and without mini-batches.
 
     Parameters:
         share: s. lowest, highest: bounds of B. scaling: of the rate; 0 leaves it.
         horizon: groups that signal and noise are averaged over, exponentially: small batches say
-            little each.
+            little each. Where they see no gradient in the noise, B_simple counts as 4 horizons.
         adaptive: `first` rollouts, and as many again where they differ; else the preset's.
     """
 
@@ -51,7 +56,7 @@ class NoiseBatch(Adaptive):
         super().__post_init__()
         if not self.share > 0:
             raise ValueError(f"share is {self.share}, not above 0")
-        if not 1 <= self.lowest <= self.highest:
+        if not 2 <= self.lowest <= self.highest:  # a single group tells no noise
             raise ValueError(f"lowest {self.lowest} and highest {self.highest} are no bounds")
         if not 0 <= self.scaling <= 1:
             raise ValueError(f"scaling is {self.scaling}, not in [0, 1]")
@@ -63,15 +68,11 @@ class NoiseBatch(Adaptive):
         """The first batch is the preset's."""
         super().start()
         self.scale = NoiseScale(math.exp(-1 / self.horizon))
-        self.now, self.factor = float(self.setting.batch), 1.0
-
-    def batch(self) -> int:
-        """B of the next step."""
-        return round(self.now)
+        self.now, self.factor = float(max(self.setting.batch, 2)), 1.0
 
     def prompts(self) -> int:
-        """Of the next draw."""
-        return super().prompts() if self.adaptive else self.batch()
+        """B."""
+        return min(round(self.now), self.setting.size)
 
     def begin(self, rows: IntArray) -> Request:
         """The first rollouts, or all."""
@@ -79,26 +80,34 @@ class NoiseBatch(Adaptive):
             return super().begin(rows)
         return Request(rows, np.full(len(rows), self.setting.rollouts))
 
+    def again(self, seen: Groups) -> Request | None:
+        """As many again for the mixed groups, if they had not all."""
+        return super().again(seen) if self.adaptive else None
+
     def rate(self) -> float:
         """What the step's learning rate is multiplied by."""
         return self.factor
 
     def observe(self, outcome: Outcome) -> None:
-        """Average the moments of the gradient and the share of mixed groups; set the next batch."""
+        """Average the moments of the gradient and set the next batch."""
         super().observe(outcome)
         if outcome.moments is None:
             return
         self.scale.observe(outcome.moments, len(outcome.rows))
-        found = self.scale.groups
-        wanted = math.inf if found is None else self.share * found
-        bounded = min(max(wanted, self.lowest, self.now / 2), self.highest, 2 * self.now)
-        self.now = min(bounded, float(self.setting.size))
-        if found is not None:
-            rates = [1 / (1 + found / n) for n in (self.setting.batch, self.batch())]
-            self.factor = (rates[1] / rates[0]) ** self.scaling
+        if self.scale.weight < KNOWN or self.scale.noise <= 0:
+            return
+        found = self.noise_scale()
+        wanted = max(self.share * found, self.lowest, self.now / 2)
+        self.now = float(min(wanted, self.highest, 2 * self.now, self.setting.size))
+        rates = [1 / (1 + found / n) for n in (self.setting.batch, self.prompts())]
+        self.factor = (rates[1] / rates[0]) ** self.scaling
+
+    def noise_scale(self) -> float:
+        """B_simple, as far as the averages can tell; 0 before any."""
+        largest = LARGEST * self.horizon if self.scale.weight else 0.0
+        return min(self.scale.groups or largest, largest)
 
     def metrics(self) -> dict[str, float]:
-        """noise_scale: B_simple, -1 while the averages see no gradient; batch, rate: of the next
-        step."""
-        known = {"noise_scale": self.scale.groups or -1.0, "batch": float(self.batch())}
-        return {**super().metrics(), **known, "rate": self.rate()}
+        """noise_scale: B_simple; batch, rate: of the next step."""
+        own = {"noise_scale": self.noise_scale(), "batch": float(self.prompts())}
+        return {**super().metrics(), **own, "rate": self.rate()}

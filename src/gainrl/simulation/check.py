@@ -122,6 +122,7 @@ class Watched:
 
     def __init__(self, policy: Any) -> None:
         self.policy, self.whole_batches = policy, policy.whole_batches
+        self.reads_noise = policy.reads_noise
         self.drawing: list[float] = []
         self.observing: list[float] = []
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gainrl.curricula import Curriculum
 from gainrl.curricula.base import FloatArray, Groups, IntArray, Outcome
+from gainrl.errors import ConfigError
 from gainrl.simulation.world import World
 from gainrl.training import algorithms
 
@@ -36,7 +37,15 @@ def simulate(world: World, policy: Curriculum, steps: int, seed: int) -> Simulat
         policy: started on the world's pool.
         steps: RL steps.
         seed: of the outcomes, and nothing else.
+
+    Raises:
+        ConfigError: the policy goes by the noise of a gradient: a world has none.
     """
+    if policy.reads_noise:
+        raise ConfigError(
+            f"curriculum '{policy.name}' goes by the noise of the gradient, and a simulated step "
+            "has no gradient"
+        )
     rng = np.random.default_rng([seed, 45])
     start, records, overhead = world.test_accuracy(), [], np.empty(steps)
     for step in range(1, steps + 1):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,28 @@ def sync(index: Path, folder: Path) -> int:
     Raises:
         TrackingError: the store cannot be reached or has refused something.
     """
-    with open(index.with_name(index.name + LOCK), "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        behind = [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if _is_behind(path)]
+    if not _behind(folder):
+        return 0
+    with _alone(index.with_name(index.name + LOCK)):
+        behind = _behind(folder)
         for path in behind:
             _replay(index, path)
     return len(behind)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with ExitStack() as opened:
+        try:
+            fcntl.flock(opened.enter_context(open(path, "a")), fcntl.LOCK_EX)
+        except OSError as error:
+            reason = f"{path}: cannot be locked, so no journal was replayed: {error.strerror}"
+            raise TrackingError(reason) from error
+        yield
+
+
+def _behind(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if _is_behind(path)]
 
 
 def _is_behind(path: Path) -> bool:
