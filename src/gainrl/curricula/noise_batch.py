@@ -12,8 +12,6 @@ from gainrl.curricula.base import Groups, IntArray, Outcome, Request
 from gainrl.curricula.noise_scale import NoiseScale
 from gainrl.curricula.registry import register
 
-KNOWN = 0.25
-"""The weight that the averages need to have before the batch goes by them, of 1 in the end."""
 LARGEST = 4
 """B_simple is taken to be at most so many horizons: averages over one cannot tell larger ones."""
 
@@ -27,9 +25,9 @@ class NoiseBatch(Adaptive):
     1812.06162, Eq. 2.9; gainrl.curricula.noise_scale). A batch of B makes 1 / (1 + B_simple / B) of
     the progress of an endless one: of B = s B_simple prompts the tokens are worth 1 / (1 + s) of
     what they are in the smallest batches. As the gradient shrinks the batch grows. With n the
-    preset's prompts, which are the batch until some groups were seen,
+    preset's prompts, which are the first batch, and H the horizon,
 
-        B = s B_simple, within [lowest, highest], at most twice the batch before and at least half,
+        B = s B_simple, within [lowest, highest], a step of g groups moving it by 1 + g / H at most,
         rate = ((1 + B_simple / n) / (1 + B_simple / B))^scaling,
 
     which with scaling 1 is the rule of stochastic gradient descent (Eq. 2.6) and with 1/2 what
@@ -38,12 +36,12 @@ class NoiseBatch(Adaptive):
 
     Parameters:
         share: s. lowest, highest: bounds of B. scaling: of the rate; 0 leaves it.
-        horizon: groups that signal and noise are averaged over, exponentially: small batches say
+        horizon: H, groups that signal and noise are averaged over, exponentially: small batches say
             little each. Where they see no gradient in the noise, B_simple counts as 4 horizons.
         adaptive: `first` rollouts, and as many again where they differ; else the preset's.
     """
 
-    share: float = 0.0625
+    share: float = 0.125
     lowest: int = 4
     highest: int = 256
     scaling: float = 0.5
@@ -93,12 +91,13 @@ class NoiseBatch(Adaptive):
         super().observe(outcome)
         if outcome.moments is None:
             return
-        self.scale.observe(outcome.moments, len(outcome.rows))
-        if self.scale.weight < KNOWN or self.scale.noise <= 0:
+        groups = len(outcome.rows)
+        self.scale.observe(outcome.moments, groups)
+        if self.scale.noise <= 0:
             return
-        found = self.noise_scale()
-        wanted = max(self.share * found, self.lowest, self.now / 2)
-        self.now = float(min(wanted, self.highest, 2 * self.now, self.setting.size))
+        found, most = self.noise_scale(), 1 + groups / self.horizon
+        wanted = min(max(self.share * found, self.lowest), self.highest, self.setting.size)
+        self.now = float(min(max(wanted, self.now / most), self.now * most))
         rates = [1 / (1 + found / n) for n in (self.setting.batch, self.prompts())]
         self.factor = (rates[1] / rates[0]) ** self.scaling
 
