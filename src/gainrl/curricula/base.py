@@ -18,8 +18,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Moments:
-    """Unbiased estimates of one step's gradient (gainrl.curricula.noise_scale); either may be below
-    0.
+    """Estimates of one step's gradient (gainrl.curricula.noise_scale); either may be below 0.
 
     signal: |G|^2; noise: tr S, the trace of one group's covariance.
     """

@@ -221,7 +221,8 @@ class LocalTrainer:
             measured: keep the gradient's moments.
 
         Returns:
-            How far the policy has moved from the one that rolled out, in nats a token.
+            How far the policy has moved from the one that rolled out, in nats a token; 0 without
+            `target_kl`.
         """
         mine = [suffix.index for row in rows for suffix in row.suffixes]
         divisor = self.algorithm.divisor(
@@ -278,8 +279,10 @@ class LocalTrainer:
             before = old.log_probability[response, packed.places.to(self.device)]
         reference = self._reference(packed) if settings.kl else None
         total, spread = entropy.sum().item(), entropy
-        gap = now.detach() - before
-        moved = 0.0 if old is None else (gap.exp() - 1 - gap).sum().item()
+        moved = 0.0
+        if settings.target_kl and old is not None:
+            gap = now.detach() - before
+            moved = (gap.exp() - 1 - gap).sum().item()
         if (chosen := rollouts.mask_of(packed)) is not None:
             chosen = chosen.to(self.device)
             now, before, advantage = now[chosen], before[chosen], advantage[chosen]
