@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import yaml
@@ -146,7 +147,9 @@ def test_prompts_that_are_too_long_are_named(place, capsys):
 )
 def test_a_mistake_is_one_line_and_ends_with_1(place, capsys, break_it, about, line):
     break_it(place)
+    began = time.perf_counter()
     found, _ = said(capsys, preset(place), code=1)
+    assert time.perf_counter() - began < 10  # seconds, as it is promised
     (problem,) = [text for text in found[about] if text.startswith("failed: ")]
     assert line in problem
 
