@@ -112,8 +112,9 @@ def test_a_killed_controller_loses_nothing(cluster: dict[str, str], tmp_path: Pa
     """Its job stays in the queue; the next call's job ends that one and goes on where it was."""
     folder = copy(tmp_path)
     preset = yaml.safe_load((folder / "experiments" / "tiny.yaml").read_text())
-    preset |= {"seeds": [0], "evaluation": {"every": 300}}
-    preset["training"] |= {"steps": 300, "save_every": 5}
+    steps = 2000  # a minute: the job has to be there still when the next call's begins
+    preset |= {"seeds": [0], "evaluation": {"every": steps}}
+    preset["training"] |= {"steps": steps, "save_every": 5}
     preset["experiments"] = {"table1": {**preset["experiments"]["table1"], "methods": ["grpo"]}}
     for part in ("studies", "linearity", "claims"):
         del preset[part]
@@ -138,7 +139,7 @@ def test_a_killed_controller_loses_nothing(cluster: dict[str, str], tmp_path: Pa
     (written,) = (folder / "results/tiny/logs/train").glob("*grpo-seed0.log")
     assert f"cancelling job {left}" in written.read_text()
     assert int(re.search(r"going on from step (\d+)", written.read_text())[1]) >= 5
-    assert [row["step"] for row in read_lines(run / "steps.jsonl")] == list(range(1, 301))
+    assert [row["step"] for row in read_lines(run / "steps.jsonl")] == list(range(1, steps + 1))
     assert not (run / "owner.json").exists()
 
 
