@@ -214,6 +214,37 @@ def test_a_screening_needs_rollouts_beyond_it():
         build("speed", {"first": 4}, Setting(40, 2, 0, rollouts=4))
 
 
+# --- prioritised problems ------------------------------------------------------------------------
+
+
+def test_the_most_undecided_are_drawn_and_a_share_is_retested():
+    policy = build("prioritized", {"retest": 0.5}, Setting(6, 2, 0))
+    policy.observe(outcome(range(6), [0.5, 0.25, 1.0, 0.0, 1.0, 0.75]))
+    # w is .25, .1875 and .1875; 2, 3 and 4 wait. The one place is the unsolved's.
+    assert next_batch(policy).tolist() == [0, 3]
+    policy.observe(outcome([0, 3], [1.0, 0.0]))  # 0 is solved, its average .75
+    assert policy.sampler.p[[0, 3]].tolist() == [0.75, 0.0]
+    assert policy.metrics() == {"unseen_share": 0, "solved_share": 0.5, "unsolved_share": 1 / 6}
+    rows = next_batch(policy).tolist()
+    assert rows[0] in (1, 5)
+    assert rows[1] == 3
+    policy.observe(outcome(rows, [0.25, 0.5]))  # 3 came within reach: no unsolved are left
+    assert policy.sampler.p[3] == 0.25
+    assert next_batch(policy)[1] == 2  # of the solved 2 and 4 wait longest, 0 came later
+
+
+def test_retested_are_half_solved_and_half_unsolved_and_a_place_is_a_chance():
+    policy = build("prioritized", {"retest": 0.5}, Setting(12, 8, 0))
+    policy.observe(outcome(range(8), [1.0, 1.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.5]))
+    rows = next_batch(policy).tolist()
+    assert sorted(rows[:4]) == [8, 9, 10, 11]  # what was never rolled out comes first
+    assert rows[4:] == [0, 1, 3, 4]
+    rare = build("prioritized", {"retest": 0.125}, Setting(12, 2, 0))
+    rare.observe(outcome(range(12), [1.0, 1.0, 0.0, 0.0] + 8 * [0.5]))
+    retested = sum(int((next_batch(rare) < 4).sum()) for _ in range(4000))
+    assert retested == pytest.approx(1000, abs=90)  # .125 of 2 places
+
+
 # --- the Gaussian over pass rates -----------------------------------------------------------------
 
 
@@ -314,6 +345,8 @@ def test_vip_needs_states_and_rollouts_within_its_limits():
         ({"name": "insight", "mu": 3.0}, "mu is 3.0, not in"),
         ({"name": "bots", "forget": -0.1}, "forget is -0.1, not in"),
         ({"name": "speed", "first": 1}, "first is 1, not at least 2"),
+        ({"name": "prioritized", "decay": 1.0}, "decay is 1.0, not in"),
+        ({"name": "prioritized", "retest": 1.5}, "retest is 1.5, not in"),
         (
             {"sampler": "uniform", "filter": {"name": "no_positive_resampling", "threshold": 0.0}},
             "threshold is 0.0, not above 0",
