@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from threading import Lock
+from typing import Any, Protocol
 
 from gainrl.config.base import GraderName
 from gainrl.config.evaluation import Sandbox
@@ -19,6 +21,10 @@ Reward = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 MINERVA_TOLERANCE = 1e-4
 """Relative; Minerva's answers are rounded results of physics (see maths.grade for the sources)."""
 DEFAULT_SANDBOX = Sandbox()
+KEPT = 20_000
+"""Grades of programs that a grader keeps."""
+PASSING = frozenset({"time limit", "cpu limit"})
+"""Reasons that may be the machine's and not the program's: it is run again."""
 
 
 class Grader(Protocol):
@@ -54,11 +60,13 @@ class MathsGrader:
 class CodeGrader:
     """Programs: run on tests in a sandbox, equal programs on equal tests once.
 
-    `known` keeps the grades of what ran last: rollouts of one prompt are often the same program.
+    `known` keeps the grades of the last KEPT, the latest last: what a policy writes in one step it
+    writes again in later ones.
     """
 
     settings: Sandbox = DEFAULT_SANDBOX
-    known: dict[tuple[str, str], Grade] = field(default_factory=dict)
+    known: OrderedDict[tuple[str, str], Grade] = field(default_factory=OrderedDict)
+    lock: Any = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def version(self) -> str:
@@ -77,8 +85,9 @@ class CodeGrader:
             DataError: a gold is no tests.
         """
         pairs = list(zip(responses, golds, strict=True))
-        known = self.known  # another thread may replace it
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        with self.lock:
+            grades = {pair: self.known[pair] for pair in pairs if pair in self.known}
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in grades]
         settings = self.settings
         graded = code.grade_many(
             [response for response, _ in new],
@@ -93,10 +102,15 @@ class CodeGrader:
             self._isolation(),
             settings.workers,
         )
-        found = dict(zip(new, graded, strict=True))
-        result = [found.get(pair) or known[pair] for pair in pairs]
-        self.known = dict(zip(pairs, result, strict=True))
-        return result
+        grades.update(zip(new, graded, strict=True))
+        with self.lock:
+            for pair, grade in grades.items():
+                if grade.reason not in PASSING:
+                    self.known[pair] = grade
+                    self.known.move_to_end(pair)
+            while len(self.known) > KEPT:
+                self.known.popitem(last=False)
+        return [grades[pair] for pair in pairs]
 
 
 def find(
