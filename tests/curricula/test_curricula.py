@@ -235,8 +235,8 @@ def test_adarft_parameters_are_used():
 # --- state ---------------------------------------------------------------------------------------
 
 
-OF_SEVERAL_DRAWS = {"adaptive_uniform", "oracle", "predicted", "speed"}
-"""Their draws are of another size than a batch: test_predicted, test_methods_2026."""
+OF_SEVERAL_DRAWS = {"adaptive_uniform", "hive", "oracle", "predicted", "speed"}
+"""Their draws have another size than a batch or are asked for: test_predicted, _hive, _2026."""
 POLICIES = [
     *((name, {}) for name in sorted(set(REGISTRY) - OF_SEVERAL_DRAWS)),
     ("predicted", {"adaptive": False}),

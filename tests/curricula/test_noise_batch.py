@@ -128,7 +128,7 @@ def test_filters_that_choose_among_the_groups_and_mini_batches_are_refused():
 
 def test_the_simulator_has_no_gradient():
     spec = {"sampler": "uniform", "rollouts": "noise_batch"}
-    with pytest.raises(ConfigError, match="a simulated step has no gradient"):
+    with pytest.raises(ConfigError, match="gradient, which a simulated step does not have"):
         simulate(None, curricula.build(spec, Setting(40, 4, 0)), 3, 0)
 
 

@@ -30,6 +30,8 @@ def step(policy):
     estimates = None
     while (request := policy.draw(base.Groups.none(), estimates)).purpose != "group":
         estimates = groups_of(request)
+        if request.purpose == "prefill":
+            estimates = base.Prefilled(request.rows, np.ones(len(request.rows)))
     return request.rows
 
 

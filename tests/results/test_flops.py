@@ -66,3 +66,10 @@ def test_a_runs_epochs_are_those_of_its_record(tmp_path):
     assert planned.tolist() == [(2 + 2 + 3 * 6) * 120] * len(planned)
     run.steps["epochs"] = 1.5  # ended by target_kl
     assert run_flops(run, 1).tolist() == [(2 + 2 + 9) * 120] * len(planned)
+
+
+def test_prompts_that_were_read_before_a_draw_have_one_pass(tmp_path):
+    (run,) = collect([write_run(tmp_path, "grpo", 0, [0.1, 0.5], tokens=100, training=TRAINING)])
+    before = run_flops(run, 1)
+    run.steps["prefill_tokens"] = 30
+    assert (run_flops(run, 1) - before).tolist() == [2 * 30] * len(before)

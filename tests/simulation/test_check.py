@@ -107,3 +107,17 @@ def test_the_paper_has_policies_that_save_what_dead_prompts_cost(capsys):
     assert main(["check-curriculum", "mopps", "--size", "5000"]) == 0
     found = re.search(r"ends [+-][\d.]+ points \[([+-][\d.]+),", capsys.readouterr().out)
     assert float(found[1]) > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("hive", "the entropy of prompts under the policy"),
+        ('{"sampler": "uniform", "rollouts": "noise_batch"}', "the noise of the policy's gradient"),
+    ],
+)
+def test_what_a_simulated_step_does_not_have_is_said_after_the_contract(spec, said, capsys):
+    assert main(["check-curriculum", spec]) == 0
+    page = capsys.readouterr().out
+    assert "check_draws | passed" in page
+    assert page.endswith(f"Not measured: it goes by {said}, which a simulated step has not.\n")

@@ -96,7 +96,7 @@ POOL = {"pool": 400, "impossible": 0.4, "trivial": 0.2, "skills": 4}
 class Oracle:
     """Draws what is nearest to p = 1/2, which it looks up."""
 
-    whole_batches, reads_noise = True, False
+    whole_batches, goes_by = True, ""
 
     def __init__(self, world, batch, rollouts=8):
         self.world, self.batch, self.rollouts = world, batch, rollouts

@@ -16,13 +16,13 @@ REGIME = {"methods": ["any"], "pool": 96, "skills": 3, "batch": 8, "rollouts": 4
 SEED, STEPS, SHOWN = 11, 15, 4
 
 
-WITH_STATES = {"vip_uniform"}
-"""Curricula of prompts' hidden states, which simulated prompts have none of."""
+UNSIMULATED = {"vip_uniform", "hive"}
+"""Curricula of prompts' hidden states or entropy, which simulated prompts have none of."""
 
 
 def simulator() -> dict[str, Any]:
     """Curriculum -> rows, rollouts and trained rows of each step, and how the run goes."""
-    return {name: _simulated(name) for name in sorted({*curricula.REGISTRY} - WITH_STATES)}
+    return {name: _simulated(name) for name in sorted({*curricula.REGISTRY} - UNSIMULATED)}
 
 
 def _simulated(name: str) -> dict[str, Any]:

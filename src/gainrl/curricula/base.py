@@ -78,17 +78,23 @@ class Request:
     rows: (P,) distinct rows; rollouts: (P,) responses to each, at least 1. purpose: `group` if they
     join the prompt's group, which has all of its responses of this step; `estimate` if they only
     tell its accuracy, under the current model; `free` if besides their tokens are not counted,
-    which is for controls that know what nobody knows.
+    which is for controls that know what nobody knows; `prefill` if the prompts are only read, for
+    their entropy under the current model (`Prefilled`): 0 rollouts each.
     """
 
     rows: IntArray
     rollouts: IntArray
-    purpose: Literal["group", "estimate", "free"] = "group"
+    purpose: Literal["group", "estimate", "free", "prefill"] = "group"
+
+    @classmethod
+    def prefill(cls, rows: IntArray) -> Request:
+        """The entropy of (P,) distinct rows, no response."""
+        return cls(rows, np.zeros(len(rows), dtype=np.int64), "prefill")
 
     def __post_init__(self) -> None:
         if not len(self.rows):
             raise ConfigError("the curriculum drew no prompts")
-        if (self.rollouts < 1).any():
+        if self.purpose != "prefill" and (self.rollouts < 1).any():
             row = self.rows[int((self.rollouts < 1).argmax())]
             raise ConfigError(f"the curriculum drew row {row} without a response to it")
 
@@ -111,6 +117,18 @@ class Groups:
         """Before the first request."""
         whole, real = np.empty(0, dtype=np.int64), np.empty(0)
         return cls(whole, whole, real, np.empty(0, dtype=bool), whole)
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """The answer to a request of purpose `prefill`; both (P,), in its order.
+
+    entropy: mean over a prompt's tokens but the first of the entropy, in nats, of what the current
+    model expects in their place.
+    """
+
+    rows: IntArray
+    entropy: FloatArray
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def make(
 
     Raises:
         ConfigError: an unknown policy or parameter, something that the policy needs is missing, an
-            argument has another shape, or the policy goes by the noise of the gradient.
+            argument has another shape, or the policy goes by what only gainrl's trainer measures.
     """
     if settings:
         given = {"name": spec} if isinstance(spec, str) else dict(spec)
@@ -81,10 +81,10 @@ def make(
         else {name: _real(f"features['{name}']", each, size) for name, each in features.items()},
     )
     composed = compose(spec)
-    if composed.reads_noise:  # a batch is observed before its update, whose gradient is not known
+    if composed.goes_by:
         raise ConfigError(
-            f"curriculum '{composed.name}' goes by the noise of the policy's gradient, which only "
-            "gainrl's own trainer tells it (training.backend: local)"
+            f"curriculum '{composed.name}' goes by {composed.goes_by}, which only gainrl's own "
+            "trainer tells it (training.backend: local)"
         )
     for need in sorted(composed.sampler.needs):
         if need in SAID and getattr(setting, need) is None:

@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Outcome, Setting
+from gainrl.curricula.base import (
+    BoolArray,
+    FloatArray,
+    Groups,
+    IntArray,
+    Outcome,
+    Prefilled,
+    Setting,
+)
 from gainrl.errors import ConfigError, DataError
 
 Answered = TypeVar("Answered", Outcome, Groups)
@@ -73,8 +81,13 @@ def check_accuracy(name: str, seen: Outcome | Groups) -> None:
     _refuse(name, "accuracy", seen, seen.accuracy, fine)
 
 
+def check_entropy(name: str, found: Prefilled) -> None:
+    """Refuse an entropy that is no number (DataError)."""
+    _refuse(name, "the entropy", found, found.entropy, np.isfinite(found.entropy))
+
+
 def _refuse(
-    name: str, what: str, seen: Outcome | Groups, values: FloatArray, fine: BoolArray
+    name: str, what: str, seen: Outcome | Groups | Prefilled, values: FloatArray, fine: BoolArray
 ) -> None:
     if not fine.all():
         at = int(fine.argmin())

@@ -18,7 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.base import FloatArray, Groups, IntArray, Moments, Outcome, Request, Setting
+from gainrl.curricula.base import (
+    FloatArray,
+    Groups,
+    IntArray,
+    Moments,
+    Outcome,
+    Prefilled,
+    Request,
+    Setting,
+)
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.parts import generator
 from gainrl.curricula.registry import NEEDS, build, compose
@@ -27,7 +36,7 @@ from gainrl.errors import ConfigError, DataError
 SIZES = ((40, 6), (7, 5), (6, 6), (5, 1))
 """Prompts of the table and of a step: with room, around the end of an epoch, all, and one."""
 STEPS, REQUESTS = 12, 200
-PURPOSES = ("group", "estimate", "free")
+PURPOSES = ("group", "estimate", "free", "prefill")
 
 
 def example(size: int = 40, batch: int = 6, seed: int = 0) -> Setting:
@@ -66,11 +75,15 @@ def run(curriculum: Curriculum, rng: np.random.Generator, steps: int = STEPS) ->
 
 
 def _step(curriculum: Curriculum, rates: FloatArray, rng: np.random.Generator) -> TrainerStep:
-    step, estimates = TrainerStep(), None
+    step = TrainerStep()
+    estimates: Groups | Prefilled | None = None
     right: dict[int, tuple[int, int]] = {}
     while (request := curriculum.draw(step.groups, estimates)) is not None:
         assert len(step.asked) < REQUESTS, "draw never says that the step has enough"
         step.asked.append(request)
+        if request.purpose == "prefill":
+            estimates = Prefilled(request.rows, 2 + np.sin(request.rows))
+            continue
         drawn = rng.binomial(request.rollouts, rates[request.rows])
         if request.purpose != "group":
             estimates = _groups(request.rows, request.rollouts, drawn)

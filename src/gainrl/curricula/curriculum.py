@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.base import BoolArray, Groups, IntArray, Outcome, Request, Setting
+from gainrl.curricula.base import (
+    BoolArray,
+    Groups,
+    IntArray,
+    Outcome,
+    Prefilled,
+    Request,
+    Setting,
+)
 from gainrl.curricula.checks import (
     answered,
     check_accuracy,
+    check_entropy,
     check_outcome,
     check_rows,
     check_setting,
@@ -73,6 +82,16 @@ class Curriculum:
         """Whether a part reads the moments of the gradient."""
         return any(part.reads_noise for part in self.parts.values())
 
+    @property
+    def goes_by(self) -> str:
+        """What it reads that only gainrl's own trainer measures, in words; nothing if it does not.
+
+        A batch is observed before its update elsewhere, and drawn by who has no model.
+        """
+        if self.reads_noise:
+            return "the noise of the policy's gradient"
+        return "the entropy of prompts under the policy" if self.sampler.reads_entropy else ""
+
     def rate(self) -> float:
         """What the learning rate of the step that was just drawn is multiplied by."""
         return math.prod(part.rate() for part in self.parts.values() if part.reads_noise)
@@ -95,7 +114,7 @@ class Curriculum:
             part.bind(setting)
 
     def draw(
-        self, seen: Groups, estimates: Groups | None, in_flight: BoolArray | None = None
+        self, seen: Groups, estimates: Groups | Prefilled | None, in_flight: BoolArray | None = None
     ) -> Request | None:
         """What to roll out next, or None if the step has enough.
 
@@ -106,7 +125,8 @@ class Curriculum:
                 enough others; for trainers that draw before they have observed.
 
         Raises:
-            DataError: an accuracy is none. ConfigError: the sampler's rows are no draw.
+            DataError: an accuracy or an entropy is none.
+            ConfigError: the sampler's rows are no draw.
         """
         check_accuracy(self.name, seen)
         if len(seen.rows):
@@ -114,7 +134,10 @@ class Curriculum:
                 return more
             if self.filter.enough(seen):
                 return None
-        if estimates is not None:
+        if isinstance(estimates, Prefilled):
+            check_entropy(self.name, estimates)
+            self.sampler.prefilled(estimates)
+        elif estimates is not None:
             self._estimated(estimates)
         count = self.allocation.prompts()
         if (asked := self.sampler.ask(count)) is not None:

@@ -16,6 +16,7 @@ from gainrl.curricula.base import (
     Groups,
     IntArray,
     Outcome,
+    Prefilled,
     Request,
     Setting,
     generator_state,
@@ -127,15 +128,17 @@ class Sampler(Part):
 
     needs: of `NEEDS` (gainrl.curricula.registry), what `self.setting` must have. feature_kinds: if
     features are needed, which: `tokens`, `angle`, `states`. asks: whether `ask` ever asks for
-    anything. rng: the generator that all its chance comes from, saved with the state. stream: of
-    samplers that are older than named generators, so that their runs stay what they were; a new
-    sampler leaves it alone. excluded: rows that a draw leaves out (`Without`), for filters that
-    choose rows themselves.
+    anything; reads_entropy: whether that is the entropy of prompts, which not every backend knows.
+    rng: the generator that all its chance comes from, saved with the state. stream: of samplers
+    that are older than named generators, so that their runs stay what they were; a new one leaves
+    it alone. excluded: rows that a draw leaves out (`Without`), for filters that choose rows
+    themselves.
     """
 
     needs: frozenset[str] = frozenset()
     feature_kinds: tuple[str, ...] = ("tokens", "angle")
     asks: bool = False
+    reads_entropy: bool = False
     stream: ClassVar[int | None] = None
     excluded: BoolArray | Literal[False] = False
     rng: np.random.Generator
@@ -178,11 +181,14 @@ class Sampler(Part):
         return rows
 
     def ask(self, count: int) -> Request | None:
-        """Responses that it takes to know which `count` prompts come next: no `group`."""
+        """What it takes to know which `count` prompts come next: no `group`."""
         return None
 
     def estimated(self, estimates: Groups) -> None:
-        """Take the answer to what was asked last."""
+        """Take the answer to what was asked last, if that was for responses."""
+
+    def prefilled(self, found: Prefilled) -> None:
+        """Take the answer to what was asked last, if that was of purpose `prefill`."""
 
     def filter(self) -> Filter:
         """The filter where the preset names none."""

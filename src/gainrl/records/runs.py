@@ -79,6 +79,7 @@ class StepRecord(Record):
     lost_responses: int | None = None
     estimate_tokens: int | None = None
     free_tokens: int | None = None
+    prefill_tokens: int | None = None
     trained_prompt_tokens: int | None = None
     trained_rollout_tokens: int | None = None
     measured_prompt_tokens: int | None = None

@@ -86,8 +86,9 @@ def step_flops(
         algorithm: its name.
         idle_tokens: (steps,) of them, tokens that were rolled out and not trained on (a policy that
             draws several times in a step, `downsample`): they have the rollout's pass only.
-        measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses. A
-            prompt counts as often as it is run, here and in idle_tokens.
+        measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses, and of
+            prompts that a curriculum had read. A prompt counts as often as it is run, here and in
+            idle_tokens.
         epochs: (steps,) as for `per_token`.
     """
     copies = prompt_copies(training)

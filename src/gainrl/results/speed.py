@@ -36,6 +36,9 @@ def run_flops(run: Run, parameters: int, rows: pd.DataFrame | None = None) -> Fl
     copies = prompt_copies(run.config["training"])
     trained, measured = _tokens(rows, "trained", copies), _tokens(rows, "measured", copies)
     idle = 0.0 if trained is None else copies * prompts + responses - trained
+    forward = 0.0 if measured is None else measured
+    if "prefill_tokens" in rows:  # prompts that a curriculum had read before it drew
+        forward = forward + rows["prefill_tokens"]
     return step_flops(
         parameters,
         prompts,
@@ -43,7 +46,7 @@ def run_flops(run: Run, parameters: int, rows: pd.DataFrame | None = None) -> Fl
         run.config["training"],
         algorithm,
         idle,
-        0.0 if measured is None else measured,
+        forward,
         rows.get("epochs"),
     )
 

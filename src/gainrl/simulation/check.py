@@ -57,11 +57,16 @@ def check_curriculum(
         ConfigError: there is no such policy or parameter.
     """
     spec = spec_of(policy, settings or ())
-    compose(spec)  # what is no policy at all is one line and no page
+    composed = compose(spec)  # what is no policy at all is one line and no page
     failed = {check.__name__: _failure(check, spec) for check in CHECKS}
     page = [f"# {policy}" + "".join(f", {each}" for each in settings or ()), "", *_contract(failed)]
     if any(failed.values()):
         page += ["", "Not measured: a policy that breaks its contract."]
+    elif composed.goes_by:
+        page += [
+            "",
+            f"Not measured: it goes by {composed.goes_by}, which a simulated step has not.",
+        ]
     else:
         page += ["", *_scale(spec, size), "", *_simulated(spec)]
     text = "\n".join(page) + "\n"
@@ -122,7 +127,7 @@ class Watched:
 
     def __init__(self, policy: Any) -> None:
         self.policy, self.whole_batches = policy, policy.whole_batches
-        self.reads_noise = policy.reads_noise
+        self.goes_by = policy.goes_by
         self.drawing: list[float] = []
         self.observing: list[float] = []
 

@@ -39,12 +39,12 @@ def simulate(world: World, policy: Curriculum, steps: int, seed: int) -> Simulat
         seed: of the outcomes, and nothing else.
 
     Raises:
-        ConfigError: the policy goes by the noise of a gradient: a world has none.
+        ConfigError: the policy goes by what a world does not have.
     """
-    if policy.reads_noise:
+    if policy.goes_by:
         raise ConfigError(
-            f"curriculum '{policy.name}' goes by the noise of the gradient, and a simulated step "
-            "has no gradient"
+            f"curriculum '{policy.name}' goes by {policy.goes_by}, which a simulated step does not "
+            "have"
         )
     rng = np.random.default_rng([seed, 45])
     start, records, overhead = world.test_accuracy(), [], np.empty(steps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gainrl.config.training import RateSchedule
+from typing import Any
+
+from gainrl.config.training import RateSchedule, Training
 
 
 def share_of_rate(schedule: RateSchedule, step: int, steps: int) -> float:
@@ -18,3 +20,10 @@ def share_of_rate(schedule: RateSchedule, step: int, steps: int) -> float:
     """
     left = 1 - min(step, steps - 1) / steps
     return {"constant": 1.0, "linear": left, "rex": left / (0.5 + left / 2)}[schedule]
+
+
+def set_rate(optimizer: Any, settings: Training, step: int, share: float) -> None:
+    """Set the rate of an RL step: `training.lr`, by its schedule and by what a curriculum says."""
+    share *= share_of_rate(settings.lr_schedule, step, settings.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = settings.lr * share

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gainrl.curricula import Curriculum
-from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Request
+from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Prefilled, Request
 from gainrl.errors import ConfigError, GradingError
 from gainrl.training.algorithms import Algorithm
 from gainrl.training.packing import Packed
@@ -36,7 +36,8 @@ class Rollouts:
     rows: (P,) rows of the training table; sizes: (P,) responses of each; responses: R sequences of
     tokens; rewards: (R,). advantages: (R,), or a critic's (R, N), one a token, 0 after a response's
     last. kept: positions of the groups that are trained on, None for all; estimated, free: tokens
-    of responses that only gave an accuracy, counted or not. correct: (R,) what the grader says,
+    of responses that only gave an accuracy, counted or not; prefilled: rows that were only read, as
+    often as they were. correct: (R,) what the grader says,
     None if that is the reward. mask: (R, N) bool, tokens that the loss is of, None for all; old:
     what was measured to choose them.
     """
@@ -49,6 +50,7 @@ class Rollouts:
     kept: IntArray | None = None
     estimated: int = 0
     free: int = 0
+    prefilled: Sequence[int] = ()
     correct: torch.Tensor | None = None
     mask: torch.Tensor | None = None
     old: OldPolicy | None = None
@@ -192,6 +194,9 @@ Respond = Callable[[IntArray, int], tuple[list[list[int]], list[float]]]
 Bonus = Callable[[list[list[int]]], list[float]]
 """Responses -> what is added to their rewards."""
 
+Entropies = Callable[[IntArray], FloatArray]
+"""(P,) rows -> the (P,) entropies of their prompts (gainrl.curricula.base.Prefilled)."""
+
 
 class Answers:
     """Responses, whether they are correct, and rewards by row, in the order of first requests.
@@ -206,6 +211,14 @@ class Answers:
     def add(self, request: Request) -> int:
         """Roll out what is asked for; its tokens."""
         raise NotImplementedError
+
+    def prefill(self, rows: IntArray) -> Prefilled:
+        """Read prompts, without a response.
+
+        Raises:
+            ConfigError: nobody measures their entropy.
+        """
+        raise ConfigError("the curriculum asks for the entropy of prompts, which is not measured")
 
     def join(
         self,
@@ -247,9 +260,15 @@ class Answers:
 class _Generated(Answers):
     """Answers of a function that rolls out prompts of one group size at a time."""
 
-    def __init__(self, respond: Respond, bonus: Bonus | None) -> None:
+    def __init__(self, respond: Respond, bonus: Bonus | None, entropies: Entropies | None) -> None:
         super().__init__(bonus is not None)
-        self.respond, self.more = respond, bonus
+        self.respond, self.more, self.entropies = respond, bonus, entropies
+
+    def prefill(self, rows: IntArray) -> Prefilled:
+        """Read prompts, without a response."""
+        if self.entropies is None:
+            return super().prefill(rows)
+        return Prefilled(rows, self.entropies(rows))
 
     def add(self, request: Request) -> int:
         """Roll out what is asked for, prompts with equally many rollouts together; its tokens.
@@ -279,14 +298,19 @@ class _Generated(Answers):
 
 
 def gather(
-    curriculum: Curriculum, respond: Respond, algorithm: Algorithm, bonus: Bonus | None = None
+    curriculum: Curriculum,
+    respond: Respond,
+    algorithm: Algorithm,
+    bonus: Bonus | None = None,
+    entropies: Entropies | None = None,
 ) -> Rollouts:
     """As `collect`, with the group-relative advantages; a critic's are still to come.
 
     Args:
         bonus: of rewards; without, a reward is 1 for a correct response, else 0.
+        entropies: of prompts, for curricula that read them.
     """
-    found = collect(curriculum, lambda: _Generated(respond, bonus))
+    found = collect(curriculum, lambda: _Generated(respond, bonus, entropies))
     if algorithm.critic:
         return found
     return replace(found, advantages=advantages_by_group(algorithm, found.rewards, found.sizes))
@@ -304,9 +328,14 @@ def collect(curriculum: Curriculum, fresh: Callable[[], Answers]) -> Rollouts:
     Raises:
         ConfigError: the curriculum draws or keeps nothing.
     """
-    seen, estimates = fresh(), None
-    tokens = {"group": 0, "estimate": 0, "free": 0}
+    seen = fresh()
+    estimates: Groups | Prefilled | None = None
+    tokens, prefilled = {"group": 0, "estimate": 0, "free": 0}, []
     while request := curriculum.draw(seen.groups(), estimates):
+        if request.purpose == "prefill":
+            estimates = seen.prefill(request.rows)
+            prefilled += request.rows.tolist()
+            continue
         apart = request.purpose != "group"
         into = fresh() if apart else seen
         tokens[request.purpose] += into.add(request)
@@ -317,7 +346,13 @@ def collect(curriculum: Curriculum, fresh: Callable[[], Answers]) -> Rollouts:
     kept = curriculum.keep(found.groups())
     if not len(kept):
         raise ConfigError("the curriculum kept no prompts to train on")
-    return replace(found, kept=kept, estimated=tokens["estimate"], free=tokens["free"])
+    return replace(
+        found,
+        kept=kept,
+        estimated=tokens["estimate"],
+        free=tokens["free"],
+        prefilled=prefilled,
+    )
 
 
 def _floats(lists: Iterable[list[float]]) -> torch.Tensor:

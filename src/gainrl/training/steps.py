@@ -79,6 +79,8 @@ def _parts(
             "estimate_tokens": rollouts.estimated,
             "free_tokens": rollouts.free,
         }
+    if len(rollouts.prefilled):
+        found["prefill_tokens"] = int(lengths[list(rollouts.prefilled)].sum())
     if found or trained.mask is not None:
         used = trained.lengths[trained.tokens_in_loss > 0]
         found["trained_prompt_tokens"] = int(lengths[trained.rows[run]].sum())

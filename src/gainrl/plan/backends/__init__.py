@@ -130,6 +130,8 @@ def _refusals(backend: Backend, preset: Preset, run: RunKey) -> Iterator[str]:
         yield f"curriculum '{policy.name}' {does}"
     if policy.reads_noise and not backend.measures_noise:
         yield f"curriculum '{policy.name}' goes by the noise of the gradient, which is not measured"
+    if policy.sampler.reads_entropy and not backend.measures_entropy:
+        yield f"curriculum '{policy.name}' goes by the entropy of prompts, which is not measured"
     if policy.reads_noise and training.mini_batch is not None:
         yield f"curriculum '{policy.name}' sets the batch of one update: leave out mini_batch"
     yield from backend.refusals(preset, run)

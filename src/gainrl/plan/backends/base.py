@@ -43,6 +43,8 @@ class Backend:
     measures_noise: ClassVar[bool] = False
     """Whether it tells a curriculum the moments of the policy's gradient, and takes the rate of a
     step from it."""
+    measures_entropy: ClassVar[bool] = False
+    """Whether it tells a curriculum the entropy of prompts under the current model."""
     seeds_together: ClassVar[bool] = False
     """Whether one job may train all seeds of a method (`seeds_together`): runs take seconds."""
     engine: ClassVar[EngineName] = "transformers"

@@ -15,6 +15,7 @@ class LocalBackend(Backend):
     )
     several_draws = True
     measures_noise = True
+    measures_entropy = True
     seeds_together = True
     shares_prompts = True
     recomputes = False

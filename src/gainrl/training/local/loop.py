@@ -31,6 +31,7 @@ from gainrl.training.downsample import down_sample
 from gainrl.training.extra import Jumps
 from gainrl.training.layout import row_tokens_for
 from gainrl.training.local.critic import Critic, adamw
+from gainrl.training.local.entropy import prompt_entropies
 from gainrl.training.local.noise import HalfGradient, halves
 from gainrl.training.local.signal import signal_of
 from gainrl.training.packing import (
@@ -43,7 +44,7 @@ from gainrl.training.packing import (
     pack,
     split_rows,
 )
-from gainrl.training.rate import share_of_rate
+from gainrl.training.rate import set_rate
 from gainrl.training.rollouts import OldPolicy, Rollouts, gather
 from gainrl.training.steps import outcome_of, record_of
 from gainrl.training.templates import Templates
@@ -138,7 +139,7 @@ class LocalTrainer:
             self.prompts = self.templates.draw()
         began, self.answering = time.perf_counter(), 0.0
         bonus = self._bonus if self.settings.format_weight else None
-        rollouts = gather(self.curriculum, self._respond, self.algorithm, bonus)
+        rollouts = gather(self.curriculum, self._respond, self.algorithm, bonus, self._read)
         self.choosing = time.perf_counter() - began - self.answering
         return rollouts
 
@@ -160,6 +161,13 @@ class LocalTrainer:
         rewards = self.reward(texts, [self.answers[row] for row in rows for _ in range(rollouts)])
         self.answering += time.perf_counter() - began
         return responses, list(rewards)
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        """(P,) entropies of prompts under the policy."""
+        prompts, alone = [self.prompts.tokens[row] for row in rows], self.row_tokens == ALONE
+        spread, budget = self.settings.temperature, self.settings.micro_batch_tokens
+        with autocast(self.device):
+            return prompt_entropies(self.model, prompts, spread, budget, self.pad, alone)
 
     def _bonus(self, responses: list[list[int]]) -> list[float]:
         """What the format of responses adds to their rewards."""
@@ -183,7 +191,7 @@ class LocalTrainer:
 
     def _update(self, rollouts: Rollouts) -> tuple[np.ndarray, dict[str, float]]:
         """All optimiser steps on one batch of rollouts; returns (P,) C and the mean losses."""
-        self._set_rate()
+        set_rate(self.optimizer, self.settings, self.step_number, self.curriculum.rate())
         self.moments = None
         parts, old = self._mini_batches(rollouts) * self.settings.epochs, rollouts.old
         if old is None and len(parts) > 1:
@@ -241,15 +249,6 @@ class LocalTrainer:
             elif len(parts) > 1:
                 half = HalfGradient(self.model.parameters(), part)
         return moved
-
-    def _set_rate(self) -> None:
-        """Of the optimiser, for this step."""
-        settings, share = self.settings, self.curriculum.rate()
-        if settings.lr_schedule != "constant":
-            share *= share_of_rate(settings.lr_schedule, self.step_number, settings.steps)
-        if settings.lr_schedule != "constant" or self.curriculum.reads_noise:
-            for group in self.optimizer.param_groups:
-                group["lr"] = settings.lr * share
 
     def _accumulate(
         self,

@@ -110,10 +110,10 @@ def build(
         DataError: a cell of one is none that can be used.
     """
     composed = curricula.compose(section.curriculum, "gainrl.curriculum")
-    if composed.reads_noise:
+    if composed.goes_by:
         raise ConfigError(
-            f"gainrl.curriculum: '{composed.name}' goes by the noise of the policy's gradient, "
-            "which is not measured here"
+            f"gainrl.curriculum: '{composed.name}' goes by {composed.goes_by}, which is not "
+            "measured here"
         )
     needs = composed.sampler.needs
     if "features" in needs:
