@@ -50,6 +50,21 @@ def test_epochs_that_ended_early_are_counted_as_they_were_made():
     assert found.tolist() == [100, 280]
 
 
+def test_a_step_has_several_updates_by_the_groups_that_it_trained_on():
+    training = {**LOCAL, "mini_batch": 4}
+    assert per_token(training, "grpo", groups=[3, 4, 5]).tolist() == [8, 8, 10]
+    found = step_flops(1, [0, 0], [10, 10], training, "grpo", groups=[4, 8])
+    assert found.tolist() == [80, 100]
+
+
+def test_the_groups_of_a_run_are_those_of_its_record(tmp_path):
+    training = {**TRAINING, "mini_batch": TRAINING["prompts"]}
+    (run,) = collect([write_run(tmp_path, "grpo", 0, [0.1, 0.5], tokens=100, training=training)])
+    before = run_flops(run, 1)
+    run.steps["trained_groups"] = TRAINING["prompts"] + 1
+    assert (run_flops(run, 1) - before).tolist() == [2 * 120] * len(before)
+
+
 def test_each_step_has_its_own_tokens():
     assert step_flops(2, [1, 0], [4, 5], LOCAL, "grpo").tolist() == [80, 80]
 

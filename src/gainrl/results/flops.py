@@ -22,7 +22,10 @@ FORWARD, BACKWARD = 2, 4
 
 
 def per_token(
-    training: Mapping[str, Any], algorithm: str, epochs: ArrayLike | None = None
+    training: Mapping[str, Any],
+    algorithm: str,
+    epochs: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> FloatArray:
     """FLOP per parameter for a token of a step, over all passes that it takes part in.
 
@@ -39,19 +42,23 @@ def per_token(
         algorithm: its name.
         epochs: () or (steps,) that were made, where they ended by `target_kl`; None: as many as
             `training` says.
+        groups: () or (steps,) that were trained on, where a curriculum chose how many; None: as
+            many as `training` has prompts.
 
     Returns:
-        As `epochs`.
+        As `epochs` and `groups` together.
     """
     planned, mini = training.get("epochs", 1), training["mini_batch"]
     epochs = np.asarray(planned if epochs is None else epochs, float)
     whole = epochs * (FORWARD + BACKWARD)
     update = epochs * (FORWARD + BACKWARD // 2) if training.get("lora") else whole
     passes: FloatArray = FORWARD + update
-    several = planned > 1 or (mini is not None and mini < training["prompts"])
+    split = (
+        mini is not None and np.asarray(training["prompts"] if groups is None else groups) > mini
+    )
     recomputes = backends.find(training["backend"]).recomputes
-    if (several or recomputes) and not training.get("downsample"):
-        passes += FORWARD
+    if not training.get("downsample"):
+        passes = passes + np.where((planned > 1) | recomputes | split, FORWARD, 0)
     if training["kl"] > 0:
         passes += FORWARD
     if algorithms.named(algorithm).critic:
@@ -73,6 +80,7 @@ def step_flops(
     idle_tokens: ArrayLike = 0,
     measured_tokens: ArrayLike = 0,
     epochs: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> FloatArray:
     """(steps,) FLOP of RL steps.
 
@@ -89,11 +97,11 @@ def step_flops(
         measured_tokens: (steps,) tokens of the forward pass by which `downsample` chooses, and of
             prompts that a curriculum had read. A prompt counts as often as it is run, here and in
             idle_tokens.
-        epochs: (steps,) as for `per_token`.
+        epochs, groups: (steps,) as for `per_token`.
     """
     copies = prompt_copies(training)
     prompts, responses = (np.asarray(each, float) for each in (prompt_tokens, response_tokens))
-    passes, idle = per_token(training, algorithm, epochs), np.asarray(idle_tokens, float)
+    passes, idle = per_token(training, algorithm, epochs, groups), np.asarray(idle_tokens, float)
     everything = passes * (copies * prompts + responses)
     measured = FORWARD * np.asarray(measured_tokens, float)
     return parameters * (everything - (passes - FORWARD) * idle + measured)

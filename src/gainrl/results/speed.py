@@ -48,6 +48,7 @@ def run_flops(run: Run, parameters: int, rows: pd.DataFrame | None = None) -> Fl
         idle,
         forward,
         rows.get("epochs"),
+        rows.get("trained_groups"),
     )
 
 
