@@ -13,10 +13,8 @@ run: setup
 	gainrl check --preset $(PRESET)
 	snakemake --configfile $(PRESET) --logger gainrl
 
-# Every job that ends starts another clock at which Snakemake looks at the ready jobs again: once a
-# second each by default, which after a hundred jobs keeps a fifth of a core busy.
 all: setup
-	snakemake all --configfile $(PRESET) --logger gainrl --max-jobs-per-timespan 1000/10s
+	snakemake all --configfile $(PRESET) --logger gainrl
 
 setup: $(STAMP)
 

@@ -116,7 +116,7 @@ def test_a_sampler_that_repeats_itself_goes_on_to_what_is_left():
         (
             {"sampler": "oracle", "filter": "mixed"},
             "curriculum: curriculum 'oracle': the filter 'mixed' draws again where 'oracle' would "
-            "have to ask for estimates first",
+            "have to ask first",
         ),
     ],
 )

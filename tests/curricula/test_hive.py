@@ -7,8 +7,8 @@ from presets import changed, error_of
 from scipy.stats import chisquare
 
 from gainrl import curricula
-from gainrl.curricula import Groups, Setting
-from gainrl.curricula.base import Prefilled
+from gainrl.curricula import Curriculum, Groups, Prefilled, Request, Setting
+from gainrl.curricula.hive import Hive
 from gainrl.errors import ConfigError, DataError
 from gainrl.training.verl.section import Plugin
 from gainrl.training.verl.section import build as built_for_verl
@@ -64,6 +64,19 @@ def test_an_entropy_that_is_no_number_is_refused_by_its_row():
         DataError, match=f"the entropy of row {rows[1]} of the training table is nan"
     ):
         curriculum.draw(Groups.none(), found)
+
+
+class Undeclared(Hive):
+    reads_entropy = False
+
+
+def test_a_sampler_that_reads_prompts_says_so():
+    curriculum = Curriculum(Undeclared())
+    curriculum.start(Setting(8, 2, 0))
+    with pytest.raises(ConfigError, match="curriculum 'Undeclared' reads prompts: set reads_ent"):
+        curriculum.draw(Groups.none(), None)
+    with pytest.raises(ConfigError, match="asks for responses to prompts that are only read"):
+        Request(np.array([1]), np.array([2]), "prefill")
 
 
 def test_who_does_not_read_prompts_cannot_have_it():

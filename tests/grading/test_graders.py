@@ -53,21 +53,22 @@ def test_equal_programs_run_once_and_are_remembered_for_the_next_call(isolated, 
     assert ran == [[RIGHT, WRONG], []]
     assert [grade.correct for grade in first] == [True, True, False]
     assert [grade.correct for grade in second] == [False, True]
+    assert all(len(tests) == 32 for _, tests in grader.known)  # digests: tests may be long
     monkeypatch.setattr(graders, "KEPT", 2)
     assert [grade.correct for grade in grader(["no program", RIGHT], [ADD] * 2)] == [False, True]
     grader([WRONG, RIGHT], [ADD] * 2)  # the one that was asked for longest ago had been forgotten
     assert ran[2:] == [["no program"], [WRONG]]
 
 
-def test_what_met_a_limit_of_time_is_run_again(monkeypatch):
-    reasons = iter(["time limit", "cpu limit", "failed"])
+def test_what_may_be_the_machines_failure_is_run_again(monkeypatch):
+    reasons = iter(["time limit", "tests broken", "exception", "failed"])
     monkeypatch.setattr(sandbox, "unavailable", lambda kind: None)
     monkeypatch.setattr(
         code, "grade_many", lambda given, *_: [code.Grade(False, r, next(reasons)) for r in given]
     )
     grader = CodeGrader()
-    found = [grader([WRONG], [ADD])[0].reason for _ in range(4)]
-    assert found == ["time limit", "cpu limit", "failed", "failed"]
+    found = [grader([WRONG], [ADD])[0].reason for _ in range(5)]
+    assert found == ["time limit", "tests broken", "exception", "failed", "failed"]
 
 
 def test_one_grader_serves_many_threads(monkeypatch):

@@ -1,6 +1,6 @@
 """Data curricula: which prompts the next RL step sees. Numpy only; one file a policy."""
 
-from gainrl.curricula.base import Groups, Outcome, Request, Setting
+from gainrl.curricula.base import Groups, Outcome, Prefilled, Request, Setting
 from gainrl.curricula.batches import BatchCurriculum, make
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.parts import Allocation, Filter, Sampler
@@ -14,6 +14,7 @@ __all__ = [
     "Filter",
     "Groups",
     "Outcome",
+    "Prefilled",
     "Request",
     "Sampler",
     "Setting",

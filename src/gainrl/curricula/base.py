@@ -94,7 +94,10 @@ class Request:
     def __post_init__(self) -> None:
         if not len(self.rows):
             raise ConfigError("the curriculum drew no prompts")
-        if self.purpose != "prefill" and (self.rollouts < 1).any():
+        if self.purpose == "prefill":
+            if self.rollouts.any():
+                raise ConfigError("the curriculum asks for responses to prompts that are only read")
+        elif (self.rollouts < 1).any():
             row = self.rows[int((self.rollouts < 1).argmax())]
             raise ConfigError(f"the curriculum drew row {row} without a response to it")
 

@@ -27,7 +27,7 @@ from gainrl.curricula.checks import (
     check_setting,
 )
 from gainrl.curricula.parts import Allocation, Filter, Part, Sampler, Without
-from gainrl.errors import CheckpointError, DataError
+from gainrl.errors import CheckpointError, ConfigError, DataError
 
 
 class Curriculum:
@@ -54,7 +54,7 @@ class Curriculum:
         if sampler.asks and self.filter.redraws:
             raise ValueError(
                 f"the filter '{self.filter.name}' draws again where '{sampler.name}' would have to "
-                "ask for estimates first"
+                "ask first"
             )
         if self.reads_noise and type(self.filter).keep is not Filter.keep:
             raise ValueError(
@@ -84,9 +84,9 @@ class Curriculum:
 
     @property
     def goes_by(self) -> str:
-        """What it reads that only gainrl's own trainer measures, in words; nothing if it does not.
+        """What it reads that no trainer but gainrl's own measures, in words; else nothing.
 
-        A batch is observed before its update elsewhere, and drawn by who has no model.
+        Elsewhere a batch is observed before its update, and drawn by who has no model.
         """
         if self.reads_noise:
             return "the noise of the policy's gradient"
@@ -126,7 +126,7 @@ class Curriculum:
 
         Raises:
             DataError: an accuracy or an entropy is none.
-            ConfigError: the sampler's rows are no draw.
+            ConfigError: the sampler's rows are no draw, or it asks for what it does not declare.
         """
         check_accuracy(self.name, seen)
         if len(seen.rows):
@@ -141,6 +141,8 @@ class Curriculum:
             self._estimated(estimates)
         count = self.allocation.prompts()
         if (asked := self.sampler.ask(count)) is not None:
+            if asked.purpose == "prefill" and not self.sampler.reads_entropy:
+                raise ConfigError(f"curriculum '{self.name}' reads prompts: set reads_entropy")
             return asked
         sampler = self.sampler if in_flight is None else Without(self.sampler, in_flight)
         rows = self.filter.draw(sampler, count, seen)

@@ -230,7 +230,7 @@ class Filter(Part):
     """What to admit to the update: by default every group, after one draw.
 
     redraws: whether it may draw again before the groups of a draw are there, which a sampler that
-    asks for estimates does not allow.
+    asks does not allow.
     """
 
     redraws: bool = False

@@ -27,8 +27,8 @@ class Prioritized(Sampler):
 
     Prompts whose last group was all right or all wrong wait in two pools, whatever their average.
     Of a batch, `retest` B places are for them (a fraction of a place by chance): half for the
-    solved, which may be forgotten, half for the unsolved, which may come within reach, the longest
-    waiting first. They are drawn besides only if nothing else is left.
+    solved, which may be forgotten, half for the unsolved, which may come within reach (an odd place
+    by chance), the longest waiting first. They are drawn besides only if nothing else is left.
 
     The source keeps w in a heap and retests each pool every so many steps; its numbers are not
     given, and the average and what is unseen are ours.
@@ -72,7 +72,8 @@ class Prioritized(Sampler):
         waiting = waiting[np.argsort(self.since[waiting], kind="stable")]
         solved = waiting[self.solved[waiting]][:places]
         unsolved = waiting[~self.solved[waiting]][:places]
-        first = min(len(solved), max(places // 2, places - len(unsolved)))
+        half = (places + int(self.rng.integers(2))) // 2
+        first = min(len(solved), max(half, places - len(unsolved)))
         return np.concatenate([solved[:first], unsolved[: places - first]])
 
     def observe(self, outcome: Outcome) -> None:

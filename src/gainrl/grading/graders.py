@@ -6,8 +6,9 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 from gainrl.config.base import GraderName
 from gainrl.config.evaluation import Sandbox
@@ -23,8 +24,9 @@ MINERVA_TOLERANCE = 1e-4
 DEFAULT_SANDBOX = Sandbox()
 KEPT = 20_000
 """Grades of programs that a grader keeps."""
-PASSING = frozenset({"time limit", "cpu limit"})
-"""Reasons that may be the machine's and not the program's: it is run again."""
+LASTING = frozenset({"passed", "failed", "syntax error", "no code", "no test"})
+"""Reasons that are the program's. Any other may be the machine's (a limit, a process that was
+killed): it is run again."""
 
 
 class Grader(Protocol):
@@ -60,13 +62,16 @@ class MathsGrader:
 class CodeGrader:
     """Programs: run on tests in a sandbox, equal programs on equal tests once.
 
-    `known` keeps the grades of the last KEPT, the latest last: what a policy writes in one step it
-    writes again in later ones.
+    What a policy writes in one step it writes again in later ones: the grades of the last KEPT are
+    known, by the response and a digest of the tests, which may be long. A program that goes by
+    chance keeps its first grade for as long.
     """
 
     settings: Sandbox = DEFAULT_SANDBOX
-    known: OrderedDict[tuple[str, str], Grade] = field(default_factory=OrderedDict)
-    lock: Any = field(default_factory=Lock, repr=False, compare=False)
+    known: OrderedDict[tuple[str, bytes], Grade] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
+    lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @property
     def version(self) -> str:
@@ -84,14 +89,16 @@ class CodeGrader:
             GradingError: no sandbox can be set up here.
             DataError: a gold is no tests.
         """
-        pairs = list(zip(responses, golds, strict=True))
+        digests = {gold: sha256(gold.encode()).digest() for gold in set(golds)}
+        pairs = [(text, digests[gold]) for text, gold in zip(responses, golds, strict=True)]
         with self.lock:
             grades = {pair: self.known[pair] for pair in pairs if pair in self.known}
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in grades]
+        asked = dict(zip(pairs, zip(responses, golds, strict=True), strict=True))
+        new = {pair: given for pair, given in asked.items() if pair not in grades}
         settings = self.settings
         graded = code.grade_many(
-            [response for response, _ in new],
-            [gold for _, gold in new],
+            [response for response, _ in new.values()],
+            [gold for _, gold in new.values()],
             sandbox.Limits(
                 settings.seconds,
                 settings.cpu_seconds,
@@ -105,7 +112,7 @@ class CodeGrader:
         grades.update(zip(new, graded, strict=True))
         with self.lock:
             for pair, grade in grades.items():
-                if grade.reason not in PASSING:
+                if grade.reason in LASTING:
                     self.known[pair] = grade
                     self.known.move_to_end(pair)
             while len(self.known) > KEPT:

@@ -95,7 +95,8 @@ def _flops(context: Context, key: RunKey, steps: pd.DataFrame) -> pd.Series:
     size = architecture(preset.models[key.model], key.model).parameters
     training = preset.training_for(key.dataset, key.model, key.method).model_dump(mode="json")
     algorithm, responses = preset.methods[key.method].algorithm, steps["rollout_tokens"]
-    whole = step_flops(size, steps["prompt_tokens"], responses, training, algorithm)
+    groups = steps.get("trained_groups")
+    whole = step_flops(size, steps["prompt_tokens"], responses, training, algorithm, groups=groups)
     return pd.Series(whole - FORWARD * size * responses.to_numpy(), steps.index)
 
 

@@ -37,9 +37,8 @@ class Rollouts:
     tokens; rewards: (R,). advantages: (R,), or a critic's (R, N), one a token, 0 after a response's
     last. kept: positions of the groups that are trained on, None for all; estimated, free: tokens
     of responses that only gave an accuracy, counted or not; prefilled: rows that were only read, as
-    often as they were. correct: (R,) what the grader says,
-    None if that is the reward. mask: (R, N) bool, tokens that the loss is of, None for all; old:
-    what was measured to choose them.
+    often as they were. correct: (R,) what the grader says, None if that is the reward. mask: (R, N)
+    bool, tokens that the loss is of, None for all; old: what was measured to choose them.
     """
 
     rows: IntArray

@@ -12,9 +12,10 @@ from gainrl.training.packing import PackedRow, Suffix, log_probabilities, micro_
 
 
 def prompt_entropies(
-    model: Any, prompts: list[list[int]], temperature: float, budget: int, pad: int, alone: bool
+    model: Any, prompts: list[list[int]], budget: int, pad: int, alone: bool
 ) -> FloatArray:
-    """(P,) means over a prompt's tokens but the first of the entropy in their place, in nats.
+    """(P,) means over a prompt's tokens but the first of the entropy in their place, in nats, at
+    temperature 1.
 
     One forward pass without a graph; a prompt of a single token has 0.
 
@@ -31,6 +32,6 @@ def prompt_entropies(
     for batch in micro_batches(rows, budget):
         packed = pack(batch, pad)
         with torch.no_grad():
-            entropy = log_probabilities(model, packed, temperature)[1]
+            entropy = log_probabilities(model, packed)[1]
         np.add.at(sums, packed.suffix.numpy(), entropy.double().cpu().numpy())
     return sums / np.array([max(len(tokens) - 1, 1) for tokens in prompts])

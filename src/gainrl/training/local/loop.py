@@ -62,8 +62,7 @@ class LocalTrainer:
     signal.
 
     renderings: of the prompts, one for each of `settings.templates`; every step draws among them.
-    critic: of algorithms that have one; the record then has its `value_loss` and
-    `explained_variance` besides.
+    critic: of algorithms that have one; `value_loss` and `explained_variance` are recorded then.
     """
 
     def __init__(
@@ -164,10 +163,12 @@ class LocalTrainer:
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         """(P,) entropies of prompts under the policy."""
-        prompts, alone = [self.prompts.tokens[row] for row in rows], self.row_tokens == ALONE
-        spread, budget = self.settings.temperature, self.settings.micro_batch_tokens
+        began, alone = time.perf_counter(), self.row_tokens == ALONE
+        prompts, budget = [self.prompts.tokens[k] for k in rows], self.settings.micro_batch_tokens
         with autocast(self.device):
-            return prompt_entropies(self.model, prompts, spread, budget, self.pad, alone)
+            found = prompt_entropies(self.model, prompts, budget, self.pad, alone)
+        self.answering += time.perf_counter() - began
+        return found
 
     def _bonus(self, responses: list[list[int]]) -> list[float]:
         """What the format of responses adds to their rewards."""
