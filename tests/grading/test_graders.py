@@ -60,6 +60,14 @@ def test_equal_programs_run_once_and_are_remembered_for_the_next_call(isolated, 
     assert ran[2:] == [["no program"], [WRONG]]
 
 
+def test_tests_may_have_what_is_no_unicode(monkeypatch):
+    monkeypatch.setattr(sandbox, "unavailable", lambda kind: None)
+    monkeypatch.setattr(
+        code, "grade_many", lambda given, *_: [code.Grade(True, r, "passed") for r in given]
+    )
+    assert CodeGrader()([RIGHT], ["assert f('\ud800')"])[0].correct
+
+
 def test_what_may_be_the_machines_failure_is_run_again(monkeypatch):
     reasons = iter(["time limit", "tests broken", "exception", "failed"])
     monkeypatch.setattr(sandbox, "unavailable", lambda kind: None)

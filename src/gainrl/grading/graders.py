@@ -89,7 +89,9 @@ class CodeGrader:
             GradingError: no sandbox can be set up here.
             DataError: a gold is no tests.
         """
-        digests = {gold: sha256(gold.encode()).digest() for gold in set(golds)}
+        digests = {
+            gold: sha256(gold.encode(errors="surrogatepass")).digest() for gold in set(golds)
+        }
         pairs = [(text, digests[gold]) for text, gold in zip(responses, golds, strict=True)]
         with self.lock:
             grades = {pair: self.known[pair] for pair in pairs if pair in self.known}
