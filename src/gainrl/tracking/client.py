@@ -24,6 +24,8 @@ PATIENCE = {
 75; with MLflow's own values a run would stand still for 4 to 20 minutes."""
 GONE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 """What MLflow says where a store does not answer; all else is said of one thing that it refuses."""
+REFUSED = "BAD_REQUEST"
+"""What it says where the database has refused a row."""
 
 
 def is_server(uri: str) -> bool:
@@ -129,3 +131,19 @@ def log_points(
         client.log_batch(run_id, metrics=part)
         for point in part:
             seen[point.key].add(point.step)
+
+
+def log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:
+    """Give a run its data sets; the same again changes nothing.
+
+    MLflow looks whether its store has a data set and then adds it, so that of two runs that begin
+    side by side one is refused. Then the other's is there, and is found the next time.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException as error:
+        if error.error_code != REFUSED:
+            raise
+        client.log_inputs(run_id, inputs)

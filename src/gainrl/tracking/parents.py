@@ -24,6 +24,7 @@ from gainrl.tracking.client import (
     failures,
     first_line,
     import_mlflow,
+    log_inputs,
     log_points,
 )
 from gainrl.tracking.view import VIEW, view
@@ -165,7 +166,7 @@ def summarise(
     _adopt(client, run, parent)
     inputs = [each for child in _children(client, run) for each in child.inputs.dataset_inputs]
     if inputs:
-        client.log_inputs(run_id, list({each.dataset.digest: each for each in inputs}.values()))
+        log_inputs(client, run_id, list({each.dataset.digest: each for each in inputs}.values()))
     client.set_terminated(run_id)
 
 

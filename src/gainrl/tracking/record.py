@@ -13,7 +13,15 @@ from typing import Any
 
 from gainrl.errors import TrackingError
 from gainrl.records import read_json, write_json
-from gainrl.tracking.client import client_of, failed, failures, first_line, log_points, unanswered
+from gainrl.tracking.client import (
+    client_of,
+    failed,
+    failures,
+    first_line,
+    log_inputs,
+    log_points,
+    unanswered,
+)
 from gainrl.tracking.names import URI, legal_name
 from gainrl.tracking.parents import CHILD_OF, COMPLETE, read_index, summarise
 
@@ -133,7 +141,7 @@ class TrackedRun:
         tag = InputTag("mlflow.data.context", "training")
         self._guard(
             f"data set {name}",
-            lambda: self.client.log_inputs(self.run_id, [DatasetInput(entry, [tag])]),
+            lambda: log_inputs(self.client, self.run_id, [DatasetInput(entry, [tag])]),
         )
 
     def summary(
