@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,25 +81,39 @@ def test_what_may_be_the_machines_failure_is_run_again(monkeypatch):
     assert found == ["time limit", "tests broken", "exception", "failed", "failed"]
 
 
+class Contended(OrderedDict):
+    """Lets other threads in between asking for a key and reading it."""
+
+    def __contains__(self, key):
+        found = super().__contains__(key)
+        time.sleep(1e-6)
+        return found
+
+
 def test_one_grader_serves_many_threads(monkeypatch):
+    """What one thread finds among the kept grades, another may be putting out."""
     wanted = [RIGHT, WRONG, "no program"]
+    monkeypatch.setattr(graders, "KEPT", 1)
     monkeypatch.setattr(sandbox, "unavailable", lambda kind: None)
     monkeypatch.setattr(
-        code, "grade_many", lambda responses, *_: [code.Grade(r == RIGHT, r, "") for r in responses]
+        code,
+        "grade_many",
+        lambda responses, *_: [code.Grade(r == RIGHT, r, "passed") for r in responses],
     )
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     grader = CodeGrader()
+    grader.known = Contended()
 
     def many(seed: int) -> int:
-        for number in range(400):
+        for number in range(100):
             asked = [wanted[(seed + number + k) % 3] for k in range(1 + number % 3)]
             assert [got.extracted for got in grader(asked, [ADD] * len(asked))] == asked
-        return 400
+        return 100
 
     try:
         with ThreadPoolExecutor(16) as pool:
-            assert sum(pool.map(many, range(16))) == 16 * 400
+            assert sum(pool.map(many, range(16))) == 16 * 100
     finally:
         sys.setswitchinterval(interval)
 
