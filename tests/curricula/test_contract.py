@@ -33,7 +33,7 @@ SPECS = [
     {"sampler": {"name": "oracle", "pool": 1}, "rollouts": "adaptive"},
     {"sampler": "predicted", "rollouts": "fixed"},
     {"sampler": "thompson_bins", "filter": "mixed"},
-    {"sampler": "insight", "rollouts": "vip"},
+    {"sampler": {"name": "predicted", "features": "all"}, "rollouts": "vip"},
     {"sampler": "predicted", "rollouts": "noise_batch"},
     {"sampler": "uniform", "rollouts": {"name": "noise_batch", "adaptive": False}},
     {"sampler": "gaussian", "filter": "mixed"},
@@ -73,7 +73,11 @@ def any_rows(self, count):
 @pytest.mark.parametrize(
     ("check", "members", "said"),
     [
-        (check_draws, {"draw": lambda self, count: np.arange(count + 1)}, "of a table of|rows, of"),
+        (
+            check_draws,
+            {"draw": lambda self, count: np.arange(count + 1)},
+            "of a table of|drew 7 rows, not 6",
+        ),
         (check_draws, {"draw": lambda self, count: np.zeros(count, dtype=int)}, "row 0 twice"),
         (check_counts, {"draw": lambda self, count: np.arange(6)}, "6 rows in place of 1"),
         (

@@ -25,7 +25,7 @@ def context_of(root, **changes):
     """The tiny preset with a section `linearity`, and without a warm-up."""
     data = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     del data["models"]["nano"]["warmup"], data["claims"]
-    data["evaluation"]["temperature"] = 1.0
+    data["evaluation"]["temperature"], data["seeds"] = 1.0, [0, 1]
     data["linearity"] = {
         **{"models": ["nano"], "datasets": ["chain"], "methods": ["grpo"], "every": 1},
         **{"prompts": 6, "samples": 2, "walks": 500},

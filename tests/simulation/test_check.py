@@ -34,6 +34,14 @@ class Forgets(Fine):
 class Falls(Fine):
     def observe(self, outcome):
         {}["nothing"]
+
+class Listed(Fine):
+    def draw(self, count):
+        return list(range(count))
+
+class Unasked(Fine):
+    def draw(self, count):
+        return np.argsort(self.setting.difficulty)[:count]
 """
 
 
@@ -64,7 +72,10 @@ def test_a_policy_that_keeps_the_contract_has_a_page(policies, capsys):
     [
         ("Twice", "check_draws", "drew row 0 twice"),
         ("Forgets", "check_state", "another course after a restart"),
-        ("Falls", "check_draws", "KeyError: 'nothing'"),
+        ("Falls", "check_draws", "KeyError: 'nothing' (policies_of_a_test.py:26)"),
+        ("Falls", "check_state", "| as check_draws |"),
+        ("Listed", "check_draws", "a draw is list, not a numpy array (P,) of whole numbers"),
+        ("Unasked", "check_draws", "drew 1 rows, not 6"),  # it does not say what it needs
     ],
 )
 def test_a_policy_that_breaks_it_is_told_where_and_is_not_measured(

@@ -20,7 +20,7 @@ def test_a_call_ends_with_the_answer(project: Project) -> None:
     lines = done.stdout.strip().splitlines()
     answer = next(line for line in lines if line.startswith("table1,"))
     assert re.match(
-        r"table1, nano trained on chain: grpo ends at [\d.]+ \[.*?\]% on chain \(2 seeds\); "
+        r"table1, nano trained on chain: grpo ends at [\d.]+ \[.*?\]% on chain \(3 seeds\); "
         r"at equal tokens: adarft [+-][\d.]+ .* gain [+-][\d.]+",
         answer,
     )

@@ -19,7 +19,7 @@ PRESETS = [
         if p.parent.name == "experiments"
     ),
 ]
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 REPORT = {"report": 1, "default": 1}  # it shows the whole preset
 TABLE = {
     **dict.fromkeys(("make_table1", "make_table1_cost"), 1),
@@ -50,27 +50,27 @@ EDITS: list[tuple[str, Edit, dict[str, int]]] = [
     ("statistics", lambda p: p.update(statistics={"resamples": 100}),
      {**SIGNAL, **VIEWS}),
     ("caption", lambda p: p["experiments"]["table1"].update(caption="New"), TABLE),
-    ("lr", lambda p: p["training"].update(lr=2e-4), {"train": 6, **VIEWS}),
+    ("lr", lambda p: p["training"].update(lr=2e-4), {"train": 9, **VIEWS}),
     ("override", lambda p: p.update(overrides={"chain": {"training": {"kl": 0.1}}}),
-     {"train": 6, **VIEWS}),
+     {"train": 9, **VIEWS}),
     ("one method", lambda p: p["methods"]["gain"]["curriculum"].update(step=0.5),
-     {"train": 2, **VIEWS}),
-    ("a third seed", lambda p: p["seeds"].append(2), {"train": 3, **VIEWS}),
+     {"train": 3, **VIEWS}),
+    ("a fourth seed", lambda p: p["seeds"].append(3), {"train": 3, **VIEWS}),
     ("a new method", lambda p: (
         p["methods"].update(length={"curriculum": "gain", "order": "length"}),
         p["experiments"]["table1"]["methods"].append("length"),
-    ), {"order": 1, "train": 2, **TABLE}),
+    ), {"order": 1, "train": 3, **TABLE}),
     ("scoring", lambda p: p.update(scoring={"batch_tokens": 512}),
-     {"score": 1, "order": 1, "train": 2, **SIGNAL, **VIEWS}),
+     {"score": 1, "order": 1, "train": 3, **SIGNAL, **VIEWS}),
     ("data", lambda p: p["datasets"]["chain"].update(seed=1),
      {"data": 1, "build_model": 1, "prompts": 1, "score": 1, "difficulty": 1, "order": 1,
-      "evaluate": 1, "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
+      "evaluate": 1, "train": 9, "study_gradients": 1, **SIGNAL, **VIEWS}),
     ("tracking", lambda p: p.update(tracking={"experiment": "other"}), REPORT),
     ("cost", lambda p: p.update(cost={"peak_tflops": 989.0}), REPORT),
     ("an unused method", lambda p: p["methods"].update(spare={"curriculum": "uniform"}), REPORT),
     ("another name", lambda p: p.update(preset="renamed"),
      {"data": 1, "build_model": 1, "prompts": 1, "score": 1, "difficulty": 1, "order": 1,
-      "evaluate": 1, "train": 6, "study_gradients": 1, **SIGNAL, **VIEWS}),
+      "evaluate": 1, "train": 9, "study_gradients": 1, **SIGNAL, **VIEWS}),
 ]  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_a_changed_preset_is_what_the_rerun_stages_read(project):
 
 
 def test_one_job_can_train_all_seeds(project):
-    """The same bytes as from a job for each; Snakemake asks for both in one call of gainrl."""
+    """The same bytes as from a job for each; Snakemake asks for all in one call of gainrl."""
     names = ("steps.jsonl", "eval.jsonl", "done.json", "model/model.safetensors")
     folders = [project.run(seed=seed) for seed in SEEDS]
     apart = [[(folder / name).read_bytes() for name in names] for folder in folders]
@@ -107,5 +107,5 @@ def test_one_job_can_train_all_seeds(project):
     assert [[(folder / name).read_bytes() for name in names] for folder in folders] == apart
     assert not list(project.folder.glob("results/tiny/runs/nano/chain/gain/*/checkpoints"))
     done = project.snakemake(*targets)  # as the tests that follow expect it
-    assert jobs_in(done.stdout + done.stderr) == {"train": 2}
+    assert jobs_in(done.stdout + done.stderr) == {"train": 3}
     assert [[(folder / name).read_bytes() for name in names] for folder in folders] == apart

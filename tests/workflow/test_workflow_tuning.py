@@ -32,7 +32,7 @@ def test_settings_are_tried_one_is_chosen_and_the_compared_runs_have_it(tuned):
     assert {name: jobs[name] for name in ("try_setting", "tune", "train")} == {
         "try_setting": 4,  # two methods, two settings, one tuning seed
         "tune": 2,
-        "train": 4,
+        "train": 6,
     }
     preset = plan.load(project.folder / "experiments/tiny.yaml")
     for method in METHODS:
@@ -61,10 +61,10 @@ def test_a_second_call_does_nothing_and_another_grid_tries_chooses_and_trains_an
 
     # A tried setting keeps its name, so its run is made again; other methods' runs are left alone.
     found = project.planned(other_grid, *TARGETS)
-    assert found == {"try_setting": 4, "tune": 2, "train": 4, "make_tuning": 1, "make_tuned": 1}
+    assert found == {"try_setting": 4, "tune": 2, "train": 6, "make_tuning": 1, "make_tuned": 1}
     # What the grid says of the rate holds, not the preset's own.
     assert project.planned(lambda p: p["tuning"].update(tokens=500), *TARGETS) == {
-        "train": 4,
+        "train": 6,
         "make_tuned": 1,
     }
 

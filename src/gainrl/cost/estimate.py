@@ -2,7 +2,7 @@
 
 FLOP and bytes are counted and divided by a throughput (`Speeds`). Work is spread evenly over the
 GPUs (data parallel; communication and idle time are in the shares of the peak). An `Estimate` has
-two ends: short responses on fast machines, and long ones on slow machines.
+two ends: short responses at the highest published speed, and long ones at the lowest.
 
 FLOP per token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1): 2 P forward and 4 P backward,
 with P all parameters, plus 4 * layers * hidden * context / 2 forward in attention. An untied input

@@ -129,7 +129,7 @@ def _summary(costs: Costs, rows: list[Row], beside: list[Other]) -> str:
 
 def _sources(costs: Costs) -> list[str]:
     """Sentences on what was measured, published or assumed."""
-    notes = ["Low: short responses on fast machines; high: long ones on slow machines."]
+    notes = ["Low: short responses at the highest published speeds; high: long ones at the lowest."]
     for kind in get_args(Kind):
         found: dict[str, list[Mean]] = {}
         for (model, _), mean in costs.lengths.items():

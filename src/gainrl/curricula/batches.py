@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gainrl.curricula import columns
 from gainrl.curricula.base import BoolArray, FloatArray, Groups, IntArray, Request, Setting
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.registry import Spec, build, compose
@@ -64,6 +65,9 @@ def make(
         if "name" not in given:
             raise ConfigError(f"curriculum: '{min(settings)}' goes into the part that it is of")
         spec = {**given, **settings}
+    for name, value in {"size": size, "batch": batch, "rollouts": rollouts, "seed": seed}.items():
+        if not isinstance(value, int | np.integer):
+            raise ConfigError(f"{name} is {value!r}, not a whole number")
     if not 1 <= batch <= size:
         raise ConfigError(f"batch is {batch}, but there are {size} prompts")
     if rollouts < 1:
@@ -72,13 +76,11 @@ def make(
         size,
         batch,
         seed,
-        order=_order(order, size),
-        difficulty=_column("difficulty", difficulty, size),
+        order=None if order is None else columns.orders(order, size),
+        difficulty=None if difficulty is None else columns.difficulties(difficulty, size),
         rollouts=rollouts,
-        categories=_whole("categories", categories, size),
-        features=None
-        if features is None
-        else {name: _real(f"features['{name}']", each, size) for name, each in features.items()},
+        categories=None if categories is None else columns.categories(categories, size),
+        features=None if features is None else columns.features(features, size),
     )
     composed = compose(spec)
     if composed.goes_by:
@@ -337,38 +339,6 @@ class BatchCurriculum:
         lists = (saved["rows"], saved["rewards"], saved["correct"], saved["tokens"], *numbers)
         for row, *values in zip(*lists, strict=True):
             self._step.add(row, Seen(*values))
-
-
-# --- what is given -------------------------------------------------------------------------------
-
-
-def _real(what: str, values: npt.ArrayLike, size: int) -> FloatArray:
-    found = np.asarray(values, dtype=np.float64)
-    if found.shape != (size,):
-        raise ConfigError(f"{what} has shape {found.shape}, not ({size},)")
-    return found
-
-
-def _column(what: str, values: npt.ArrayLike | None, size: int) -> FloatArray | None:
-    return None if values is None else _real(what, values, size)
-
-
-def _whole(what: str, values: npt.ArrayLike | None, size: int) -> IntArray | None:
-    if values is None:
-        return None
-    found = np.asarray(values)
-    if found.shape != (size,) or found.dtype.kind not in "iu":
-        raise ConfigError(
-            f"{what} are {found.dtype} of shape {found.shape}, not ({size},) integers"
-        )
-    return found.astype(np.int64)
-
-
-def _order(values: npt.ArrayLike | None, size: int) -> IntArray | None:
-    found = _whole("order", values, size)
-    if found is not None and not np.array_equal(np.sort(found), np.arange(size)):
-        raise ConfigError(f"order is no permutation of the rows 0 to {size - 1}")
-    return found
 
 
 # --- state ---------------------------------------------------------------------------------------

@@ -49,7 +49,13 @@ def check_setting(name: str, setting: Setting) -> None:
 
 
 def check_rows(name: str, rows: IntArray, size: int) -> None:
-    """Refuse a draw that has a row twice or one that the table does not have (ConfigError)."""
+    """Refuse a draw that is no rows, has one twice or one beyond the table (ConfigError)."""
+    if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind in "iu"):
+        kind = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else type(rows)
+        found = kind if isinstance(kind, str) else kind.__name__
+        raise ConfigError(
+            f"curriculum '{name}': a draw is {found}, not a numpy array (P,) of whole numbers"
+        )
     distinct, counts = np.unique(rows, return_counts=True)
     if (counts > 1).any():
         raise ConfigError(f"curriculum '{name}' drew row {distinct[counts.argmax()]} twice")

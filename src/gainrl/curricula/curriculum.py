@@ -147,6 +147,8 @@ class Curriculum:
         sampler = self.sampler if in_flight is None else Without(self.sampler, in_flight)
         rows = self.filter.draw(sampler, count, seen)
         check_rows(self.name, rows, self.setting.size)
+        if type(self.filter).draw is Filter.draw and len(rows) != count:
+            raise ConfigError(f"curriculum '{self.name}' drew {len(rows)} rows, not {count}")
         return self.allocation.begin(rows)
 
     def _estimated(self, estimates: Groups) -> None:

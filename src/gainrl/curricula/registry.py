@@ -94,7 +94,7 @@ def compose(spec: Spec | Mapping[str, Spec | None], key: str = "curriculum") -> 
 
 
 def build(spec: Spec | Mapping[str, Spec | None], setting: Setting) -> Curriculum:
-    """Build a curriculum for a training table.
+    """Build a curriculum for a training table; it is given nothing that it does not need.
 
     Raises:
         ConfigError: as `compose`; or the sampler needs an order or difficulties that are not there,
@@ -111,7 +111,9 @@ def build(spec: Spec | Mapping[str, Spec | None], setting: Setting) -> Curriculu
         raise ConfigError(
             f"training.prompts is {setting.batch}, but the data set has {setting.size} prompts"
         )
-    curriculum.start(setting)
+    asked = curriculum.sampler.needs
+    unasked: dict[str, Any] = dict.fromkeys(need for need in NEEDS if need not in asked)
+    curriculum.start(dataclasses.replace(setting, **unasked))
     return curriculum
 
 

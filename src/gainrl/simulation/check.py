@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,13 +104,20 @@ def _failure(check: Any, spec: Any) -> str:
     except (AssertionError, UserError) as error:
         return " ".join(str(error).split()) or type(error).__name__
     except Exception as error:  # noqa: BLE001 - the policy is somebody else's
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        return f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
     return ""
 
 
 def _contract(failed: Mapping[str, str]) -> list[str]:
-    rows = [f"| {c.__name__} | {failed[c.__name__] or 'passed'} | {c.__doc__} |" for c in CHECKS]
-    rows = [" ".join(row.split()) for row in rows]
+    first: dict[str, str] = {}
+    rows = []
+    for check in CHECKS:
+        reason = failed[check.__name__] or "passed"
+        known = first.setdefault(reason, check.__name__)
+        result = reason if reason == "passed" or known == check.__name__ else f"as {known}"
+        rows.append(" ".join(f"| {check.__name__} | {result} | {check.__doc__} |".split()))
     return [
         "## Contract",
         "",
