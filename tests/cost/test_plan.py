@@ -222,6 +222,8 @@ def test_shorter_runs_without_difficulties_need_no_such_notes(here, capsys):
     assert planned(here, data) == 0
     printed = capsys.readouterr().out
     assert "Response tokens, given: qwen2.5-math-1.5b 300." in printed
+    assert "- GPU: 312 TFLOP/s in bf16, 2,039 GB/s (keys cost.peak_tflops" in printed
+    assert "- One after another the runs take " in printed
     for word in ("longer", "measured difficulties", "Counted as 0"):
         assert word not in printed
 

@@ -22,13 +22,13 @@ def test_local_runs_get_a_script_and_no_estimate(here, capsys):
     data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
     assert planned(here, data, "--root", "else where") == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("16 runs on the local backend")
+    assert printed.startswith("22 runs on the local backend")
     assert "Sum" not in printed
     assert "No step has been timed here yet" in printed
     assert "hours" not in printed
     assert "Disk: " in printed
     names = sorted(path.name for path in (here / "plan/nano/chain/gain").iterdir())
-    assert names == ["seed0.sh", "seed1.sh"]
+    assert names == ["seed0.sh", "seed1.sh", "seed2.sh"]
     text = (here / "plan/nano/chain/gain/seed1.sh").read_text()
     assert "gpus-per-node" not in options(text)
     assert shlex.split(text.splitlines()[-1])[-2:] == ["--root", "else where"]
@@ -37,7 +37,7 @@ def test_local_runs_get_a_script_and_no_estimate(here, capsys):
 
 def test_local_runs_take_what_their_steps_have_taken_here(here, capsys):
     data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
-    data["experiments"] = {"table1": data["experiments"]["table1"]}  # three methods, two seeds
+    data["experiments"] = {"table1": data["experiments"]["table1"]}  # three methods, three seeds
     data["claims"] = {}
     del data["studies"], data["linearity"], data["tuning"]
     run = here / "results/tiny/runs/nano/chain/grpo/seed0"
@@ -51,13 +51,13 @@ def test_local_runs_take_what_their_steps_have_taken_here(here, capsys):
     note.write_text('{"seconds": 90.0}')
     assert planned(here, data) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("6 runs on the local backend, a device each, 1 of them finished.")
-    # five runs of four steps of 900 s
-    assert "Steps that are left: 5.0 hours, one run after another" in printed
+    assert printed.startswith("9 runs on the local backend, a device each, 1 of them finished.")
+    # eight runs of four steps of 900 s
+    assert "Steps that are left: 8.0 hours, one run after another" in printed
     assert "methods without any like the mean of the others" in printed
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in printed.splitlines()]
     assert ["models, with their warm-up", "1", "1", "90"] in cells
-    assert ["prefill scoring", "1", "0", "–"] in cells  # by GAIN-RL alone, once for both seeds
+    assert ["prefill scoring", "1", "0", "–"] in cells  # by GAIN-RL alone, once for all seeds
     lines = [row for row in cells if row and "nano/" in row[0]]
     assert [row[-1] for row in lines] == ["900", "–", "–"]
 
@@ -67,7 +67,7 @@ def test_runs_that_end_by_tokens_say_how_many(tmp_path, monkeypatch, capsys):
     tiny = str(REPOSITORY / "experiments" / "tiny.yaml")
     assert cli.main(["plan", "--preset", tiny, "--out", "out", "--profile", str(PROFILE)]) == 0
     text = capsys.readouterr().out
-    assert "Those that end by tokens generate 3,200 in all." in text  # 8 runs of 400
+    assert "Those that end by tokens generate 4,000 in all." in text  # 10 runs of 400
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert ["nano/chain/tuned-gain.try1", "1", "400 tokens", "–"] in lines
-    assert ["nano/chain/grpo", "2", "4", "–"] in lines
+    assert ["nano/chain/grpo", "3", "4", "–"] in lines

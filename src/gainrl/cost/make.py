@@ -21,7 +21,7 @@ from gainrl.cost.local import local_part
 from gainrl.cost.others import others
 from gainrl.cost.responses import Kind, Mean
 from gainrl.cost.rows import Costs, Row
-from gainrl.cost.words import between, bill, listing, render
+from gainrl.cost.words import between, bill, in_turn, listing, render
 from gainrl.plan import RunKey
 from gainrl.records import write_text
 from gainrl.stages.common import Context
@@ -121,7 +121,7 @@ def _summary(costs: Costs, rows: list[Row], beside: list[Other]) -> str:
     parts = []
     if paid:
         notes = [*_sources(costs), *_notes(costs, rows)]
-        parts += [bill(paid, beside), "\n".join(f"- {note}" for note in notes)]
+        parts += [bill(paid, beside), "\n".join(f"- {note}" for note in [*notes, in_turn(paid)])]
     if local:
         parts.append(local_part(costs, local))
     return "\n\n".join(parts) + "\n"
@@ -129,7 +129,12 @@ def _summary(costs: Costs, rows: list[Row], beside: list[Other]) -> str:
 
 def _sources(costs: Costs) -> list[str]:
     """Sentences on what was measured, published or assumed."""
-    notes = ["Low: short responses at the highest published speeds; high: long ones at the lowest."]
+    cost = costs.preset.cost
+    notes = [
+        f"GPU: {cost.peak_tflops:,g} TFLOP/s in bf16, {cost.memory_gb_per_s:,g} GB/s (keys "
+        "cost.peak_tflops, cost.memory_gb_per_s; their defaults are an A100's of 80 GB).",
+        "Low: short responses at the highest published speeds; high: long ones at the lowest.",
+    ]
     for kind in get_args(Kind):
         found: dict[str, list[Mean]] = {}
         for (model, _), mean in costs.lengths.items():

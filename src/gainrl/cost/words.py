@@ -45,6 +45,13 @@ def total(rows: Sequence[Row], others: Sequence[Other]) -> tuple[float, float]:
     return low, high
 
 
+def in_turn(rows: Sequence[Row]) -> str:
+    """How long the runs take in all, in words."""
+    low = sum(each.low.runs * each.low.hours for _, each in rows)
+    high = sum(each.high.runs * each.high.hours for _, each in rows)
+    return f"One after another the runs take {between(low, high)} hours."
+
+
 def render(rows: Sequence[Row], others: Sequence[Other] = ()) -> str:
     """Markdown: both ends of each row and of the sum, what each row is, and the arithmetic.
 
@@ -56,10 +63,8 @@ def render(rows: Sequence[Row], others: Sequence[Other] = ()) -> str:
         for label, each in _named(rows)
         for end, cost in zip(("low", "high"), each.ends, strict=True)
     ]
-    low = sum(each.low.runs * each.low.hours for _, each in rows)
-    high = sum(each.high.runs * each.high.hours for _, each in rows)
     words = "Seconds are of a step, hours and tokens of a run; GPU-hours are runs x GPUs x hours. "
-    words += f"One after another the runs take {between(low, high)} hours."
+    words += in_turn(rows)
     beside = [{"Run": each.name, "GPU-hours": between(each.low, each.high)} for each in others]
     costs = listing([*(_costs(*row) for row in named), *beside, _sum(rows, others)])
     inputs = listing([_inputs(*row) for row in named])
