@@ -68,3 +68,21 @@ def test_the_help_has_every_command_once_in_its_group(capsys):
     shown = [name for names in lists for name in names]
     assert sorted(shown) == sorted(command.name for command in cli.COMMANDS)
     assert "compare methods by the learning curves" in own
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["order", "--bad"], "unrecognized arguments: --bad (gainrl --help)"),
+        (["order", "--top", "x"], "argument --top: invalid int value: 'x' (gainrl order --help)"),
+        (["ordr"], "argument COMMAND: invalid choice: 'ordr'"),
+        ([], "the following arguments are required: COMMAND (gainrl --help)"),
+    ],
+)
+def test_what_is_no_call_is_one_line(arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
