@@ -147,7 +147,7 @@ def test_a_baseline_must_be_one_of_the_experiments_methods():
 @pytest.mark.parametrize("written", ["gian", {"name": "gian"}])
 def test_an_unknown_curriculum(written):
     message = error_of(changed("methods", "gain", "curriculum", to=written))
-    assert message.startswith("methods.gain.curriculum: unknown curriculum 'gian'; did you mean 'g")
+    assert "config: methods.gain.curriculum: unknown curriculum 'gian'; did you mean 'g" in message
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_half_of_a_surrogate_pair_is_no_text(key):
 @pytest.mark.parametrize(("method", "need"), [("gain", "order"), ("adarft", "difficulty")])
 def test_a_method_that_lacks_what_its_curriculum_walks(method, need):
     message = error_of(changed("methods", method, need, to=None))
-    assert message == f"methods.{method}: curriculum '{method}' needs the key '{need}'"
+    assert message == f"config: methods.{method}: curriculum '{method}' needs the key '{need}'"
 
 
 # --- wrong values --------------------------------------------------------------------------------
@@ -311,11 +311,43 @@ def test_bytes_that_are_not_text(tmp_path):
     assert error_of(path) == f"{path}: not UTF-8 text (byte 8)"
 
 
-@pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "just words"])
-def test_a_file_that_holds_no_mapping(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- 1\n- 2\n", "a preset is a mapping of keys, not list"),
+        ("just words", "a preset is a mapping of keys, not str"),
+        ("", "is empty; a preset is a mapping of keys"),
+        ("# nothing\n", "is empty; a preset is a mapping of keys"),
+    ],
+)
+def test_a_file_that_holds_no_mapping(tmp_path, text, said):
     path = tmp_path / "list.yaml"
     path.write_text(text)
-    assert error_of(path).startswith(f"{path}: a preset is a mapping of keys")
+    assert error_of(path) == f"{path}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("training", "prompts"), -4, "training.prompts: is -4: must be greater than 0"),
+        (("training", "prompts"), "few", "training.prompts: is 'few': must be a valid integer"),
+        (("training",), 3, "training: is 3: must be a mapping of keys"),
+        (("models", "nano"), 3, "models.nano: is 3: must be a mapping of keys"),
+        (("methods", "grpo"), "uniform", "methods.grpo: is 'uniform': must be a mapping of keys"),
+        (("seeds",), [], "seeds: has no entries: must have at least 1"),
+        (("seeds",), [-1], "seeds.0: is -1: must be greater than or equal to 0"),
+        (("preset",), None, "preset: is missing"),
+        (
+            ("experiments", "table1", "models"),
+            None,
+            "experiments.table1.models: is missing",
+        ),
+    ],
+)
+def test_a_wrong_value_is_shown_in_one_complaint(path, value, said):
+    message = error_of(changed(*path, to=value))
+    assert message.startswith(f"config: {said}")
+    assert ";" not in message
 
 
 def test_yaml_json_and_a_mapping_give_the_same_preset(tmp_path):

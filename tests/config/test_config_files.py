@@ -51,7 +51,11 @@ def test_a_circle_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("base", "message"), [("nowhere.yaml", "cannot read the preset"), (3, "the path of a file")]
+    ("base", "message"),
+    [
+        ("nowhere.yaml", "config: extends: there is no nowhere.yaml; a relative path is one of"),
+        (3, "the path of a file"),
+    ],
 )
 def test_what_cannot_be_extended_is_named(base, message):
     assert message in error_of({**BASE, "extends": base})
@@ -77,7 +81,7 @@ def test_inherited_experiments_without_models_are_left_out_with_their_claims(tmp
     preset = plan.load(own)
     assert list(preset.experiments) == list(preset.claims) == ["table1"]
     own["experiments"]["table2"] = {"figure": "curves"}
-    assert "experiments.table2.models: Field required" in error_of(own)
+    assert "experiments.table2.models: is missing" in error_of(own)
 
 
 def test_a_policys_parameters_hold_for_every_method_that_says_nothing_else():
@@ -100,3 +104,82 @@ def test_a_policys_parameters_hold_for_every_method_that_says_nothing_else():
 )
 def test_parameters_of_no_policy_are_refused(curricula, message):
     assert message in error_of(changed("curricula", to=curricula))
+
+
+# --- keys that stand twice -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("preset: own\nseeds: [0]\nseeds: [1]\n", "seeds", "2 and 3"),
+        ("methods:\n  grpo: {curriculum: uniform}\n  'grpo': {}\n", "grpo", "2 and 3"),
+        ("a: {x: 1, y: 2,\n  x: 3}\n", "x", "1 and 2"),
+        ("- 1\n- {y: [{x: 1, x: 1}]}\n", "x", "2 and 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, text, key, lines):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    said = f"{path}: not valid YAML: the key '{key}' stands twice, in lines {lines}: keep one"
+    assert error_of(path) == said
+    assert error_of({**BASE, "extends": str(path)}) == said
+
+
+def test_so_is_one_of_json(tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text('{"preset": "own", "a": {"x": 1, "x": 2}}')
+    assert error_of(path) == f"{path}: not valid JSON: the key 'x' stands there twice: keep one"
+
+
+def test_anchors_and_merges_are_no_repetition(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\nd: *a\n")
+    once = {"x": 1, "y": 1}
+    assert read_mapping(path) == {
+        "a": once,
+        "b": {"x": 2, "y": 1},
+        "c": {"x": 3, "y": 1},
+        "d": once,
+    }
+
+
+# --- errors say whose they are -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ({"grpo": {"curriculum": "unifrom"}}, "methods.grpo.curriculum: unknown curriculum"),
+        ({"grpo": {"curriculum": {"name": "gain", "alfa": 1}}}, "methods.grpo.curriculum: "),
+        ({"grpo": {"curriculum": "gain"}}, "methods.grpo: curriculum 'gain' needs the key 'order'"),
+        ({"grpo": {"curriculum": "uniform", "algorithm": "gpro"}}, "methods.grpo.algorithm: "),
+    ],
+)
+def test_every_error_of_a_preset_begins_with_its_path(tmp_path, methods, said):
+    path = write(tmp_path / "own.yaml", {**BASE, "methods": {**BASE["methods"], **methods}})
+    assert error_of(path).startswith(f"{path}: {said}")
+
+
+def test_a_base_that_is_not_there_says_who_extends_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "base.yaml", {"extends": "workflow/definitions.yaml"})
+    own = write(tmp_path / "own.yaml", {"extends": "base.yaml"})
+    assert error_of(own) == (
+        "base.yaml: extends: there is no workflow/definitions.yaml; a relative path is one of the "
+        f"working folder, here {tmp_path}: call this in the root of the clone"
+    )
+
+
+def test_an_inherited_claim_that_does_not_fit_says_where_it_is_from(tmp_path):
+    claim = {"statement": "x", "measure": "difference", "methods": ["gain"], "threshold": 0}
+    claims = {"steps": {**claim, "experiment": "table1"}}
+    base = write(tmp_path / "base.yaml", {**BASE, "claims": claims})
+    own = {"extends": base, "experiments": {"table1": {"methods": ["grpo"]}}}
+    path = write(tmp_path / "own.yaml", own)
+    assert error_of(path) == (
+        f"{path}: claims.steps.methods: unknown name 'gain'; known: grpo (from {base}, which this "
+        "extends; `claims: {steps: null}` takes it out)"
+    )
+    assert plan.load({**own, "claims": {"steps": None}}).claims == {}
+    assert "extends" not in error_of({**own, "claims": claims})

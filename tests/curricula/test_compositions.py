@@ -164,7 +164,7 @@ def test_the_old_forms_have_the_slices_of_old():
             {"sampler": "mopps", "filtre": "mixed"},
             "unknown key 'methods.own.curriculum.filtre'; did you mean 'filter'?",
         ),
-        ({"filter": "mixed"}, "methods.own.curriculum.sampler: Field required"),
+        ({"filter": "mixed"}, "methods.own.curriculum.sampler: is missing"),
         (
             {"sampler": "mopps", "filter": "mixt"},
             "methods.own.curriculum.filter: unknown filter 'mixt'; did you mean 'mixed'?",
@@ -187,8 +187,8 @@ def test_a_backend_may_draw_once_a_step():
     data = changed("methods", "grpo", to={"curriculum": COMPOSED})
     data["overrides"] = {"other": {"training": {"backend": PLAIN}}}
     assert error_of(data) == (
-        "methods.grpo: training.backend 'plain' cannot train it (other on chain): curriculum "
-        "'mopps + mixed + adaptive' draws several times in a step"
+        "config: methods.grpo: training.backend 'plain' cannot train it (other on chain): "
+        "curriculum 'mopps + mixed + adaptive' draws several times in a step"
     )
     data["methods"]["grpo"] = {"curriculum": {"sampler": "mopps", "filter": "unsolved"}}
     plan.load(data)
@@ -252,8 +252,8 @@ def test_a_policy_of_ones_own_by_import_path(module):
     data = changed("methods", "grpo", to={"curriculum": few})
     data["overrides"] = {"other": {"training": {"backend": PLAIN}}}
     assert error_of(data) == (
-        "methods.grpo: training.backend 'plain' cannot train it (other on chain): curriculum "
-        "'uniform + Few' chooses groups or numbers of rollouts"
+        "config: methods.grpo: training.backend 'plain' cannot train it (other on chain): "
+        "curriculum 'uniform + Few' chooses groups or numbers of rollouts"
     )
 
 

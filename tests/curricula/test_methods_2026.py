@@ -343,7 +343,7 @@ def test_vip_needs_states_and_rollouts_within_its_limits():
         ({"name": "dps", "decay": 1.5}, "decay is 1.5, not in"),
         ({"name": "dps", "prior": 0.0}, "prior is 0.0, not above 0"),
         ({"name": "thompson_bins", "reversion": -1.0}, "reversion is -1.0, below 0"),
-        ({"name": "thompson_bins", "weight": "grade"}, "'weight' is 'grade': Input should be"),
+        ({"name": "thompson_bins", "weight": "grade"}, "'weight' is 'grade': must be"),
         ({"name": "insight", "mu": 3.0}, "mu is 3.0, not in"),
         ({"name": "bots", "forget": -0.1}, "forget is -0.1, not in"),
         ({"name": "speed", "first": 1}, "first is 1, not at least 2"),

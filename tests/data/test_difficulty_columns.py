@@ -144,7 +144,7 @@ def test_the_registry_says_the_scale_of_its_levels() -> None:
     ],
 )
 def test_a_data_set_without_difficulties_is_refused_before_anything_runs(data) -> None:
-    said = "methods.hard.difficulty: data set 'own' has no column of difficulties (datasets.own.fi"
+    said = "config: methods.hard.difficulty: data set 'own' has no column of difficulties (datas"
     assert error_of(preset({"own": data})).startswith(said)
     mix = {"own": data, "both": {"source": "mix", "parts": ["chain", "own"]}}
     assert error_of(preset(mix, "both")).startswith(said)
@@ -161,7 +161,7 @@ def test_a_data_set_without_difficulties_is_refused_before_anything_runs(data) -
         ({**LEVEL, "range": [5, 1]}, "range: [5, 1] is not a lower and a higher number"),
         ({**LEVEL, "range": [0, float("inf")]}, "range: [0, inf] is not a lower and a higher"),
         ({**LEVEL, "range": [0, float("nan")]}, "range: [0, nan] is not a lower and a higher"),
-        ({"column": "solved"}, "Field required"),
+        ({"column": "solved"}, "is missing"),
         ({**LEVEL, "scale": "passrate"}, "unknown value 'passrate'; did you mean 'pass_rate'?"),
     ],
 )

@@ -258,8 +258,8 @@ def test_programs_have_no_format_to_reward():
     data = changed("training", "format_weight", to=0.2)
     data["datasets"]["word"]["grader"] = "code"
     assert error_of(data) == (
-        "training.format_weight: method 'grpo' is trained on 'word', whose grader 'code' checks "
-        "no format"
+        "config: training.format_weight: method 'grpo' is trained on 'word', whose grader 'code' "
+        "checks no format"
     )
 
 

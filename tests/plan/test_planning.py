@@ -61,7 +61,7 @@ def test_a_policy_that_draws_several_times_needs_a_backend_that_does():
     plan.load(data)
     data["overrides"] = {"other": {"training": {"backend": "plain_backend:PlainBackend"}}}
     assert error_of(data) == (
-        "methods.grpo: training.backend 'plain' cannot train it (other on chain): "
+        "config: methods.grpo: training.backend 'plain' cannot train it (other on chain): "
         "curriculum 'dapo' draws several times in a step"
     )
 
@@ -83,7 +83,7 @@ def test_runs_on_verl_are_a_job_each():
     data = changed("overrides", to={"other": {"training": {"backend": "verl"}}})
     plan.load(data)
     assert error_of({**data, "seeds_together": True}) == (
-        "seeds_together: other/chain/grpo is trained on verl, where each seed is a job"
+        "config: seeds_together: other/chain/grpo is trained on verl, where each seed is a job"
     )
 
 

@@ -105,7 +105,10 @@ def test_the_name_of_a_preset_and_of_a_figure() -> None:
 
 def test_a_data_set_may_not_be_called_as_the_mean_of_all() -> None:
     data = changed("datasets", "average", to={"source": "generate", "task": "chain"})
-    assert error_of(data) == "datasets.average: the mean over benchmarks is called so in tables"
+    assert (
+        error_of(data)
+        == "config: datasets.average: the mean over benchmarks is called so in tables"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a//b", "../a", "a/.", " ", "a#b", "a?b", "50%", "a\tb"])

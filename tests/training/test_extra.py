@@ -185,9 +185,9 @@ def test_each_rank_moves_its_own_shards(tmp_path):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"rl": 0, "jump": 4}, "training.extra.rl: Input should be greater than 0"),
-        ({"rl": 2, "jump": 0}, "training.extra.jump: Input should be greater than 0"),
-        ({"rl": 2}, "training.extra.jump: Field required"),
+        ({"rl": 0, "jump": 4}, "training.extra.rl: is 0: must be greater than 0"),
+        ({"rl": 2, "jump": 0}, "training.extra.jump: is 0: must be greater than 0"),
+        ({"rl": 2}, "training.extra.jump: is missing"),
         ({"rl": 2, "jumps": 4, "jump": 4}, "unknown key 'training.extra.jumps'; did you mean"),
         ({"rl": 2, "jump": 4, "moments": "kpt"}, "did you mean 'kept'"),
     ],

@@ -8,10 +8,29 @@ from pydantic import BaseModel, ValidationError
 
 from gainrl.errors import nearest
 
+_SHOULD = "Input should "
+_WIDTH = 40
+
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """One line for all problems of a section, each with its key and the nearest valid name."""
-    return "; ".join(dict.fromkeys(_explain(item, root) for item in error.errors()))
+    return "; ".join(problems(error, root))
+
+
+def problems(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """The same, one by one."""
+    found = [item for item in error.errors() if not _follows(item)]
+    return list(dict.fromkeys(_explain(item, root) for item in found))
+
+
+def _follows(item: Any) -> bool:
+    """Whether pydantic counts what is left of a list without entries that are wrong themselves."""
+    given = item["input"]
+    return (
+        item["type"] == "too_short"
+        and isinstance(given, list | tuple)
+        and len(given) >= item["ctx"]["min_length"]
+    )
 
 
 def _explain(item: Any, root: type[BaseModel]) -> str:
@@ -30,8 +49,28 @@ def _explain(item: Any, root: type[BaseModel]) -> str:
     if item["type"] == "literal_error":
         allowed = _quoted(item["ctx"]["expected"])
         return f"{key}: unknown value {item['input']!r}{nearest(item['input'], allowed)}"
-    message = item["msg"].removeprefix("Value error, ")
+    message = wrong(item)
     return f"{key}: {message}" if key else message
+
+
+def wrong(item: Any) -> str:
+    """What pydantic says of a value, with the value."""
+    message: str = item["msg"].removeprefix("Value error, ")
+    given = item["input"]
+    if item["type"] == "missing":
+        return "is missing"
+    if item["type"] == "too_short":
+        return f"has {len(given) or 'no'} entries: must have at least {item['ctx']['min_length']}"
+    if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return f"is {_short(given)}: must be a mapping of keys"
+    if message.startswith(_SHOULD):
+        return f"is {_short(given)}: must {message.removeprefix(_SHOULD)}"
+    return message
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 3]}..."
 
 
 def _quoted(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,55 @@ import yaml
 from gainrl.errors import ConfigError
 
 EXTENDS = "extends"
+INHERITED = ("claims", "experiments")
+"""Keys whose entries come along with a file that is extended, and can be taken out one by one."""
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """As yaml.SafeLoader, which of two equal keys takes the last one and says nothing."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written: what `<<` brings is not among its keys yet."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in lines:
+                raise yaml.YAMLError(
+                    f"the key '{key.value}' stands twice, in lines {lines[name]} and {line}: "
+                    "keep one"
+                )
+            lines[name] = line
+        return node
+
+
+def read_yaml(text: str) -> Any:
+    """What a text in YAML says.
+
+    Raises:
+        YAMLError: it is none, or a mapping has a key twice.
+    """
+    return yaml.load(text, _Loader)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON, each key of which stands there once (ValueError)."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key '{key}' stands there twice: keep one")
+        found[key] = value
+    return found
 
 
 def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read one YAML or JSON file.
 
     Raises:
-        ConfigError: the file is missing, is not UTF-8 or YAML, or is no mapping.
+        ConfigError: the file is missing, is not UTF-8 or YAML, has a key twice, or is no mapping.
     """
     file = Path(path)
     try:
@@ -29,9 +71,13 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from error
     try:
-        data = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+        is_json = file.suffix == ".json"
+        data = json.loads(text, object_pairs_hook=_once) if is_json else read_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        kind, reason = "JSON" if is_json else "YAML", " ".join(str(error).split())
+        raise ConfigError(f"{file}: not valid {kind}: {reason}") from error
+    if data is None:
+        raise ConfigError(f"{file}: is empty; a preset is a mapping of keys")
     if not isinstance(data, dict):
         raise ConfigError(f"{file}: a preset is a mapping of keys, not {type(data).__name__}")
     return data
@@ -79,8 +125,45 @@ def _extended(data: Mapping[str, Any], where: str, seen: tuple[str, ...]) -> dic
         raise ConfigError(f"{where}: {EXTENDS}: the path of a file, not {base!r}")
     if base in seen:
         raise ConfigError(f"{where}: {EXTENDS}: {base} extends itself")
-    below = _extended(read_mapping(base), base, (*seen, base))
+    below = _extended(_base(base, where), base, (*seen, base))
     return _merged(below, own)
+
+
+def _base(path: str, where: str) -> dict[str, Any]:
+    """The file that another one extends."""
+    if not Path(path).exists():
+        raise ConfigError(
+            f"{where}: {EXTENDS}: there is no {path}; a relative path is one of the working "
+            f"folder, here {Path.cwd()}: call this in the root of the clone"
+        )
+    return read_mapping(path)
+
+
+def inherited(problem: str, data: Mapping[str, Any]) -> str:
+    """A problem of a preset, and which extended file its key is from, if it is not the preset's.
+
+    Args:
+        problem: begins with the key, of which the first two parts are looked for.
+        data: the preset as it is written.
+    """
+    section, _, rest = problem.partition(":")[0].partition(".")
+    name = rest.partition(".")[0]
+    own = data.get(section)
+    if not name or (isinstance(own, dict) and name in own):
+        return problem
+    for path, below in _bases(data):
+        found = below.get(section)
+        if isinstance(found, dict) and name in found:
+            out = f"; `{section}: {{{name}: null}}` takes it out" if section in INHERITED else ""
+            return f"{problem} (from {path}, which this extends{out})"
+    return problem
+
+
+def _bases(data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The files that a preset extends, the nearest first."""
+    while isinstance(path := data.get(EXTENDS), str):
+        data = read_mapping(path)
+        yield path, data
 
 
 def with_defaults(data: dict[str, Any]) -> dict[str, Any]:

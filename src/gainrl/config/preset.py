@@ -20,7 +20,7 @@ from gainrl.config.base import Absent, Name, Positive, Section
 from gainrl.config.claims import Claim
 from gainrl.config.cost import Assumptions
 from gainrl.config.data import Dataset, Generated
-from gainrl.config.errors import explain
+from gainrl.config.errors import explain, problems
 from gainrl.config.evaluation import (
     PROTOCOLS,
     Benchmarks,
@@ -31,7 +31,7 @@ from gainrl.config.evaluation import (
     Testing,
 )
 from gainrl.config.experiments import Experiment
-from gainrl.config.files import extended, read_mapping, with_defaults
+from gainrl.config.files import extended, inherited, read_mapping, with_defaults
 from gainrl.config.linearity import Linearity
 from gainrl.config.methods import Method
 from gainrl.config.models import Model, Nano, parse_start, start_name, start_pattern
@@ -312,22 +312,32 @@ def _known(key: str, name: str, known: Any) -> None:
 # --- loading -------------------------------------------------------------------------------------
 
 
-def load_preset(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
+def load_preset(
+    source: str | os.PathLike[str] | Mapping[str, Any], where: str | None = None
+) -> Preset:
     """Read and check a preset.
 
     Args:
         source: path of a YAML or JSON file, or the mapping itself (Snakemake's `config`).
+        where: what errors begin with; else the path, or 'config'.
 
     Raises:
         ConfigError: a file is missing or unreadable, a key is unknown or a value is wrong.
     """
-    if isinstance(source, Mapping):
-        return _validated(extended(source, "config"), "config")
-    return _validated(extended(read_mapping(source), str(source)), str(source))
-
-
-def _validated(data: dict[str, Any], where: str) -> Preset:
+    where = where or name_of(source)
+    data = written(source)
     try:
-        return Preset.model_validate(with_defaults(data))
+        return Preset.model_validate(with_defaults(extended(data, where)))
     except ValidationError as error:
-        raise ConfigError(f"{where}: {explain(error, Preset)}") from error
+        found = [inherited(problem, data) for problem in problems(error, Preset)]
+        raise ConfigError(f"{where}: {'; '.join(found)}") from error
+
+
+def written(source: str | os.PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A preset's own keys, without what it extends (ConfigError: an unreadable file)."""
+    return source if isinstance(source, Mapping) else read_mapping(source)
+
+
+def name_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> str:
+    """What errors of a preset begin with."""
+    return "config" if isinstance(source, Mapping) else str(source)

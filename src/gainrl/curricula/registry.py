@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from gainrl.config.errors import wrong
 from gainrl.config.imported import imported
 from gainrl.curricula.base import Setting
 from gainrl.curricula.curriculum import Curriculum
@@ -139,8 +140,7 @@ def _part(kind: _Kind, spec: Any, key: str) -> Any:
         try:
             TypeAdapter(hints[parameter], config=strict).validate_python(value)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ConfigError(f"{where}: '{parameter}' is {value!r}: {reason}") from error
+            raise ConfigError(f"{where}: '{parameter}' {wrong(error.errors()[0])}") from error
     try:
         return part(**spec)
     except (TypeError, ValueError) as error:

@@ -9,18 +9,17 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from gainrl.doctor.check import Check, failed, ok, warning
 from gainrl.doctor.machine import output_of
 from gainrl.doctor.needs import Needs
 from gainrl.errors import nearest
-from gainrl.training.slurm import Site, read_site
+from gainrl.training.slurm import Site, read_profile, read_site
 
 NODE_MINUTES = 5
 """Time limit of the job that looks at a node."""
@@ -106,7 +105,7 @@ def check_cluster(profile: Path, needs: Needs | None) -> Iterator[Check]:
     if gpu.status == "ok" and needs and needs.distributed:
         yield _fits(_rows(site.gpu_partition, found), site, needs, path)
     yield _account(site, path)
-    yield _accounting(path)
+    yield _accounting(path, read_profile(profile))
 
 
 def _rows(name: str | None, found: list[Nodes]) -> list[Nodes]:
@@ -170,10 +169,9 @@ def _account(site: Site, path: Path) -> Check:
     return failed(name, saw, f"set site.account in {path}")
 
 
-def _accounting(path: Path) -> Check:
+def _accounting(path: Path, settings: Mapping[str, Any]) -> Check:
     """Snakemake reads the states of jobs from sacct unless it is told to ask squeue."""
     name = "job states"
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if settings.get("slurm-status-command") == "squeue":
         return ok(name, "asked of squeue")
     try:
@@ -197,7 +195,7 @@ class Container:
 
 def container_of(profile: Path) -> Container | None:
     """The container of a profile's jobs, if they have one."""
-    settings = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8"))
+    settings = read_profile(profile)
     method = settings.get("software-deployment-method") or settings.get("sdm") or ()
     if "apptainer" not in ([method] if isinstance(method, str) else method):
         return None

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gainrl import curricula
+from gainrl.config.files import inherited
 from gainrl.config.methods import Method
-from gainrl.config.preset import Preset, load_preset
+from gainrl.config.preset import Preset, load_preset, name_of, written
 from gainrl.errors import ConfigError, nearest
 from gainrl.plan.backends import check_backends
 from gainrl.plan.datasets import check_datasets, check_difficulties, known_rows
@@ -19,10 +20,11 @@ from gainrl.plan.tuning import expanded
 from gainrl.training import algorithms
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
+def load(source: str | os.PathLike[str] | Mapping[str, Any], where: str | None = None) -> Preset:
     """Load a preset and check it against the registries of curricula, backends and data sets.
 
-    Settings that `tuning` tries are among the methods of what is returned.
+    Settings that `tuning` tries are among the methods of what is returned. Arguments are those of
+    `load_preset`.
 
     Raises:
         ConfigError: as `load_preset`, or an unknown task, data set, algorithm, backend, curriculum
@@ -32,7 +34,17 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
             rollouts whose advantages are a critic's, ends by tokens but goes by steps, or asks for
             what its backend cannot do.
     """
-    preset = expanded(load_preset(source))
+    where = where or name_of(source)
+    preset = load_preset(source, where)
+    try:
+        preset = expanded(preset)
+        _check(preset)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {inherited(str(error), written(source))}") from error
+    return preset
+
+
+def _check(preset: Preset) -> None:
     check_datasets(preset)
     for name, parameters in preset.curricula.items():
         curricula.check_defaults(name, parameters, f"curricula.{name}")
@@ -55,7 +67,6 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Preset:
         _check_budget(preset, run)
         check_format(preset, run)
         check_difficulties(preset, run)
-    return preset
 
 
 def _check_tests(preset: Preset) -> None:

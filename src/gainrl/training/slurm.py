@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ConfigDict, ValidationError
 
 from gainrl.config.base import Positive, Section
 from gainrl.config.errors import explain
+from gainrl.config.files import read_yaml
 from gainrl.errors import ConfigError
 
 
@@ -31,18 +33,27 @@ class Site(Section):
     train_mem_mb: Positive
 
 
+def read_profile(profile: Path) -> Any:
+    """What a profile's config.yaml says.
+
+    Raises:
+        ConfigError: there is no such file, it is no YAML, or it has a key twice.
+    """
+    path = profile / "config.yaml"
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"{path}: cannot read the cluster profile: {reason}") from error
+
+
 def read_site(profile: Path) -> Site:
     """The block `site` of a profile's config.yaml.
 
     Raises:
         ConfigError: there is no such file or block, or a value that is none.
     """
-    path = profile / "config.yaml"
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(f"{path}: cannot read the cluster profile: {reason}") from error
+    path, found = profile / "config.yaml", read_profile(profile)
     if not isinstance(found, dict) or not isinstance(found.get("site"), dict):
         raise ConfigError(f"{path}: the cluster profile has no block 'site'")
     try:
