@@ -147,9 +147,8 @@ COMMANDS = (
         option("--gold", default="gold", help="column of the gold answers; default: gold"),
         option(
             "--grader",
-            choices=["maths", "maths-tolerant", "code"],
             default="maths",
-            help="default: maths",
+            help="maths (default), maths-tolerant, code, or one of yours, file.py:function",
         ),
         option("--workers", type=int, help="processes; default: one for each core"),
         preset=False,

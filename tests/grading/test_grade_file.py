@@ -88,3 +88,24 @@ def test_a_missing_file_is_said(tmp_path, capsys):
     assert cli.main(["grade", str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl: no such file" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grader_of_ones_own_is_shown_gold_answers_as_they_stand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (PAGE.parent / "evaluation.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(def reward.*?)```", text, re.DOTALL)
+    (tmp_path / "rewards.py").write_text(example)
+    gold = "We add 1+1.\n#### 2"
+    answers = ["<think>Is it 3</think> So it is 2.", "12", "2 it is", "", "2</think> so 3"]
+    rows = [{"answer": answer, "gold": gold} for answer in answers] + [{"answer": "7", "gold": "7"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli.main(["grade", "a.jsonl", "--grader", "rewards.py:reward"]) == 0
+    found = [row["gainrl_correct"] for row in rows_of(tmp_path / "a-graded.jsonl")]
+    assert found == [True, False, False, False, False, True]
+    capsys.readouterr()
+    for name, line in (
+        ("rewards.py:rewrad", "--grader: 'rewards.py' has no 'rewrad'; did you mean 'reward'?"),
+        ("math", "no grader 'math'; did you mean 'maths'?"),
+    ):
+        assert cli.main(["grade", "a.jsonl", "--grader", name]) == 2
+        assert capsys.readouterr().err == f"gainrl: {line}\n"

@@ -132,3 +132,19 @@ def test_what_a_simulated_step_does_not_have_is_said_after_the_contract(spec, sa
     page = capsys.readouterr().out
     assert "check_draws | passed" in page
     assert page.endswith(f"Not measured: it goes by {said}, which a simulated step has not.\n")
+
+
+@pytest.mark.parametrize("size", ["0", "-5"])
+def test_no_prompts_are_one_line(size, capsys):
+    assert main(["check-curriculum", "uniform", "--size", size]) == 2
+    assert capsys.readouterr().err == f"gainrl: --size {size}: must be at least 1\n"
+
+
+def test_a_module_that_raises_at_import_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zd.py").write_text("1 / 0\n")
+    assert main(["check-curriculum", "zd.py:Policy"]) == 2
+    assert capsys.readouterr().err == (
+        "gainrl: curriculum: cannot import 'zd.py': ZeroDivisionError: division by zero "
+        f"({tmp_path / 'zd.py'}, line 1)\n"
+    )

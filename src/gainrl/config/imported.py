@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,12 +28,21 @@ def imported(path: str, key: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         found = _file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
-    except (ImportError, SyntaxError, ValueError, OSError) as error:
-        raise ConfigError(f"{key}: cannot import '{module}': {error}") from error
+    except (Exception, SystemExit) as error:  # whatever somebody else's module may raise
+        raise ConfigError(f"{key}: cannot import '{module}': {_reason(error)}") from error
     if not hasattr(found, attribute):
         names = [name for name, each in vars(found).items() if callable(each)]
         raise ConfigError(f"{key}: '{module}' has no '{attribute}'{nearest(attribute, names)}")
     return getattr(found, attribute)
+
+
+def _reason(error: BaseException) -> str:
+    """An error on one line, with the line that raised it if it is not about the import itself."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError | SyntaxError | OSError):
+        return text
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {text} ({last.filename}, line {last.lineno})"
 
 
 def absolute(path: str) -> str:

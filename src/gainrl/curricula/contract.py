@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ from gainrl.curricula.base import (
 from gainrl.curricula.curriculum import Curriculum
 from gainrl.curricula.parts import generator
 from gainrl.curricula.registry import NEEDS, build, compose
-from gainrl.errors import ConfigError, DataError
+from gainrl.errors import ConfigError, DataError, UserError
 
 SIZES = ((40, 6), (7, 5), (6, 6), (5, 1))
 """Prompts of the table and of a step: with room, around the end of an epoch, all, and one."""
@@ -265,3 +267,16 @@ CHECKS = (
     check_generator,
     check_needs,
 )
+
+
+def failure(check: Any, spec: Any) -> str:
+    """Why a check failed, on one line; empty if it passed. Whatever a policy raises is a reason."""
+    try:
+        check(spec)
+    except (AssertionError, UserError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - the policy is somebody else's
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        return f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
+    return ""

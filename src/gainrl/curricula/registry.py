@@ -145,6 +145,8 @@ def _part(kind: _Kind, spec: Any, key: str) -> Any:
         return part(**spec)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
+    except Exception as error:  # whatever somebody else's class may raise
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def parameters_of(part: type[Part]) -> dict[str, Any]:

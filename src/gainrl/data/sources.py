@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 Splits = dict[str, pd.DataFrame]
 Source = Generated | Registered | Files | Hub | Gym
 """Data sets that are read from somewhere; a mix is made of their tables."""
-_FIELDS = ("question", "answer", "solution", "difficulty", "category")
+NEEDED = ("question", "answer")
+"""Fields that every split has to have."""
+_FIELDS = (*NEEDED, "solution", "difficulty", "category")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,12 @@ class _Records:
 
 
 def load_splits(
-    spec: Source, *, data_dir: Path | None, name: str, spool: Spool | None = None
+    spec: Source,
+    *,
+    data_dir: Path | None,
+    name: str,
+    spool: Spool | None = None,
+    warn: bool = True,
 ) -> Splits:
     """Load, cut and check the splits of a data set.
 
@@ -59,6 +66,7 @@ def load_splits(
             named as `registry.HubTable.copy_name` says.
         name: the data set's name in the preset; ids begin with it.
         spool: keeps the answers of what is read (not generated); the tables have their keys.
+        warn: log what `examined` finds.
 
     Returns:
         'train', 'eval' and 'warmup' (each possibly empty), with columns id, question, answer and,
@@ -90,7 +98,7 @@ def load_splits(
         _check_tests(splits, spool)
     if isinstance(spec, Files | Hub | Registered):
         found = examined(spec, splits)
-        for line in found.warnings():
+        for line in found.warnings() if warn else ():
             log.warning("data set '%s': %s", name, line)
         if isinstance(spec, Files | Hub):
             quality.check_golds(found, name)
@@ -237,7 +245,7 @@ def _frame(
             columns[field].append(value)
     if first is None:
         raise DataError(f"{where}: holds no rows{f' with {records.only}' if records.only else ''}")
-    for field in paths:
+    for field in paths if split == "train" else NEEDED:  # tests read no others
         if field in absent:
             hint = nearest(paths[field], names_of(first))
             raise DataError(f"{where}: no column '{paths[field]}' for the {field}{hint}")
@@ -245,7 +253,7 @@ def _frame(
         raise DataError(f"{blank}: the question in '{fields.question}' is empty")
     unanswered.check()
     frame = pd.DataFrame({"id": [f"{name}/{split}/{row:04d}" for row in rows]})
-    for field, values in columns.items():
+    for field, values in ((field, columns[field]) for field in paths if field not in absent):
         kind = float if field == "difficulty" else object
         frame[field] = pd.Series(values, dtype=kind)
     return frame

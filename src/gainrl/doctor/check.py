@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "warning", "failed"]
+Status = Literal["ok", "warning", "failed", "not looked at"]
 
 
 @dataclass(frozen=True)
 class Check:
     """One thing that was looked at.
 
-    status: 'failed' is what a run will die of; 'warning' is slow, unsafe or could not be seen.
+    status: 'failed' is what a run will die of; 'warning' is slow, unsafe or could not be seen;
+    'not looked at' is what the check says nothing about.
     saw: what is there. do: what helps; empty if nothing has to be done.
     """
 
@@ -37,6 +38,11 @@ def warning(name: str, saw: str, do: str) -> Check:
     return Check(name, "warning", saw, do)
 
 
+def unseen(name: str, why: str) -> Check:
+    """Nothing was looked at, so that no other line says anything about it."""
+    return Check(name, "not looked at", why)
+
+
 def failed(name: str, saw: str, do: str) -> Check:
     """A run will die of it."""
     return Check(name, "failed", saw, do)
@@ -54,7 +60,9 @@ def summary(checks: Sequence[Check]) -> str:
     kinds: tuple[Status, ...] = ("failed", "warning", "ok")
     counts = {kind: sum(each.status == kind for each in checks) for kind in kinds}
     words = {"failed": "failed", "warning": "warnings", "ok": "ok"}
-    return ", ".join(f"{count} {words[kind]}" for kind, count in counts.items())
+    unlooked = sum(each.status == "not looked at" for each in checks)
+    found = [f"{count} {words[kind]}" for kind, count in counts.items()]
+    return ", ".join([*found, *([f"{unlooked} not looked at"] if unlooked else [])])
 
 
 def size(number: float) -> str:

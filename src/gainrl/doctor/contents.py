@@ -1,6 +1,7 @@
 """Whether what a preset names fits together: data, models, batches, policies. In seconds.
 
-Only what lies on this machine is opened; what has to come from the hub is the doctor's business.
+Only what lies on this machine is opened; of everything else a line says that it was not looked at.
+Whether it can be had from the hub is the doctor's business.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from gainrl import plan
 from gainrl.config.data import Files, Generated, Gym, Hub, Mix, Registered
-from gainrl.config.models import LocalModel
+from gainrl.config.models import HubModel, LocalModel, PackagedGguf
 from gainrl.config.preset import Preset
-from gainrl.curricula.contract import CHECKS
+from gainrl.curricula.contract import CHECKS, failure
 from gainrl.data.entry import HubTable
-from gainrl.data.registry import find
-from gainrl.doctor.check import Check, failed, ok, warning
-from gainrl.doctor.sources import used
-from gainrl.errors import ConfigError, UserError
+from gainrl.data.registry import find, grader_of
+from gainrl.doctor.check import Check, failed, ok, unseen, warning
+from gainrl.doctor.sources import Wanted, cached_model, used
+from gainrl.errors import ConfigError, GradingError, UserError
 from gainrl.tables.cells import paper_rows
 
 if TYPE_CHECKING:
@@ -40,13 +41,26 @@ class _Read:
 
 
 def check_contents(preset: Preset, root: Path) -> Iterator[Check]:
-    """A line for each data set, model, batch and policy that can be looked at."""
-    read = _Read({}, {})
-    for name in used(preset):
+    """A line for each data set, model, batch and policy, also for what cannot be looked at."""
+    read, asked = _Read({}, {}), used(preset)
+    for name in asked:
         yield from _data(preset, name, read)
+    for name, data in preset.datasets.items():
+        if name not in asked and isinstance(data, Files | Hub):
+            yield unseen(f"datasets.{name}", "no experiment, benchmark or study goes by it")
     for model, spec in preset.models.items():
         if isinstance(spec, LocalModel):
             yield from _model(preset, root, model, Path(spec.path), read.tables)
+        elif isinstance(spec, HubModel):
+            hub = Wanted(f"models.{model}", "model", spec.id, spec.revision)
+            if folder := cached_model(hub):
+                yield from _model(preset, root, model, folder, read.tables)
+            else:
+                yield unseen(hub.name, f"{spec.id}, not on this machine")
+        elif isinstance(spec, PackagedGguf):
+            yield unseen(f"models.{model}", "a GGUF file in a wheel, which is opened in the run")
+    if not plan.runs(preset):
+        yield unseen("experiments", "the preset has none, so nothing is trained")
     yield from _batches(preset, read.sizes)
     yield from _policies(preset)
     yield from check_published(preset)
@@ -56,18 +70,35 @@ def check_contents(preset: Preset, root: Path) -> Iterator[Check]:
 
 
 def _data(preset: Preset, name: str, read: _Read) -> Iterator[Check]:
-    spec = preset.datasets[name]
+    spec, key = preset.datasets[name], f"datasets.{name}"
     if isinstance(spec, Generated | Gym):
         read.sizes[name] = spec.train
-    if isinstance(spec, Generated | Gym | Mix) or not _is_here(spec):
+    if isinstance(spec, Gym):
+        yield unseen(key, f"reasoning-gym makes its problems of '{spec.task}' in the run")
+    elif isinstance(spec, Hub | Registered) and not _is_here(spec):
+        what = spec.id if isinstance(spec, Hub) else spec.name
+        yield unseen(key, f"{what}, of which {plan.DATA_DIR} has no copy")
+    elif isinstance(spec, Generated) and ":" not in grader_of(spec):
         return
+    elif not isinstance(spec, Mix):
+        yield from _opened(spec, name, key, read)
+
+
+def _opened(
+    spec: Generated | Files | Hub | Registered, name: str, key: str, read: _Read
+) -> Iterator[Check]:
+    """What can be said of a data set that is on this machine."""
     from gainrl.data.sources import examined, load_splits  # pandas: not for generated data alone
 
-    key = f"datasets.{name}"
     try:
-        splits = load_splits(spec, data_dir=plan.data_dir(), name=name)
+        splits = load_splits(spec, data_dir=plan.data_dir(), name=name, warn=False)
     except UserError as error:
         yield failed(key, str(error), "")
+        return
+    first = [answer for split in splits.values() for answer in split["answer"][:1]]
+    if ":" in grader_of(spec) and first:
+        yield _own_grader(f"{key}.grader", grader_of(spec), first[0])
+    if isinstance(spec, Generated):
         return
     read.tables[name], read.sizes[name] = splits, len(splits["train"])
     counts = ", ".join(f"{len(splits[split]):,} {split}" for split in splits if len(splits[split]))
@@ -78,10 +109,31 @@ def _data(preset: Preset, name: str, read: _Read) -> Iterator[Check]:
         yield warning(key, line, "")
 
 
-def _is_here(spec: Files | Hub | Registered) -> bool:
+def _own_grader(key: str, path: str, gold: str) -> Check:
+    """What a grader of the user's own says of a gold answer itself, and of an empty completion."""
+    from gainrl.grading.graders import find as grader
+
+    try:
+        itself, empty = grader(path)([gold, ""], [gold, gold])
+    except GradingError as error:
+        return failed(key, str(error), "docs/evaluation.md says what it is given and returns")
+    if empty.correct:
+        return warning(
+            key, "an empty completion is right to it", "see that it reads the completion"
+        )
+    if not itself.correct:
+        saw = f"the gold answer {_short(gold)} is wrong to it where it is the whole completion"
+        return warning(key, saw, "nothing to do if it asks for a format; else it is always wrong")
+    return ok(key, "a gold answer itself is right to it, an empty completion wrong")
+
+
+def _short(text: str) -> str:
+    """A text for a line."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def _is_here(spec: Hub | Registered) -> bool:
     """Whether reading it needs no network."""
-    if isinstance(spec, Files):
-        return True
     folder = plan.data_dir()
     if folder is None:
         return False
@@ -103,21 +155,26 @@ def _is_here(spec: Files | Hub | Registered) -> bool:
 
 
 def _model(preset: Preset, root: Path, model: str, folder: Path, tables: Tables) -> Iterator[Check]:
-    """Its tokenizer and its template, on every data set that could be read."""
+    """Its files, its tokenizer and its template, on every data set that could be read."""
     key = f"models.{model}"
     from transformers import AutoConfig
 
     from gainrl.data.quality import some
+    from gainrl.models.checkpoints import check_files, check_plain
     from gainrl.models.loading import load_tokenizer
     from gainrl.stages.common import Context
     from gainrl.stages.prompts import fitting
 
     try:
         tokenizer, config = load_tokenizer(folder), AutoConfig.from_pretrained(folder)
+        check_plain(folder)
+        files = check_files(folder)
     except (UserError, OSError, ValueError) as error:
-        yield failed(key, " ".join(str(error).split()), f"see {folder}")
+        line = " ".join(str(error).split())
+        yield failed(key, line, "" if str(folder) in line else f"see {folder}")
         return
-    yield ok(key, f"{folder}: {len(tokenizer):,} tokens, context {_window(config)}")
+    saw = f"{folder}: {len(tokenizer):,} tokens, context {_window(config)}"
+    yield ok(key, f"{saw}, weights in {files} whole files" if files > 1 else saw)
     context = Context(preset, root)
     for name in plan.datasets_of(preset, model):
         frame = tables.get(name, {}).get("train")
@@ -182,12 +239,9 @@ def _policies(preset: Preset) -> Iterator[Check]:
             continue
         asked = preset.methods[method].curriculum.model_dump()
         for check in CHECKS:
-            try:
-                check(asked)
-            except (AssertionError, UserError) as error:
-                line = " ".join(str(error).split())[:300]
+            if line := failure(check, asked):
                 do = "`gainrl check-curriculum` has all that is wrong"
-                yield failed(f"methods.{method}.curriculum", line, do)
+                yield failed(f"methods.{method}.curriculum", line[:300], do)
                 break
         else:
             yield ok(f"methods.{method}.curriculum", f"keeps its contract ({len(CHECKS)} checks)")

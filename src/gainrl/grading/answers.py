@@ -14,6 +14,7 @@ from gainrl.errors import DataError, nearest
 from gainrl.files import atomic_write
 from gainrl.grading.graders import CodeGrader, Grader, MathsGrader
 from gainrl.grading.grades import Grade
+from gainrl.grading.own import own
 from gainrl.grading.rewards import gold_text, grader_of, response_text
 
 BATCH = 1024
@@ -34,15 +35,18 @@ def grade_file(
     Args:
         out: where it goes; else beside `answers`, as NAME-graded.jsonl.
         answer, gold: columns. An answer is text or messages, a gold answer as `gold_text` says.
-        grader: maths, maths-tolerant or code; workers: processes, else one for each core.
+        grader: maths, maths-tolerant, code, or a function of one's own by import path; workers:
+            processes, else one for each core.
 
     Raises:
+        ConfigError: a function of one's own that cannot be imported.
         DataError: the file is missing or empty, or a row cannot be graded (named); `out` is not
             written then.
-        GradingError: programs cannot be run safely here.
+        GradingError: programs cannot be run safely here, or the function says neither right nor
+            wrong.
     """
     target = out or answers.with_name(f"{answers.stem}-graded.jsonl")
-    judge = _with_workers(grader_of(grader), workers or len(os.sched_getaffinity(0)))
+    judge = _judge(grader, workers or len(os.sched_getaffinity(0)))
     counts: Counter[tuple[bool, str]] = Counter()
     rows = _rows(answers)
     with atomic_write(target) as file:
@@ -57,7 +61,10 @@ def grade_file(
     print(_summary(counts, target, judge))
 
 
-def _with_workers(grader: Grader, workers: int) -> Grader:
+def _judge(name: str, workers: int) -> Grader:
+    if ":" in name:
+        return own(name, "--grader")
+    grader = grader_of(name)
     if isinstance(grader, MathsGrader):
         return MathsGrader(grader.tolerance, workers)
     assert isinstance(grader, CodeGrader)

@@ -45,13 +45,13 @@ class OwnGrader:
     def _grade(self, response: str, gold: str) -> Grade:
         try:
             found = self.function(response, gold)
+            right = found.item() if hasattr(found, "item") else found
         except Exception as error:  # whatever a user's function may raise: named, never a 0
             kind = type(error).__name__
             raise GradingError(
                 f"{self.path} raised {kind}: {error} (response {_short(response)}, answer "
                 f"{_short(gold)})"
             ) from error
-        right = found.item() if hasattr(found, "item") else found
         if right not in (0, 1):
             raise GradingError(
                 f"{self.path} returned {right!r} (response {_short(response)}, answer "

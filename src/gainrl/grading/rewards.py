@@ -113,6 +113,7 @@ def gold_text(gold: Any, grader: str = "maths") -> str:
     Args:
         gold: a text or number; a list of them, any of which is right; a worked solution, of which
             what stands after '####' or in \boxed{} is taken. Of programs: tests (`encode`).
+            A grader of one's own gets texts as they stand.
 
     Raises:
         DataError: it is none of these.
@@ -125,7 +126,7 @@ def gold_text(gold: Any, grader: str = "maths") -> str:
         return str(gold)
     if not isinstance(gold, str) or not gold.strip():
         raise DataError(f"a gold answer is neither text nor a number: {_short(gold)}")
-    worked = grader != "code" and ("####" in gold or "\\boxed" in gold)
+    worked = grader.startswith("maths") and ("####" in gold or "\\boxed" in gold)
     return (extract(gold) if worked else None) or gold
 
 

@@ -49,6 +49,28 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelError(f"{folder}: no weights there ({kinds}, or an index of several files)")
 
 
+def check_files(folder: Path) -> int:
+    """Refuse weights of which a file is missing or cut off; headers are read, and no weight.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        ModelError: as `weight_files`; or a file that an index names is missing, or is damaged.
+    """
+    files = weight_files(folder)
+    for path in files:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file, and the folder's index names it")
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt"):  # compares header and size
+                    pass
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: damaged or cut off: {error}") from error
+    return len(files)
+
+
 def check_plain(folder: Path) -> None:
     """Refuse adapters and quantised weights: they would be left out or misread.
 

@@ -15,7 +15,7 @@ from gainrl.data.hub import advice
 from gainrl.errors import ModelError
 from gainrl.models.checkpoints import check_finite, check_names, check_plain
 from gainrl.models.files import PROVENANCE, WARMUP
-from gainrl.models.loading import check_model
+from gainrl.models.loading import check_model, need_folder
 from gainrl.models.tensors import INDEX, WHOLE
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
@@ -66,8 +66,7 @@ def local(spec: LocalModel, folder: Path) -> None:
     """
     source = Path(spec.path)
     check_plain(source)
-    if not (source / "config.json").exists():
-        raise ModelError(f"{source}: not a Hugging Face model folder (no config.json)")
+    need_folder(source)
     _take(source, folder)
 
 

@@ -126,9 +126,16 @@ def _attention(folder: str | Path) -> str:
     return "eager" if capped or config.model_type in LEAKS or not has_sdpa else "sdpa"
 
 
-def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
-    if not (Path(folder) / "config.json").exists():
+def need_folder(folder: Path) -> None:
+    """Refuse what is no folder of a model (ModelError)."""
+    if not folder.exists():
+        raise ModelError(f"{folder}: no such folder")
+    if not (folder / "config.json").exists():
         raise ModelError(f"{folder}: not a Hugging Face model folder (no config.json)")
+
+
+def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
+    need_folder(Path(folder))
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, **options)
     except torch.OutOfMemoryError:
@@ -137,6 +144,8 @@ def _load(kind: Any, folder: str | Path, **options: Any) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "automatic conversion of the weights" in reason:  # into one tensor; it names none
             reason = "of a layer's experts some weights are missing or of another shape"
+        if reason.startswith("Couldn't instantiate the backend tokenizer"):
+            reason = "no tokenizer files in it (tokenizer.json, or what a slow tokenizer reads)"
         if reason.startswith("Padding_idx"):
             reason = "config.json: pad_token_id lies beyond the embedding's rows (vocab_size)"
         raise ModelError(f"{folder}: cannot load the model: {reason}") from error

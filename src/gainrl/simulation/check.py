@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import traceback
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from gainrl import files
 from gainrl.compare import paired_difference
 from gainrl.config.simulation import Learner
 from gainrl.curricula import Setting, build, compose
-from gainrl.curricula.contract import CHECKS
-from gainrl.errors import ConfigError, UserError
+from gainrl.curricula.contract import CHECKS, failure
+from gainrl.errors import ConfigError
 from gainrl.simulation.learner import ParametricLearner
 from gainrl.simulation.run import simulate
 
@@ -55,11 +54,13 @@ def check_curriculum(
         size: prompts for time and memory.
 
     Raises:
-        ConfigError: there is no such policy or parameter.
+        ConfigError: there is no such policy or parameter, or no prompt.
     """
+    if size < 1:
+        raise ConfigError(f"--size {size}: must be at least 1")
     spec = spec_of(policy, settings or ())
     composed = compose(spec)  # what is no policy at all is one line and no page
-    failed = {check.__name__: _failure(check, spec) for check in CHECKS}
+    failed = {check.__name__: failure(check, spec) for check in CHECKS}
     page = [f"# {policy}" + "".join(f", {each}" for each in settings or ()), "", *_contract(failed)]
     if any(failed.values()):
         page += ["", "Not measured: a policy that breaks its contract."]
@@ -95,19 +96,6 @@ def spec_of(policy: str, settings: Sequence[str]) -> Any:
         except json.JSONDecodeError:
             spec[key] = value
     return spec
-
-
-def _failure(check: Any, spec: Any) -> str:
-    """Why a check failed, on one line; empty if it passed. Whatever a policy raises is a reason."""
-    try:
-        check(spec)
-    except (AssertionError, UserError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    except Exception as error:  # noqa: BLE001 - the policy is somebody else's
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(last.filename).name}:{last.lineno}"
-        return f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
-    return ""
 
 
 def _contract(failed: Mapping[str, str]) -> list[str]:
