@@ -1,6 +1,8 @@
 """The command line: what starting it imports, and that every declared function is there."""
 
 import inspect
+import re
+import shlex
 import subprocess
 import sys
 
@@ -86,3 +88,18 @@ def test_what_is_no_call_is_one_line(arguments, said, capsys):
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("root", [(), ("--root", "some place")])
+def test_without_a_store_the_command_that_makes_it_is_one_that_runs(
+    tmp_path, monkeypatch, capsys, root
+):
+    preset = tmp_path / "own.yaml"
+    text = "preset: own\nseeds: [0]\nmodels: {nano: {source: nano}}\ndatasets: {}\n"
+    preset.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    options = ["--preset", str(preset), *root]
+    assert cli.main(["tracking", "check", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    found = re.search(r"run '(gainrl tracking init --preset .*)' first$", line)
+    assert shlex.split(found[1]) == ["gainrl", "tracking", "init", *options]

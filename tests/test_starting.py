@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gainrl import cli, plan
+from gainrl import cli, plan, starting
 from gainrl.config.models import Nano
 from gainrl.models.nano import build_model, build_tokenizer
 from gainrl.starting import Pilot
@@ -81,12 +81,39 @@ def test_hours_that_do_not_do_are_refused_with_what_would(place, capsys):
         (("--model", "nowhere"), "--model nowhere: neither a folder nor an id of the hub"),
         (("--data", "gsm8q"), "--data gsm8q: no such file, and no registered data set: "),
         (("--data", "gsm8k"), "--test: 'gsm8k' has a test split of its own"),
-        (("--methods", "grop"), "experiments.table1.methods: unknown name 'grop'"),
+        (("--methods", "grpo", "gian"), "--methods gian: no such method; did you mean 'gain'?"),
+        (("--methods", "gain"), "--methods: add grpo, which the others are compared with"),
+        (("--methods", "grpo"), "--methods: name others beside grpo, and each once"),
+        (
+            ("--methods", "grpo", "gain", "gain"),
+            "--methods: name others beside grpo, and each once",
+        ),
+        (("--seeds", "0"), "--seeds 0: must be at least 1"),
+        (("--hours", "0"), "--hours 0: must be a number above 0"),
+        (("--hours", "-2"), "--hours -2: must be a number above 0"),
+        (("--hours", "nan"), "--hours nan: must be a number above 0"),
+        (("--hours", "inf"), "--hours inf: must be a number above 0"),
     ],
 )
-def test_a_mistake_is_one_line(place, capsys, given, line):
-    assert line in called(place, capsys, *given, code=2)
+def test_a_mistake_is_one_line_and_nothing_is_trained(place, capsys, monkeypatch, given, line):
+    monkeypatch.setattr(starting, "_pilot", None)
+    assert called(place, capsys, *given, code=2).startswith(f"gainrl: {line}")
     assert not (place / "mine.yaml").exists()
+
+
+def test_elsewhere_than_in_the_clone_it_says_where_to_call_it(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    assert called(place, capsys, code=2) == (
+        f"gainrl: gainrl init: there is no experiments/compare.yaml in {place}: call it in the "
+        "root of the clone\n"
+    )
+
+
+def test_the_help_counts_the_methods_that_are_compared():
+    (command,) = (each for each in cli.COMMANDS if each.name == "init")
+    base = plan.load(REPOSITORY / "experiments/compare.yaml")
+    assert len(base.experiments["table1"].methods) == 10
+    assert "ten methods" in command.help
 
 
 def test_columns_that_nobody_knows_are_refused_with_those_that_are_there(place, capsys):

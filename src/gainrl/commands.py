@@ -7,13 +7,19 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from gainrl import extras
+from gainrl.errors import TrackingError
 from gainrl.models.imports import uncollected
 
 if TYPE_CHECKING:
     from gainrl.stages.common import Context
+
+
+INIT = "gainrl tracking init"
+"""What errors of the tracking store ask for."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,18 @@ class Command:
 
     def _run(self, given: dict[str, Any]) -> int:
         first: tuple[Any, ...] = ()
+        init = INIT
         if self.preset:
             source, root = given.pop("preset"), given.pop("root")
+            init += f" --preset {quote(source)}" + (f" --root {quote(str(root))}" if root else "")
             first = (context_of(source, root, **given),)
         with uncollected():
             path = self.function
             function = imported(path) if isinstance(path, str) else path
-        code: int | None = function(*first, *given.values())
+        try:
+            code: int | None = function(*first, *given.values())
+        except TrackingError as error:  # which knows no options
+            raise TrackingError(str(error).replace(INIT, init)) from error
         return code or 0
 
 

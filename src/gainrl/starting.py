@@ -1,4 +1,4 @@
-"""`gainrl init`: a preset that compares all curricula on a user's model and data in so many hours.
+"""`gainrl init`: a preset that compares ten methods on a user's model and data in so many hours.
 
 What a step takes is measured, by two of them with the real trainer on this machine.
 """
@@ -23,13 +23,14 @@ from gainrl.config.preset import Preset
 from gainrl.data.cells import lookup, names_of
 from gainrl.data.reading import read_files
 from gainrl.data.registry import REGISTRY
-from gainrl.errors import ConfigError, DataError
+from gainrl.errors import ConfigError, DataError, nearest
 from gainrl.models.shapes import architecture
 from gainrl.ordering.columns import ANSWERS, QUESTIONS
 from gainrl.records import read_lines, write_text
 from gainrl.tracking.names import URI
 
 BASE = "experiments/compare.yaml"
+TABLE = "table1"
 MINE = "mine"
 RATES = ((10e6, 1e-4), (300e6, 1e-5), (1e9, 5e-6), (math.inf, 1e-6))
 """Learning rates by parameters: the paper's 1e-6 from 1B on; below, what our own runs took."""
@@ -80,11 +81,13 @@ def init(
         hours: that all runs may take together on this machine.
 
     Raises:
-        ConfigError: the file is there already, or the hours are too few.
+        ConfigError: the file is there already, the folder is not the clone's root, an option has a
+            value that it cannot have, or the hours are too few.
         DataError, ModelError: model or data cannot be used.
     """
     if out.exists():
         raise ConfigError(f"{out}: is there already; name another file with --out")
+    _check(hours, seeds, methods)
     spec = _model(model)
     wanted: dict[str, Any] = {
         "extends": BASE,
@@ -95,8 +98,8 @@ def init(
         "training": _training(spec),
     }
     if methods:
-        wanted["experiments"] = {"table1": {"methods": list(methods)}}
-    preset = plan.load({**wanted, "preset": out.stem})
+        wanted["experiments"] = {TABLE: {"methods": list(methods)}}
+    preset = plan.load(wanted, str(out))
     runs = len(plan.runs(preset))
     if wanted["training"].get("backend") == "verl":
         _write(
@@ -129,9 +132,30 @@ def init(
 def _write(out: Path, wanted: dict[str, Any], said: Sequence[str]) -> None:
     head = "".join(f"# {line}\n" for line in ("Written by gainrl init.", *said))
     body = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    plan.load(wanted)
+    plan.load(wanted, str(out))
     write_text(out, f"{head}{body}")
     print(f"{out}: {' '.join(said)}")
+
+
+def _check(hours: float, seeds: int, methods: Sequence[str] | None) -> None:
+    """Refuse what no preset can be made of, before anything is measured."""
+    if not Path(BASE).is_file():
+        raise ConfigError(
+            f"gainrl init: there is no {BASE} in {Path.cwd()}: call it in the root of the clone"
+        )
+    if not 0 < hours < math.inf:
+        raise ConfigError(f"--hours {hours:g}: must be a number above 0")
+    if seeds < 1:
+        raise ConfigError(f"--seeds {seeds}: must be at least 1")
+    base = plan.load(BASE)
+    for name in methods or ():
+        if name not in base.methods:
+            raise ConfigError(f"--methods {name}: no such method{nearest(name, base.methods)}")
+    baseline = base.experiments[TABLE].baseline
+    if methods and baseline not in methods:
+        raise ConfigError(f"--methods: add {baseline}, which the others are compared with")
+    if methods and len(set(methods)) < max(2, len(methods)):
+        raise ConfigError(f"--methods: name others beside {baseline}, and each once")
 
 
 # --- what the user has ---------------------------------------------------------------------------
@@ -242,7 +266,7 @@ def _pilot(wanted: dict[str, Any]) -> Pilot:
         **wanted,
         "training": {**wanted["training"], "steps": 2, "save_every": 2},
         "evaluation": {"every": 2},
-        "experiments": {"table1": {"methods": ["grpo"], "speed": None}},
+        "experiments": {TABLE: {"methods": ["grpo"], "speed": None}},
         "seeds": [0],
     }
     preset: Preset = plan.load(small)
