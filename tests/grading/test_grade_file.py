@@ -103,6 +103,8 @@ def test_a_grader_of_ones_own_is_shown_gold_answers_as_they_stand(tmp_path, monk
     found = [row["gainrl_correct"] for row in rows_of(tmp_path / "a-graded.jsonl")]
     assert found == [True, False, False, False, False, True]
     capsys.readouterr()
+    assert cli.main(["grade", "a.jsonl", "--workers", "-1"]) == 2
+    assert capsys.readouterr().err == "gainrl: --workers -1: must be at least 1\n"
     for name, line in (
         ("rewards.py:rewrad", "--grader: 'rewards.py' has no 'rewrad'; did you mean 'reward'?"),
         ("math", "no grader 'math'; did you mean 'maths'?"),

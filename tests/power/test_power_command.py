@@ -168,6 +168,8 @@ def test_answers_that_are_not_of_the_runs_are_refused(runs):
         (["one.csv", "--power", "0.01"], "--power 0.01: it is above --alpha"),
         (["one.csv", "--difference", "-1"], "--difference -1: points, above 0"),
         (["one.csv", "--speedup", "0.9"], "--speedup 0.9: a ratio above 1"),
+        (["one.csv", "--difference", "nan"], "--difference nan: points, above 0"),
+        (["one.csv", "--speedup", "inf"], "--speedup inf: a ratio above 1"),
         (["one.csv", "--seeds", "1"], "--seeds 1: 2 at least"),
         (["one.csv", "--smoothing", "0"], "--smoothing 0"),
         (["one.csv", "--starts"], "start models need two"),

@@ -148,3 +148,27 @@ def test_a_module_that_raises_at_import_is_one_line(tmp_path, monkeypatch, capsy
         "gainrl: curriculum: cannot import 'zd.py': ZeroDivisionError: division by zero "
         f"({tmp_path / 'zd.py'}, line 1)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("{}", "curriculum: {} names no sampler"),
+        (
+            '{"name": 3}',
+            "curriculum: {'name': 3} is neither the name of a curriculum nor a mapping",
+        ),
+        (
+            '{"sampler": 3}',
+            "curriculum.sampler: 3 is neither the name of a curriculum nor a mapping",
+        ),
+        ('{"sampler": {}}', "curriculum.sampler: {} is neither the name of a curriculum nor"),
+        (
+            '{"sampler": "uniform", "filtr": "mixed"}',
+            "curriculum: no part of a curriculum is a 'filtr'; did you mean 'filter'?",
+        ),
+    ],
+)
+def test_json_that_is_no_composition_is_one_line(spec, said, capsys):
+    assert main(["check-curriculum", spec]) == 2
+    assert capsys.readouterr().err.startswith(f"gainrl: {said}")

@@ -83,6 +83,7 @@ def compose(spec: Spec | Mapping[str, Spec | None], key: str = "curriculum") -> 
         spec, composed = {"sampler": spec}, False
     else:
         composed = True
+        _check_parts(spec, key)
     parts = {
         part: _part(kind, spec[part], f"{key}.{part}" if composed else key)
         for part, kind in _KINDS.items()
@@ -92,6 +93,17 @@ def compose(spec: Spec | Mapping[str, Spec | None], key: str = "curriculum") -> 
         return Curriculum(parts["sampler"], parts.get("filter"), parts.get("rollouts"))
     except ValueError as error:
         raise ConfigError(f"{key}: curriculum '{parts['sampler'].name}': {error}") from error
+
+
+def _check_parts(spec: Any, key: str) -> None:
+    """Refuse what is no composition (ConfigError); a preset was checked when it was read."""
+    if not isinstance(spec, Mapping) or spec.get("sampler") is None:
+        raise ConfigError(f"{key}: {spec!r} names no sampler")
+    for part in spec:
+        if part not in _KINDS:
+            raise ConfigError(
+                f"{key}: no part of a curriculum is a '{part}'{nearest(part, _KINDS)}"
+            )
 
 
 def build(spec: Spec | Mapping[str, Spec | None], setting: Setting) -> Curriculum:
@@ -126,7 +138,12 @@ def check_defaults(name: str, parameters: Mapping[str, Any], key: str) -> None:
 
 def _part(kind: _Kind, spec: Any, key: str) -> Any:
     """One part with its parameters, which are checked by name and type first."""
-    spec = {"name": spec} if isinstance(spec, str) else dict(spec)
+    spec = {"name": spec} if isinstance(spec, str) else spec
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        raise ConfigError(
+            f"{key}: {spec!r} is neither the name of a {kind.noun} nor a mapping with it"
+        )
+    spec = dict(spec)
     name = spec.pop("name")
     part = _find(kind, name, key)
     where = f"{key}: {kind.noun} '{name}'"

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gainrl.errors import DataError, nearest
+from gainrl.errors import ConfigError, DataError, nearest
 from gainrl.files import atomic_write
 from gainrl.grading.graders import CodeGrader, Grader, MathsGrader
 from gainrl.grading.grades import Grade
@@ -39,12 +39,14 @@ def grade_file(
             processes, else one for each core.
 
     Raises:
-        ConfigError: a function of one's own that cannot be imported.
+        ConfigError: a function of one's own that cannot be imported, or no worker.
         DataError: the file is missing or empty, or a row cannot be graded (named); `out` is not
             written then.
         GradingError: programs cannot be run safely here, or the function says neither right nor
             wrong.
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers}: must be at least 1")
     target = out or answers.with_name(f"{answers.stem}-graded.jsonl")
     judge = _judge(grader, workers or len(os.sched_getaffinity(0)))
     counts: Counter[tuple[bool, str]] = Counter()

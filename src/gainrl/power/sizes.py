@@ -45,9 +45,9 @@ class Wanted:
                 raise DataError(f"--{name} {value:g}: it lies between 0 and 1")
         if self.power <= self.alpha:
             raise DataError(f"--power {self.power:g}: it is above --alpha {self.alpha:g}")
-        if self.difference <= 0:
+        if not 0 < self.difference < math.inf:
             raise DataError(f"--difference {self.difference:g}: points, above 0")
-        if self.speedup <= 1:
+        if not 1 < self.speedup < math.inf:
             raise DataError(f"--speedup {self.speedup:g}: a ratio above 1")
         for name, least in (("seeds", 2), ("problems", 1), ("samples", 1)):
             if any(value < least for value in getattr(self, name)):
