@@ -294,10 +294,13 @@ def test_a_plan_of_the_same_preset_is_the_same(here):
 
 
 def test_a_model_that_cannot_be_sized_is_one_line_and_nothing_is_written(here, capsys):
-    (here / "model").mkdir()
     data = small(models={"qwen2.5-math-1.5b": {"source": "local", "path": "model"}})
+    said = "gainrl: models.qwen2.5-math-1.5b: model: "
     assert planned(here, data) == 2
-    assert capsys.readouterr().err == "gainrl: models.qwen2.5-math-1.5b: model has no config.json\n"
+    assert capsys.readouterr().err == f"{said}no such folder\n"
+    (here / "model").mkdir()
+    assert planned(here, data) == 2
+    assert capsys.readouterr().err == f"{said}has no config.json\n"
     assert not (here / "plan").exists()
 
 

@@ -101,7 +101,7 @@ def test_a_local_folder_is_counted_from_its_config(tmp_path, kind, tied):
 
 
 def test_a_folder_without_a_config(tmp_path):
-    with pytest.raises(ModelError, match=rf"^models\.mine: {tmp_path} has no config\.json$"):
+    with pytest.raises(ModelError, match=rf"^models\.mine: {tmp_path}: has no config\.json$"):
         architecture(LocalModel(source="local", path=str(tmp_path)), "mine")
 
 

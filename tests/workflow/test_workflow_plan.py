@@ -64,7 +64,7 @@ def test_a_plan_that_fails_says_why(project):
     )
     done = project.snakemake("plan", preset=edited)
     assert done.returncode != 0
-    assert "gainrl: models.nano: nowhere has no config.json" in done.stdout
+    assert "gainrl: models.nano: nowhere: no such folder" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

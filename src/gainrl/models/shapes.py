@@ -36,7 +36,8 @@ def architecture(spec: Model, name: str) -> Architecture:
         return KNOWN.get(spec.id) or _configured(spec.id, spec.revision, name)
     if isinstance(spec, LocalModel):
         if not (Path(spec.path) / "config.json").is_file():
-            raise ModelError(f"models.{name}: {spec.path} has no config.json")
+            lacks = "has no config.json" if Path(spec.path).exists() else "no such folder"
+            raise ModelError(f"models.{name}: {spec.path}: {lacks}")
         return _configured(spec.path, None, name)
     return SMOLLM2
 
