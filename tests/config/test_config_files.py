@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 import yaml
-from presets import BASE, changed, error_of
+from presets import BASE, REPOSITORY, changed, error_of
 
 from gainrl import plan
 from gainrl.config.files import extended, read_mapping
@@ -130,6 +131,27 @@ def test_so_is_one_of_json(tmp_path):
     path = tmp_path / "own.json"
     path.write_text('{"preset": "own", "a": {"x": 1, "x": 2}}')
     assert error_of(path) == f"{path}: not valid JSON: the key 'x' stands there twice: keep one"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "preset: own\npreset: other\n",
+            "not valid YAML: the key 'preset' stands twice, in lines 1",
+        ),
+        ("preset: own\nseeds: [0]\ndatasets: {}\n", "models: is missing"),
+    ],
+)
+def test_snakemake_which_reads_presets_itself_says_the_same(tmp_path, text, said):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    command = ["snakemake", "-n", "--snakefile", str(REPOSITORY / "workflow" / "Snakefile")]
+    done = subprocess.run(
+        [*command, "--configfile", "own.yaml"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert f"gainrl: {path}: {said}" in done.stdout + done.stderr
 
 
 def test_anchors_and_merges_are_no_repetition(tmp_path):

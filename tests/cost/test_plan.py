@@ -316,6 +316,7 @@ def test_only_models_that_are_trained_on_verl_are_sized():
         ("site: [", "cannot read the cluster profile: "),
         ("executor: slurm", "the cluster profile has no block 'site'"),
         ("site: {train_minutes: 2d, train_cpus: 1, train_mem_mb: 1}", "site: train_minutes: "),
+        ("a: 1\na: 2\n", "cannot read the cluster profile: the key 'a' stands twice"),
         ("site: {train_minutes: 9, train_cpus: 1}", "site: train_mem_mb: "),
     ],
 )
