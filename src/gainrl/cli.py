@@ -111,6 +111,7 @@ COMMANDS = (
         option("--runs", help="regular expression with the groups method and seed (and task)"),
         option("--seeds", type=int, nargs="+", help="compare only these"),
         option("--smoothing", type=int, default=3, help="tests in a level; default: 3"),
+        option("--any-value", action="store_true", help="accuracies outside [0, 1] are meant"),
         preset=False,
     ),
     command(
@@ -123,7 +124,7 @@ COMMANDS = (
         option("--root", type=Path, default=Path("results"), help="default: results"),
         option("--baseline", help="default: the experiment's, or the first method of the files"),
         option("--starts", action="store_true", help="the tasks are start models of one task"),
-        option("--difference", type=float, default=2.0, help="points to decide; default: 2"),
+        option("--difference", type=float, help="to decide; default: 2 points"),
         option("--speedup", type=float, default=1.2, help="ratio to decide; default: 1.2"),
         option("--power", dest="wanted_power", type=float, default=0.8, help="default: 0.8"),
         option("--alpha", type=float, default=0.05, help="two-sided; default: 0.05"),
@@ -135,6 +136,7 @@ COMMANDS = (
         option("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="of a CSV"),
         option("--metric", default="", help="of the accuracy, in logs"),
         option("--runs", help="regular expression with the groups method and seed (and task)"),
+        option("--any-value", action="store_true", help="accuracies outside [0, 1] are meant"),
         preset=False,
     ),
     command(

@@ -30,6 +30,7 @@ def compare_files(
     runs: str | None,
     seeds: Sequence[int] | None,
     smoothing: int,
+    any_value: bool,
 ) -> None:
     """Print a comparison as Markdown, and write what else is asked for.
 
@@ -39,7 +40,7 @@ def compare_files(
             a PDF beside it.
         columns: NAME=COLUMN, for columns of a CSV that are called otherwise.
         mlflow: an experiment, whose runs are read too (`tracking.curves.read_logs`).
-        wandb, metric, tokens, each_step, runs: as `read_curves` takes them.
+        wandb, metric, tokens, each_step, runs, any_value: as `read_curves` takes them.
 
     Raises:
         DataError: nothing to read, or as `read_curves` and `summarise`.
@@ -65,6 +66,7 @@ def compare_files(
         runs=runs or RUNS,
         wandb=wandb,
         logged=logged,
+        any_value=any_value,
     )
     how = Statistics(smoothing=smoothing)
     summary = summarise(curves, baseline or curves[0].method, rule, how, seeds)

@@ -166,7 +166,7 @@ def test_answers_that_are_not_of_the_runs_are_refused(runs):
         ([], "name the files with the pilots' curves, or --preset"),
         (["one.csv", "--alpha", "2"], "--alpha 2: it lies between 0 and 1"),
         (["one.csv", "--power", "0.01"], "--power 0.01: it is above --alpha"),
-        (["one.csv", "--difference", "-1"], "--difference -1: points, above 0"),
+        (["one.csv", "--difference", "-1"], "--difference -1: a number above 0"),
         (["one.csv", "--speedup", "0.9"], "--speedup 0.9: a ratio above 1"),
         (["one.csv", "--difference", "nan"], "--difference nan: points, above 0"),
         (["one.csv", "--speedup", "inf"], "--speedup inf: a ratio above 1"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.compare.curves import RUNS, Curve, Log, Point, curves_of, points_of
+from gainrl.compare.units import check_units
 from gainrl.errors import DataError, nearest
 from gainrl.files import read_json
 
@@ -31,6 +32,7 @@ def read_curves(
     runs: str = RUNS,
     wandb: bool = False,
     logged: Sequence[Log] = (),
+    any_value: bool = False,
 ) -> list[Curve]:
     """Read the curves of files of any of the kinds, told by their ends and their contents.
 
@@ -41,9 +43,11 @@ def read_curves(
         columns: names of a CSV's columns by those that are expected.
         metric, tokens, each_step, runs: of logs, as `points_of` takes them; metric is required.
         logged: further logs, from elsewhere than files.
+        any_value: take accuracies though a few are outside [0, 1], or some runs in percent.
 
     Raises:
-        DataError: a file that is missing or not of its kind, or as `curves_of` and `points_of`.
+        DataError: a file that is missing or not of its kind, or as `curves_of` and `points_of`;
+            or a few accuracies outside [0, 1], or some runs in percent.
     """
     points: list[Point] = []
     logs: list[Log] = [*logged]
@@ -63,7 +67,10 @@ def read_curves(
             f"{logs[0].source}: name the metric of the accuracy with --metric; logged are "
             f"{', '.join((shown or list(names))[:12])}"
         )
-    return curves_of([*points, *points_of(logs, metric, tokens, each_step, runs)])
+    points += points_of(logs, metric, tokens, each_step, runs)
+    if not any_value:
+        check_units(points)
+    return curves_of(points)
 
 
 # --- a row a test --------------------------------------------------------------------------------

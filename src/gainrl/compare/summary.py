@@ -19,6 +19,7 @@ from gainrl.compare.aggregate import (
 from gainrl.compare.curves import Curve, Task, arranged
 from gainrl.compare.pairs import Speed, equal_difference, speed
 from gainrl.compare.statistics import ANY, SHARES, FloatArray, Interval, mean_interval, smooth
+from gainrl.compare.units import unit_of
 from gainrl.compare.verdicts import UNDECIDED, Rule, adjusted, survives
 from gainrl.config.statistics import Statistics
 from gainrl.errors import DataError, nearest
@@ -123,7 +124,7 @@ def summarise(
     how = how or Statistics()
     tasks = arranged(curves, baseline, seeds)
     every = [curve for task in tasks.values() for found in task.values() for curve in found]
-    shares = all(0 <= value <= 1 for curve in every for value in curve.accuracies)
+    shares = unit_of(every) == "share"
     measure, decision = parse_rule(rule)
     counted, within = every[0].tokens is not None, SHARES if shares else ANY
     if MEASURES[measure][1] == "tokens" and not counted:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from gainrl.compare.curves import RUNS
+import numpy as np
+
+from gainrl.compare.curves import RUNS, Curve
 from gainrl.compare.reading import read_curves
 from gainrl.compare.render import markdown, write_views
+from gainrl.compare.units import PERCENT, unit_of
 from gainrl.comparing import pair
 from gainrl.errors import DataError, nearest
 from gainrl.files import write_text
 from gainrl.power.page import blocks
 from gainrl.power.pilot import Pilot, from_curves
 from gainrl.power.sizes import COLUMNS, Wanted, rows_of
+
+POINTS = 2.0
+"""The difference to decide where none is named."""
 
 
 def power(
@@ -25,7 +32,7 @@ def power(
     root: Path,
     baseline: str | None,
     starts: bool,
-    difference: float,
+    difference: float | None,
     speedup: float,
     wanted_power: float,
     alpha: float,
@@ -37,13 +44,15 @@ def power(
     columns: Sequence[str],
     metric: str,
     runs: str | None,
+    any_value: bool,
 ) -> None:
     """Print what pilots say of a study's sizes as Markdown and, if `out`, write it.
 
     Args:
         sources: curves, as `gainrl compare` reads them; or preset: its finished runs.
         starts: tasks (models, in a preset) are start models of one task.
-        wanted_power, alpha, difference, speedup, seeds, problems, samples: `Wanted`.
+        wanted_power, alpha, speedup, seeds, problems, samples: `Wanted`.
+        difference: in points, 2 if None; of accuracies that are no shares in their unit, required.
         smoothing: tests in a level; by problem only the last test is known.
         out: .csv, .md, .tex and .json beside each other, whatever its suffix.
 
@@ -51,7 +60,9 @@ def power(
         DataError: no pilots, pilots that cannot be compared, or sizes that make no sense.
     """
     sizes = tuple(seeds), tuple(problems), tuple(samples)
-    wanted = Wanted(difference, speedup, wanted_power, alpha, *sizes)
+    wanted = Wanted(
+        POINTS if difference is None else difference, speedup, wanted_power, alpha, *sizes
+    )
     if smoothing < 1:
         raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
     if bool(sources) == (preset is not None):
@@ -60,7 +71,10 @@ def power(
         pilots, base = _of_preset(preset, experiment, root, baseline, smoothing)
     else:
         named = dict(pair(each) for each in columns)
-        curves = read_curves(sources, columns=named, metric=metric, runs=runs or RUNS)
+        curves = read_curves(
+            sources, columns=named, metric=metric, runs=runs or RUNS, any_value=any_value
+        )
+        wanted = replace(wanted, points=_in_points(curves, difference is not None))
         base = baseline or curves[0].method
         pilots = from_curves(curves, base, smoothing)
     rows = list(rows_of(pilots, wanted, starts))
@@ -73,6 +87,20 @@ def power(
         write_text(out.with_suffix(".csv"), text.getvalue())
         write_views(out, document)
     print(markdown(document), end="")
+
+
+def _in_points(curves: Sequence[Curve], named: bool) -> bool:
+    """Whether the curves' differences are points (DataError: no, and no difference is named)."""
+    if unit_of(curves) != "own":
+        return True
+    if named:
+        return False
+    every = np.concatenate([curve.accuracies for curve in curves])
+    raise DataError(
+        f"{curves[0].where}: values from {every.min():g} to {every.max():g} are neither shares "
+        f"(0 to 1) nor percent (0 to 100, some above {PERCENT:g}); name the difference to decide "
+        "in their own unit: --difference NUMBER"
+    )
 
 
 def _of_preset(

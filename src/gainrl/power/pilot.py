@@ -11,6 +11,7 @@ from gainrl.compare.curves import Curve, Task, arranged
 from gainrl.compare.pairs import Track
 from gainrl.compare.power import Parts
 from gainrl.compare.statistics import TOLERANCE, FloatArray, smooth
+from gainrl.compare.units import unit_of
 from gainrl.errors import DataError
 
 WINDOW = 3
@@ -21,10 +22,10 @@ WINDOW = 3
 class Pilot:
     """A method beside the baseline on a task, in the same seeds.
 
-    differences: (n,) of levels, in points where accuracies are shares. logs: by currency, (n,)
-    logarithms of what the baseline spent to a level that all runs of both reach over what the
-    method spent; without it where some run is there from the first test, or all seeds have one
-    ratio. parts: of the differences' variance, which a file knows by seed alone.
+    differences: (n,) of levels, in points where accuracies are shares or percent. logs: by
+    currency, (n,) logarithms of what the baseline spent to a level that all runs of both reach over
+    what the method spent; without it where some run is there from the first test, or all seeds have
+    one ratio. parts: of the differences' variance, which a file knows by seed alone.
     """
 
     task: str
@@ -45,7 +46,7 @@ def from_curves(curves: Sequence[Curve], baseline: str, smoothing: int) -> list[
     """
     tasks = arranged(curves, baseline, None)
     every = [curve for task in tasks.values() for found in task.values() for curve in found]
-    scale = 100 if all(0 <= value <= 1 for one in every for value in one.accuracies) else 1
+    scale = 100 if unit_of(every) == "share" else 1
     return [
         _pilot(name, method, task, baseline, smoothing, scale)
         for name, task in tasks.items()

@@ -26,9 +26,10 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a study should decide (a difference in points, a speed-up), power, alpha and sizes.
+    """What a study should decide (a difference, a speed-up), power, alpha and sizes.
 
-    seeds, problems of a test and samples (answers of each) are to be looked at.
+    points: the difference is in points, else in the accuracies' own unit. seeds, problems of a
+    test and samples (answers of each) are to be looked at.
     """
 
     difference: float
@@ -38,6 +39,7 @@ class Wanted:
     seeds: tuple[int, ...]
     problems: tuple[int, ...]
     samples: tuple[int, ...]
+    points: bool = True
 
     def __post_init__(self) -> None:
         for name, value in (("power", self.power), ("alpha", self.alpha)):
@@ -46,12 +48,19 @@ class Wanted:
         if self.power <= self.alpha:
             raise DataError(f"--power {self.power:g}: it is above --alpha {self.alpha:g}")
         if not 0 < self.difference < math.inf:
-            raise DataError(f"--difference {self.difference:g}: points, above 0")
+            raise DataError(f"--difference {self.difference:g}: a number above 0")
         if not 1 < self.speedup < math.inf:
             raise DataError(f"--speedup {self.speedup:g}: a ratio above 1")
         for name, least in (("seeds", 2), ("problems", 1), ("samples", 1)):
             if any(value < least for value in getattr(self, name)):
                 raise DataError(f"--{name} {min(getattr(self, name))}: {least} at least")
+
+    @property
+    def what(self) -> str:
+        """The difference in words."""
+        return (
+            f"{self.difference:g} points" if self.points else f"a difference of {self.difference:g}"
+        )
 
 
 Row = dict[str, object]
