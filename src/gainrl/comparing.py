@@ -9,10 +9,11 @@ from gainrl import extras
 from gainrl.compare.curves import RUNS, Log
 from gainrl.compare.page import blocks
 from gainrl.compare.reading import read_curves
-from gainrl.compare.render import markdown, write_views
+from gainrl.compare.render import VIEWS, markdown, write_views
 from gainrl.compare.summary import summarise
 from gainrl.config.statistics import Statistics
 from gainrl.errors import DataError
+from gainrl.files import keep_inputs
 
 
 def compare_files(
@@ -52,6 +53,8 @@ def compare_files(
         raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
     if figure is not None and figure.suffix != ".png":
         raise DataError(f"--figure {figure}: name a .png; a .pdf is written beside it")
+    if out is not None:
+        keep_inputs(map(out.with_suffix, VIEWS), files)
     logged: list[Log] = []
     if mlflow is not None:
         with extras.wanted("pipeline"):

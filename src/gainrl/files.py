@@ -41,10 +41,21 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         temporary = None
     except OSError as error:
-        raise DataError(f"{target}: cannot write: {error.strerror or error}") from error
+        file_above = next((each for each in target.parents if each.is_file()), None)
+        why = f"{file_above} is a file, no folder" if file_above else error.strerror or error
+        raise DataError(f"{target}: cannot write: {why}") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def keep_inputs(targets: Iterable[Path], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an --out that would write over what is read (DataError)."""
+    sources = [Path(each) for each in inputs]
+    for target in targets:
+        for source in sources:
+            if target.exists() and source.exists() and target.samefile(source):
+                raise DataError(f"--out {target} is an input ({source}); name another file")
 
 
 @contextmanager

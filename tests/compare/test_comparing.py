@@ -44,7 +44,12 @@ def test_several_files_are_read_together(folder, capsys):
         (("curves.csv", "--columns", "task=t"), "curves.csv: no column 't'"),
         (("curves.csv", "curves.csv"), "curves.csv: row 2: step 0 of method 'uniform', seed 0 is"),
         (("curves.csv", "--rule", "speedup"), "rule 'speedup' is not like"),
-        (("curves.csv", "--out", "curves.csv/x"), "cannot write"),
+        (("curves.csv", "--out", "curves.csv/x"), "cannot write: curves.csv is a file, no folder"),
+        (
+            ("curves.csv", "--out", "curves.csv/x/y"),
+            "cannot write: curves.csv is a file, no folder",
+        ),
+        (("curves.csv", "--figure", "curves.csv/x.png"), "curves.csv is a file, no folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(folder, capsys, arguments, message):
@@ -52,6 +57,21 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(folder, capsys, argu
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert [path.name for path in folder.iterdir()] == ["curves.csv"]
+
+
+@pytest.mark.parametrize("written", ["trainer_state", "./trainer_state.md", "link.tex"])
+def test_what_is_read_is_not_written_over(folder, capsys, written):
+    log = "".join(f'{{"step": {step}, "acc": 0.5}}\n' for step in range(9))
+    state = folder / "trainer_state.json"
+    state.write_text(f'{{"log_history": [{",".join(log.split(chr(10))[:-1])}]}}')
+    (folder / "link.json").symlink_to(state)
+    before = state.read_bytes()
+    more = ["--metric", "acc", "--runs", "(?P<method>trainer)_(?P<seed>)"]
+    for command in ("compare", "power"):
+        assert cli.main([command, "trainer_state.json", *more, "--out", written]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("is an input (trainer_state.json); name another file")
+    assert state.read_bytes() == before
 
 
 @pytest.mark.parametrize("runs", ["(", "(?P<method>a)"])

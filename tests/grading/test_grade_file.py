@@ -71,6 +71,10 @@ def test_the_grader_may_be_named(tmp_path, grader, right):
         ('{"answer": "1", "gold": "1"}\n{"answer": "1"}\n', "row 2 has no 'gold'; known: answer"),
         ('{"answer": "1", "gold": null}\n', "row 1: a gold answer is neither text nor a number"),
         ('{"answer": 1, "gold": "1"}\n', "row 1: a response is neither text nor a list"),
+        (
+            '{"answer": "1", "gold": "1", "gainrl_rule": 1}\n',
+            "row 1 has 'gainrl_rule' already, which grading adds; rename or drop that column",
+        ),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_graded_is_refused_and_nothing_is_written(
@@ -82,6 +86,15 @@ def test_a_file_that_cannot_be_graded_is_refused_and_nothing_is_written(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_the_answers_are_not_written_over(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"answer": "1", "gold": "1"}) + "\n")
+    before = path.read_bytes()
+    assert cli.main(["grade", str(path), "--out", str(path)]) == 2
+    assert f"--out {path} is an input ({path}); name another" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_a_missing_file_is_said(tmp_path, capsys):

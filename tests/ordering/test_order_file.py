@@ -57,14 +57,35 @@ def test_every_format_keeps_all_columns_of_all_rows(ordered, suffix):
         assert {key: row[key] for key in row if key not in ADDED} == by_id[row["id"]]
 
 
-def test_ties_stay_as_they_stood_and_an_ordered_file_is_ordered_anew(ordered, folder):
+def test_ties_stay_as_they_stood(ordered):
     _, found = ordered("train.parquet", "--by", "difficulty-column")
     places = [(row["difficulty"], int(row["id"][1:])) for row in found]
     assert places == sorted(places)
-    os.replace(folder / "ordered.parquet", folder / "again.parquet")
-    _, again = ordered("again.parquet", "--by", "shuffled", "--seed", 3)
-    assert [row["gainrl_rank"] for row in again] == list(range(COUNT))
-    assert list(again[0]) == list(found[0])
+
+
+@pytest.mark.parametrize("name", sorted(ADDED))
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_file_that_has_a_rank_already_is_refused(ordered, folder, suffix, name):
+    rows = records()
+    rows[3][name] = 7
+    if suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(folder / "again.parquet")
+    else:
+        (folder / "again.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = ordered(f"again{suffix}", "--by", "shuffled", code=2)
+    assert f"again{suffix}: " in line
+    assert line.endswith(f"has '{name}' already, which an order adds; rename or drop that column")
+
+
+@pytest.mark.parametrize("out", ["train.jsonl", "./train.jsonl", "link.jsonl"])
+def test_the_file_itself_is_not_written_over(folder, capsys, out):
+    from gainrl import cli
+
+    (folder / "link.jsonl").symlink_to(folder / "train.jsonl")
+    before = (folder / "train.jsonl").read_bytes()
+    assert cli.main(["order", "train.jsonl", "--by", "length", "--top", "2", "--out", out]) == 2
+    assert "is an input (train.jsonl); name another file" in capsys.readouterr().err
+    assert (folder / "train.jsonl").read_bytes() == before
 
 
 def test_shuffled_is_fixed_by_its_seed(ordered):

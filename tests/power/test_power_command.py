@@ -197,6 +197,15 @@ def test_what_makes_no_sense_is_one_line(tmp_path, capsys, arguments, message):
     assert len(said.splitlines()) == 1
 
 
+def test_the_pilots_are_not_written_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "pilot.csv"
+    source.write_text("method,seed,step,accuracy\n")
+    assert main(["power", "pilot.csv", "--out", "pilot"]) == 2
+    said = capsys.readouterr().err
+    assert said == "gainrl: --out pilot.csv is an input (pilot.csv); name another file\n"
+
+
 def test_runs_that_are_not_finished_are_named(tmp_path, capsys):
     assert main(["power", "--preset", "config.yaml", "--root", str(tmp_path)]) == 2
     assert "the run is not finished" in capsys.readouterr().err

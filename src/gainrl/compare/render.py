@@ -67,6 +67,10 @@ KINDS: dict[str, type[Block]] = {
 }
 
 
+VIEWS = (".json", ".md", ".tex")
+"""Suffixes of what `write_views` writes."""
+
+
 def write_views(path: Path, blocks: Sequence[Block]) -> None:
     """Write a document beside `path` with the suffixes .json, .md and .tex, each atomically.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.errors import ConfigError, DataError, nearest
-from gainrl.files import atomic_write
+from gainrl.files import atomic_write, keep_inputs
 from gainrl.grading.graders import CodeGrader, Grader, MathsGrader
 from gainrl.grading.grades import Grade
 from gainrl.grading.own import own
@@ -48,6 +48,7 @@ def grade_file(
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: must be at least 1")
     target = out or answers.with_name(f"{answers.stem}-graded.jsonl")
+    keep_inputs([target], [answers])
     judge = _judge(grader, workers or len(os.sched_getaffinity(0)))
     counts: Counter[tuple[bool, str]] = Counter()
     rows = _rows(answers)
@@ -101,6 +102,11 @@ def _graded(
 ) -> list[Grade]:
     pairs = []
     for number, row in batch:
+        if taken := next((key for key in KEYS if key in row), None):
+            raise DataError(
+                f"{path}: row {number} has '{taken}' already, which grading adds; rename or drop "
+                "that column"
+            )
         for flag, column in (("answer", answer), ("gold", gold)):
             if column not in row:
                 hint = f"{nearest(column, row)}; --{flag} names it"

@@ -14,7 +14,7 @@ import numpy as np
 from gainrl.data.entry import HubTable
 from gainrl.data.reading import read_files, read_hub
 from gainrl.errors import DataError
-from gainrl.files import atomic_write
+from gainrl.files import atomic_write, keep_inputs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,9 +47,11 @@ def read(source: str, split: str, config: str | None, out: Path) -> Rows:
         out: where its rows will be written.
 
     Raises:
-        DataError: it is not there, cannot be read, is empty, or `out` is of another format.
+        DataError: it is not there, cannot be read, is empty or was ordered before, or `out`
+            is of another format or the file itself.
     """
     path = Path(source)
+    keep_inputs([out], [path])
     if out.suffix not in FORMATS:
         raise DataError(f"--out {out}: its name ends in none of {', '.join(FORMATS)}")
     if not path.exists() and not path.suffix and _HUB.fullmatch(source):
@@ -69,6 +71,10 @@ def _rows(name: str, placed: list[tuple[str, Any]], table: pa.Table | None) -> R
     for place, record in placed:
         if not isinstance(record, dict):
             raise DataError(f"{place}: a row is a record, not a {type(record).__name__}")
+        if taken := next((name for name in (RANK, VALUE) if name in record), None):
+            raise DataError(
+                f"{place}: has '{taken}' already, which an order adds; rename or drop that column"
+            )
     if not placed:
         raise DataError(f"{name}: no rows")
     return Rows(name, [place for place, _ in placed], [record for _, record in placed], table)
@@ -103,7 +109,6 @@ def _write_parquet(out: Path, rows: Rows, order: Sequence[int], values: Sequence
         table = pa.Table.from_pylist(rows.records) if rows.table is None else rows.table
     except pa.ArrowException as error:
         raise DataError(f"{rows.name}: cannot be written as Parquet: {error}") from error
-    table = table.drop_columns([name for name in (RANK, VALUE) if name in table.column_names])
     table = table.take(pa.array(order, pa.int64()))
     table = table.append_column(RANK, pa.array(range(len(order)), pa.int64()))
     table = table.append_column(VALUE, pa.array(values, pa.float64(), from_pandas=True))

@@ -12,11 +12,11 @@ import numpy as np
 
 from gainrl.compare.curves import RUNS, Curve
 from gainrl.compare.reading import read_curves
-from gainrl.compare.render import markdown, write_views
+from gainrl.compare.render import VIEWS, markdown, write_views
 from gainrl.compare.units import PERCENT, unit_of
 from gainrl.comparing import pair
 from gainrl.errors import DataError, nearest
-from gainrl.files import write_text
+from gainrl.files import keep_inputs, write_text
 from gainrl.power.page import blocks
 from gainrl.power.pilot import Pilot, from_curves
 from gainrl.power.sizes import COLUMNS, Wanted, rows_of
@@ -67,6 +67,8 @@ def power(
         raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
     if bool(sources) == (preset is not None):
         raise DataError("name the files with the pilots' curves, or --preset with finished runs")
+    if out is not None:
+        keep_inputs(map(out.with_suffix, (".csv", *VIEWS)), sources)
     if preset is not None:
         pilots, base = _of_preset(preset, experiment, root, baseline, smoothing)
     else:
