@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gainrl import extras
-from gainrl.compare.curves import RUNS, Log
+from gainrl.compare.curves import RUNS, Curve, Log
 from gainrl.compare.page import blocks
 from gainrl.compare.reading import read_curves
-from gainrl.compare.render import VIEWS, markdown, write_views
+from gainrl.compare.render import markdown, views_of, write_views
 from gainrl.compare.summary import summarise
 from gainrl.config.statistics import Statistics
 from gainrl.errors import DataError
@@ -54,7 +55,7 @@ def compare_files(
     if figure is not None and figure.suffix != ".png":
         raise DataError(f"--figure {figure}: name a .png; a .pdf is written beside it")
     if out is not None:
-        keep_inputs(map(out.with_suffix, VIEWS), files)
+        keep_inputs(views_of(out), files)
     logged: list[Log] = []
     if mlflow is not None:
         with extras.wanted("pipeline"):
@@ -81,6 +82,25 @@ def compare_files(
     if out is not None:
         write_views(out, document)
     print(markdown(document), end="")
+    notes([each for each in curves if seeds is None or each.seed in seeds], baseline, smoothing)
+
+
+def notes(curves: Sequence[Curve], baseline: str | None, window: int) -> None:
+    """Say on stderr which baseline was taken, and that tests are few for the smoothing."""
+    said = []
+    if baseline is None:
+        first = curves[0].method
+        said.append(
+            f"the baseline is '{first}', the first method of the files; --baseline names another"
+        )
+    fewest = min(curve.steps.size for curve in curves)
+    if window > 1 and fewest < 3 * window:
+        said.append(
+            f"a run has {fewest} tests, few for --smoothing {window}, which hides speed-ups then; "
+            f"pass --smoothing {max(1, fewest // 3)}"
+        )
+    for each in said:
+        print(f"gainrl: note: {each}", file=sys.stderr)
 
 
 def pair(text: str) -> tuple[str, str]:

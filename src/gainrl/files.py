@@ -100,11 +100,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         DataError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
+
+
+def not_utf8(path: str | os.PathLike[str]) -> DataError:
+    """The error that names the first row of a file that is not UTF-8."""
+    try:
+        row = Path(path).read_bytes().decode("utf-8").count("\n")
+    except UnicodeDecodeError as error:
+        row = error.object[: error.start].count(b"\n")
+    return DataError(f"{path}: row {row + 1} is not UTF-8 text; save it as UTF-8")
 
 
 def finite(value: float) -> float | None:

@@ -62,14 +62,14 @@ def test_the_commands_for_logs_run_as_they_are_written(shell, tmp_path):
         for seed in (0, 1):
             state = tmp_path / "runs" / method / f"seed{seed}" / "trainer_state.json"
             state.parent.mkdir(parents=True)
-            state.write_text(lines([trl_state([0.2, 0.3 + rise])]))
+            state.write_text(lines([trl_state([0.2, 0.25, 0.3 + rise])]))
             log = tmp_path / "logs" / f"{method}-seed{seed}.jsonl"
             log.parent.mkdir(exist_ok=True)
             log.write_text(lines(verl_rows(0, 4)))
     runs = [f"{method}-seed0" for method in ("grpo", "mopps")]
     for name, metric, values in (
-        ("accuracy", "eval/acc", ("0,0.2,0.2", "5,0.3,0.4")),
-        ("tokens", "num_tokens", ("0,0,0", "5,100,100")),
+        ("accuracy", "eval/acc", ("0,0.2,0.2", "2,0.2,0.3", "5,0.3,0.4")),
+        ("tokens", "num_tokens", ("0,0,0", "2,50,50", "5,100,100")),
     ):
         head = ",".join(["Step", *(f"{run} - {metric}" for run in runs)])
         (tmp_path / f"{name}.csv").write_text("\n".join([head, *values, ""]))

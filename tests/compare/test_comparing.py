@@ -6,7 +6,9 @@ import pytest
 
 from gainrl import cli
 
-CSV = "method,seed,step,accuracy\nuniform,0,0,0.2\nuniform,0,1,0.3\nmopps,0,0,0.2\nmopps,0,1,0.4\n"
+RUNS = (("uniform", (0.2, 0.25, 0.3)), ("mopps", (0.2, 0.3, 0.4)))
+ROWS = [f"{name},0,{at},{each}" for name, run in RUNS for at, each in enumerate(run)]
+CSV = "\n".join(["method,seed,step,accuracy", *ROWS, ""])
 
 
 @pytest.fixture
@@ -17,14 +19,22 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_first_method_is_the_baseline_and_nothing_is_written_unasked(folder, capsys):
-    assert cli.main(["compare", "curves.csv"]) == 0
-    assert "Steps to uniform's level" in capsys.readouterr().out
+    assert cli.main(["compare", "curves.csv", "--smoothing", "1"]) == 0
+    said = capsys.readouterr()
+    assert "Steps to uniform's level" in said.out
+    assert said.err == (
+        "gainrl: note: the baseline is 'uniform', the first method of the files; --baseline names "
+        "another\n"
+    )
+    named = ["--smoothing", "1", "--baseline", "mopps"]
+    assert cli.main(["compare", "curves.csv", *named]) == 0
+    assert capsys.readouterr().err == ""
     assert [path.name for path in folder.iterdir()] == ["curves.csv"]
 
 
 def test_several_files_are_read_together(folder, capsys):
     head, *rows = CSV.splitlines()
-    for name, part in (("one.csv", rows[:2]), ("two.csv", rows[2:])):
+    for name, part in (("one.csv", rows[:3]), ("two.csv", rows[3:])):
         (folder / name).write_text("\r\n".join([head, *part, ""]), encoding="utf-8-sig")
     assert cli.main(["compare", "two.csv", "one.csv", "--baseline", "uniform"]) == 0
     together = capsys.readouterr().out
@@ -32,9 +42,43 @@ def test_several_files_are_read_together(folder, capsys):
     assert together == capsys.readouterr().out
 
 
+def test_few_tests_for_the_smoothing_are_said(folder, capsys):
+    for smoothing, tests, noted in ((3, 4, 1), (3, 8, 2), (3, 9, None), (1, 2, None), (2, 3, 1)):
+        lines = [f"{name},0,{at},0.{at}" for name in "ab" for at in range(tests)]
+        (folder / "curves.csv").write_text("\n".join(["method,seed,step,accuracy", *lines, ""]))
+        given = ["curves.csv", "--baseline", "a", "--smoothing", str(smoothing)]
+        assert cli.main(["compare", *given]) == 0
+        said = capsys.readouterr().err
+        if noted is None:
+            assert said == ""
+        else:
+            assert f"gainrl: note: a run has {tests} tests, few for --smoothing {smoothing}" in said
+            assert said.endswith(f"; pass --smoothing {noted}\n")
+
+
+def test_runs_that_share_no_cost_are_named_with_file_and_seed(folder, capsys):
+    lines = ["method,seed,step,tokens,accuracy"]
+    for name, first in (("grpo", 0), ("gain", 0), ("grpo", 200), ("gain", 0)):
+        seed = len(lines) // 6
+        lines += [f"{name},{seed},{at},{first + 10 * at},0.{at + 1}" for at in range(3)]
+    (folder / "apart.csv").write_text("\n".join([*lines, ""]))
+    assert cli.main(["compare", "apart.csv", "--baseline", "grpo", "--smoothing", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "gainrl: apart.csv: row 11: seed 1 of 'gain' and 'grpo', in tokens: one run ended at 20, "
+        "before the other's first test; test both at step 0, or leave the seed out by --seeds"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("curves.csv", "--smoothing", "4"), "row 2: method 'uniform', seed 0 has 3 tests, fewer"),
+        (("curves.csv", "--rule", "speedup > -1"), "rule 'speedup > -1': a speed-up is above 0"),
+        (("curves.csv", "--rule", "speedup-tokens >= 0"), "a speed-up is above 0"),
+        (("curves.csv", "--metric", "x"), "--metric is of logs"),
+        (("curves.csv", "--seeds", "0", "7"), "--seeds 7: no curve has this seed"),
+        (("curves.csv", "--out", "."), "--out .: name a file"),
         ((), "name the files with the curves, or --mlflow EXPERIMENT"),
         (("none.csv",), "none.csv: no such file"),
         (("curves.csv", "--smoothing", "0"), "--smoothing 0: it is a number of tests, from 1"),

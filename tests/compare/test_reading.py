@@ -57,6 +57,20 @@ def test_a_csvs_columns_may_be_called_otherwise_and_others_are_left_alone(tmp_pa
             "acuracy\n",
             "curves.csv: no column 'accuracy'; did you mean 'acuracy'?",
         ),
+        (
+            "seed,step",
+            "sead,step",
+            "curves.csv: no column 'seed'; did you mean 'sead'?",
+        ),
+        ("seed,step", "run,step", "curves.csv: no column 'seed'; known: run; if it is called"),
+        (CSV.partition("\n")[2], "", "curves.csv: no row below the head"),
+        (CSV, CSV.replace(",", ";"), "curves.csv: its columns are parted by ';'; commas are"),
+        (CSV, CSV.replace(",", "\t"), "curves.csv: its columns are parted by tabs; commas are"),
+        (CSV, '"method";"seed"\n"a";"1"\n', "curves.csv: its columns are parted by ';'; commas"),
+        (CSV, '"Step","a-seed0 - acc"\n0,0.2\n', "export of W&B: add --wandb-csv"),
+        ("gain,1,0,0", "gain,1,-1,0", "curves.csv: row 4: step -1 is below 0"),
+        ("gain,1,0,0", "gain,-1,0,0", "curves.csv: row 4: seed -1 is below 0"),
+        ("gain,1,0,0", "gain,1,0,-5", "curves.csv: row 4: -5 tokens are below 0"),
         ("0.4", "n/a", "curves.csv: row 3, column 'accuracy': 'n/a' is no finite number"),
         ("0.4", "", "curves.csv: row 3, column 'accuracy': the cell is empty"),
         ("0.4", "inf", "curves.csv: row 3, column 'accuracy': 'inf' is no finite number"),
@@ -91,6 +105,9 @@ def test_an_export_of_wandb_has_a_column_for_each_run(tmp_path):
         tmp_path / "tok.csv",
         '"Step","grpo-seed0 - tokens","mopps_s1 - tokens"\n0,0,0\n9,450,600\n10,500,700\n',
     )
+    empty = written(tmp_path / "empty.csv", '"Step","grpo-seed0 - eval/acc"\n0,\n')
+    with pytest.raises(DataError, match=r"empty\.csv: no value is there"):
+        read_curves([empty], wandb=True, metric="eval/acc")
     files = [accuracy, tokens]
     with pytest.raises(DataError, match="both have 'eval/acc' of method 'grpo', seed 0 from"):
         read_curves([accuracy, accuracy], wandb=True, metric="eval/acc")
@@ -156,6 +173,58 @@ def test_a_log_that_cannot_be_used_is_refused_in_one_line(tmp_path, name, text, 
         read_curves([path], **{"metric": ACC, **more})
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(path))
+
+
+def test_a_step_below_0_is_named_without_tokens_too(tmp_path):
+    text = "method,seed,step,accuracy\ngrpo,0,-10,0.2\ngrpo,0,10,0.4\n"
+    with pytest.raises(DataError, match=r"a\.csv: row 2: step -10 is below 0"):
+        read_curves([written(tmp_path / "a.csv", text)])
+
+
+def test_a_missing_column_is_never_one_in_use(tmp_path):
+    text = "method,step,accuracy\ngrpo,0,0.2\n"
+    with pytest.raises(DataError) as caught:
+        read_curves([written(tmp_path / "a.csv", text)])
+    assert "no column 'seed'; if it is called otherwise: --columns seed=NAME" in str(caught.value)
+
+
+def test_text_that_is_not_utf_8_is_named_by_its_row(tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes(CSV.replace("gain", "g\xe9in").encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin\.csv: row 4 is not UTF-8 text; save it as UTF-8"):
+        read_curves([path])
+
+
+def test_tabs_are_not_read(tmp_path):
+    with pytest.raises(DataError, match=r"a\.tsv: .* save it as \.csv, with commas"):
+        read_curves([written(tmp_path / "a.tsv", CSV.replace(",", "\t"))])
+
+
+@pytest.mark.parametrize("name", ["a-seed0.jsonl", "a-seed0.json"])
+def test_a_log_may_begin_with_a_byte_order_mark(tmp_path, name):
+    text = VERL if name.endswith("l") else json.dumps(trl_state([0.2, 0.4]))
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    metric = ACC if name.endswith("l") else "eval_reward"
+    assert len(read_curves([tmp_path / name], metric=metric)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("a.csv", {"metric": "x"}, "--metric is of logs"),
+        ("a.csv", {"tokens": "x"}, "--tokens is of logs"),
+        ("a.csv", {"each_step": True}, "--tokens-each-step is of logs"),
+        ("a.csv", {"runs": "(?P<method>a)(?P<seed>1)"}, "--runs is of logs"),
+        ("a-s0.jsonl", {"metric": ACC, "columns": {"seed": "s"}}, "--columns is of CSVs with a"),
+        ("a-s0.jsonl", {"metric": ACC, "wandb": True}, "--wandb-csv: no file is a .csv"),
+    ],
+)
+def test_what_says_nothing_of_the_files_is_refused(tmp_path, name, more, message):
+    path = written(tmp_path / name, CSV if name == "a.csv" else VERL)
+    with pytest.raises(DataError) as caught:
+        read_curves([path], **more)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_said(tmp_path):

@@ -180,7 +180,7 @@ def test_latex_has_the_same_cells(two):
         ({"baseline": "gppo"}, "no curve of the baseline 'gppo'; did you mean 'grpo'?"),
         ({"rule": "difference above 0"}, "rule 'difference above 0' is not like 'difference > 0'"),
         ({"rule": "diference > 0"}, "no measure 'diference'; did you mean 'difference'?"),
-        ({"seeds": [7]}, "no curves to compare with these seeds"),
+        ({"seeds": [7]}, "--seeds 7: no curve has this seed"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(two, change, message):

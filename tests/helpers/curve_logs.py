@@ -14,7 +14,7 @@ def lines(rows):
 def trl_state(accuracies, first=1):
     """A trainer_state.json of TRL: rows of training with running tokens, and tests between."""
     history = []
-    for step in range(first, first + 4):
+    for step in range(first, first + 2 * len(accuracies)):
         history.append({"step": step, "loss": 0.1, "reward": 0.5, "num_tokens": 100.0 * step})
         if step % 2 == 0:
             history.append({"step": step, "eval_reward": accuracies.pop(0), "eval_runtime": 1.0})

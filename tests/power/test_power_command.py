@@ -177,6 +177,22 @@ def test_answers_that_are_not_of_the_runs_are_refused(runs):
         (["one.csv", "--samples", "4"], "these pilots do not say what more samples change"),
         (["one.csv", "--samples", "0"], "--samples 0: 1 at least"),
         (["single.csv"], "one seed of 'gain'"),
+        (["one.csv", "--smoothing", "4"], "has 3 tests, fewer than --smoothing 4; pass 3 or less"),
+        (["empty.csv"], "empty.csv: no row below the head"),
+        (
+            ["less.csv"],
+            r"less.csv: row 5: method 'gain' has seeds 0, 2, .* 0, 1, 2; .*"
+            r"take out the rows of all seeds but 0 2$",
+        ),
+        (["export.csv"], "add --wandb-csv"),
+        (["one.csv", "--experiment", "table1"], "--experiment goes with --preset"),
+        (["one.csv", "--root", "results"], "--root goes with --preset"),
+        (["one.csv", "--preset", "config.yaml"], "name the files, or --preset, not both"),
+        (["--preset", "config.yaml", "--metric", "x"], "--metric goes with files"),
+        (["--preset", "config.yaml", "--columns", "seed=s"], "--columns goes with files"),
+        (["--preset", "config.yaml", "--runs", "x"], "--runs goes with files"),
+        (["--preset", "config.yaml", "--any-value"], "--any-value goes with files"),
+        (["--preset", "config.yaml", "--wandb-csv"], "--wandb-csv goes with files"),
         (["flat.csv"], "the pilots' differences are the same in all seeds"),
         (["--preset", "config.yaml", "--experiment", "tabel1"], "unknown name 'tabel1'|tabel1:"),
     ],
@@ -188,6 +204,11 @@ def test_what_makes_no_sense_is_one_line(tmp_path, capsys, arguments, message):
             lines += [f"grpo,{seed},{at},{0.2 + 0.1 * at + 0.01 * seed * at}" for at in range(3)]
             lines += [f"gain,{seed},{at},{0.2 + 0.12 * at}" for at in range(3)]
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "empty.csv").write_text("method,seed,step,accuracy\n")
+    (tmp_path / "export.csv").write_text('"Step","gain-seed0 - acc"\n0,0.2\n')
+    whole = (tmp_path / "one.csv").read_text().splitlines(keepends=True)
+    less = [line for line in whole if not line.startswith("gain,1,")]
+    (tmp_path / "less.csv").write_text("".join(less))
     flat = [f"{name},{seed},{at},0" for name in "ab" for seed in (0, 1) for at in (0, 1)]
     (tmp_path / "flat.csv").write_text("\n".join(["method,seed,step,accuracy", *flat]) + "\n")
     given = [str(tmp_path / each) if each.endswith(".csv") else each for each in arguments]
@@ -208,7 +229,21 @@ def test_the_pilots_are_not_written_over(tmp_path, monkeypatch, capsys):
 
 def test_runs_that_are_not_finished_are_named(tmp_path, capsys):
     assert main(["power", "--preset", "config.yaml", "--root", str(tmp_path)]) == 2
-    assert "the run is not finished" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(r"seed0: the run is not finished, .* runs of 'table1'", said)
+    assert said.endswith("first train them, as by `make run PRESET=config.yaml`\n")
+    assert len(said.splitlines()) == 1
+
+
+def test_exports_of_wandb_are_pilots_too(tmp_path, capsys):
+    head = ",".join(["Step", *(f"{name}-seed{seed} - acc" for name in "ab" for seed in range(3))])
+    rows = [f"{at}," + ",".join(f"0.{at + 1}{k * k}" for k in range(6)) for at in range(3)]
+    (tmp_path / "export.csv").write_text("\n".join([head, *rows, ""]))
+    more = ["--wandb-csv", "--metric", "acc"]
+    assert main(["power", str(tmp_path / "export.csv"), *more]) == 0
+    said = capsys.readouterr()
+    assert "against a" in said.out
+    assert "note: the baseline is 'a', the first method of the files" in said.err
 
 
 def test_the_numbers_are_written_beside_the_page(tmp_path, capsys):

@@ -61,10 +61,16 @@ def curves_of(points: Iterable[Point]) -> list[Curve]:
     """Put the tests of each run together, in the order in which the runs appear.
 
     Raises:
-        DataError: a step is there twice, or tokens fall or are missing at some tests.
+        DataError: a step, a seed or tokens are below 0, a step is there twice, or tokens fall or
+            are missing at some tests.
     """
     runs: dict[tuple[str, int, str], list[Point]] = {}
     for point in points:
+        low = {"step": point.step, "seed": point.seed}
+        if below := next((name for name, value in low.items() if value < 0), None):
+            raise DataError(f"{point.where}: {below} {low[below]} is below 0")
+        if point.tokens is not None and point.tokens < 0:
+            raise DataError(f"{point.where}: {point.tokens:g} tokens are below 0")
         runs.setdefault((point.method, point.seed, point.task), []).append(point)
     return [_curve(found) for found in runs.values()]
 
@@ -99,20 +105,27 @@ def _curve(points: list[Point]) -> Curve:
 
 
 def arranged(
-    curves: Sequence[Curve], baseline: str, seeds: Iterable[int] | None = None
+    curves: Sequence[Curve],
+    baseline: str,
+    seeds: Iterable[int] | None = None,
+    remedy: str = "--seeds {} keeps those of both",
 ) -> dict[str, Task]:
     """Curves by task and method, so that methods can be compared with the baseline seed by seed.
 
     Args:
         seeds: the only ones to be kept; else all.
+        remedy: what to do where methods have other seeds; {}: those of both.
 
     Raises:
-        DataError: no curves, no such baseline, methods with other seeds than the baseline's, tokens
-            of some runs but not of others, or no other method than the baseline.
+        DataError: no curves, none of a seed, no such baseline, methods with other seeds than the
+            baseline's, tokens of some runs but not of others, or no other method than the baseline.
     """
-    kept = list(curves) if seeds is None else [each for each in curves if each.seed in {*seeds}]
+    wanted = None if seeds is None else {*seeds}
+    if wanted and curves and (absent := wanted - {curve.seed for curve in curves}):
+        raise DataError(f"--seeds {min(absent)}: no curve has this seed")
+    kept = [each for each in curves if wanted is None or each.seed in wanted]
     if not kept:
-        raise DataError("no curves to compare" + (" with these seeds" if curves else ""))
+        raise DataError("no curves to compare")
     tasks: dict[str, Task] = {}
     for curve in sorted(kept, key=lambda curve: curve.seed):
         tasks.setdefault(curve.task, {}).setdefault(curve.method, []).append(curve)
@@ -123,7 +136,7 @@ def arranged(
             raise DataError(
                 f"{at}no curve of the baseline '{baseline}'{nearest(baseline, methods)}"
             )
-        _same_seeds(methods, baseline)
+        _same_seeds(methods, baseline, remedy)
         _same_methods(task, methods, order)
     counted = [curve for curve in kept if curve.tokens is not None]
     if counted and len(counted) < len(kept):
@@ -135,15 +148,16 @@ def arranged(
     return {task: {name: tasks[task][name] for name in order} for task in names}
 
 
-def _same_seeds(methods: Task, baseline: str) -> None:
+def _same_seeds(methods: Task, baseline: str, remedy: str) -> None:
     wanted = [curve.seed for curve in methods[baseline]]
     for method, curves in methods.items():
         found = [curve.seed for curve in curves]
         if found != wanted:
+            both = " ".join(map(str, sorted({*found} & {*wanted}))) or "..."
             raise DataError(
                 f"{curves[0].where}: method '{method}' has seeds {_list(found)}, the baseline "
-                f"'{baseline}' has {_list(wanted)}; methods are compared seed by seed: --seeds "
-                f"{' '.join(map(str, sorted({*found} & {*wanted}))) or '...'} keeps those of both"
+                f"'{baseline}' has {_list(wanted)}; methods are compared seed by seed: "
+                + remedy.format(both)
             )
 
 
@@ -151,6 +165,16 @@ def _same_methods(task: str, methods: Task, order: Sequence[str]) -> None:
     missing = [name for name in order if name not in methods]
     if missing:
         raise DataError(f"task '{task}' has no curve of method '{missing[0]}', another task has")
+
+
+def check_window(curves: Iterable[Curve], window: int) -> None:
+    """Refuse a level of more tests than some run has (DataError)."""
+    short = min(curves, key=lambda curve: curve.steps.size)
+    if (tests := short.steps.size) < window:
+        raise DataError(
+            f"{short.where}: method '{short.method}', seed {short.seed} has {tests} "
+            f"test{'s' * (tests > 1)}, fewer than --smoothing {window}; pass {tests} or less"
+        )
 
 
 def _list(numbers: Iterable[int]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from gainrl.compare.curves import RUNS, Curve, Log, Point, curves_of, points_of
 from gainrl.compare.units import check_units
 from gainrl.errors import DataError, nearest
-from gainrl.files import read_json
+from gainrl.files import not_utf8, read_json
 
 PathLike = str | os.PathLike[str]
 REQUIRED = ("method", "seed", "step", "accuracy")
@@ -59,7 +59,11 @@ def read_curves(
         elif path.suffix in (".json", ".jsonl"):
             logs.append(read_log(path))
         else:
-            raise DataError(f"{path}: curves are read from .csv, .json and .jsonl")
+            hint = "; save it as .csv, with commas" if path.suffix == ".tsv" else ""
+            raise DataError(f"{path}: curves are read from .csv, .json and .jsonl{hint}")
+    of_logs = {"--metric": metric, "--tokens": tokens, "--tokens-each-step": each_step}
+    of_logs["--runs"] = runs != RUNS
+    _check_options([*map(Path, files)], logs, of_logs, columns, wandb)
     if logs and not metric:
         names = dict.fromkeys(name for log in logs for name in log.metrics)
         shown = [name for name in names if any(part in name for part in ("acc", "eval", "val"))]
@@ -71,6 +75,27 @@ def read_curves(
     if not any_value:
         check_units(points)
     return curves_of(points)
+
+
+def _check_options(
+    files: Sequence[Path],
+    logs: Sequence[Log],
+    of_logs: Mapping[str, object],
+    columns: Mapping[str, str] | None,
+    wandb: bool,
+) -> None:
+    """Refuse what would say nothing of the files."""
+    tables = [path for path in files if path.suffix == ".csv"]
+    if wandb and not tables:
+        raise DataError("--wandb-csv: no file is a .csv")
+    if columns and (wandb or not tables):
+        raise DataError("--columns is of CSVs with a row a test, and there is none")
+    given = next((flag for flag, value in of_logs.items() if value), None)
+    if given and tables and not logs:
+        raise DataError(
+            f"{given} is of logs, and {tables[0]} has a row a test; a column that is called "
+            "otherwise: --columns accuracy=NAME; an export of W&B: --wandb-csv"
+        )
 
 
 # --- a row a test --------------------------------------------------------------------------------
@@ -91,12 +116,16 @@ def read_csv(path: PathLike, columns: Mapping[str, str] | None = None) -> list[P
             raise DataError(f"--columns: no column '{name}' is read{nearest(name, names)}")
     rows = _rows(path)
     head = next(rows)[1]
+    free = [name for name in head if name not in names.values()]
     for name in (*REQUIRED, *(columns or {})):
-        if names[name] not in head:
-            raise DataError(
-                f"{path}: no column '{names[name]}'{nearest(names[name], head)}; if it is called "
-                f"otherwise: --columns {name}=NAME"
-            )
+        if names[name] in head:
+            continue
+        if head[0] == "Step" and any(" - " in each for each in head[1:]):
+            raise DataError(f"{path}: it looks like a chart's export of W&B: add --wandb-csv")
+        raise DataError(
+            f"{path}: no column '{names[name]}'{nearest(names[name], free)}; if it is called "
+            f"otherwise: --columns {name}=NAME"
+        )
     for name in names.values():
         if head.count(name) > 1:
             raise DataError(f"{path}: the column '{name}' is there {head.count(name)} times")
@@ -108,22 +137,32 @@ def _rows(path: PathLike) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of the head and of each row; as many cells as the head has."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
+            _check_commas(path, file.readline())
+            file.seek(0)
             reader = csv.reader(file, strict=True)
-            width = 0
+            width = rows = 0
             for cells in reader:
                 if width and cells and len(cells) != width:
                     raise DataError(
                         f"{path}: row {reader.line_num} has {len(cells)} cells, the head {width}"
                     )
                 if cells:
-                    width = width or len(cells)
+                    width, rows = width or len(cells), rows + 1
                     yield reader.line_num, [cell.strip() for cell in cells]
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise not_utf8(path) from error
+    except csv.Error as error:
         raise DataError(f"{path}: not a readable CSV: {error}") from error
-    if not width:
-        raise DataError(f"{path}: the file is empty")
+    if rows < 2:
+        raise DataError(f"{path}: {'no row below the head' if rows else 'the file is empty'}")
+
+
+def _check_commas(path: PathLike, head: str) -> None:
+    for mark, said in ((";", "';'"), ("\t", "tabs")):
+        if mark in head and "," not in head:
+            raise DataError(f"{path}: its columns are parted by {said}; commas are wanted")
 
 
 def _point(path: PathLike, number: int, row: Mapping[str, str], names: Mapping[str, str]) -> Point:
@@ -170,7 +209,7 @@ def read_wandb(path: PathLike) -> list[Log]:
     Columns are called 'RUN - METRIC'; those of a line's least and largest value are left out.
 
     Raises:
-        DataError: the first column is no step, or no other is called so.
+        DataError: the first column is no step, no other is called so, or all cells are empty.
     """
     rows = _rows(path)
     head = next(rows)[1]
@@ -193,6 +232,8 @@ def read_wandb(path: PathLike) -> list[Log]:
             if cells[place]:
                 value = _number(f"{path}: row {number}", head[place], cells[place])
                 found.setdefault(run, {}).setdefault(metric, {})[int(step)] = value
+    if not found:
+        raise DataError(f"{path}: no value is there")
     return [Log(run, f"{path}: run '{run}'", metrics) for run, metrics in found.items()]
 
 
@@ -234,7 +275,7 @@ def _lines(path: Path) -> list[Any]:
     """JSON lines; a last line that a killed run has torn is left out."""
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    *lines, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    *lines, last = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     found = []
     for number, line in enumerate([*lines, last], start=1):
         try:

@@ -67,8 +67,11 @@ KINDS: dict[str, type[Block]] = {
 }
 
 
-VIEWS = (".json", ".md", ".tex")
-"""Suffixes of what `write_views` writes."""
+def views_of(out: Path, *more: str) -> list[Path]:
+    """What `write_views` writes beside `out`, and files with more suffixes (DataError: no name)."""
+    if not out.name:
+        raise DataError(f"--out {out}: name a file")
+    return [out.with_suffix(suffix) for suffix in (".json", ".md", ".tex", *more)]
 
 
 def write_views(path: Path, blocks: Sequence[Block]) -> None:

@@ -16,9 +16,17 @@ from gainrl.compare.aggregate import (
     probability_of_improvement,
     stratified_interval,
 )
-from gainrl.compare.curves import Curve, Task, arranged
+from gainrl.compare.curves import Curve, Task, arranged, check_window
 from gainrl.compare.pairs import Speed, equal_difference, speed
-from gainrl.compare.statistics import ANY, SHARES, FloatArray, Interval, mean_interval, smooth
+from gainrl.compare.statistics import (
+    ANY,
+    SHARES,
+    TIMES,
+    FloatArray,
+    Interval,
+    mean_interval,
+    smooth,
+)
 from gainrl.compare.units import unit_of
 from gainrl.compare.verdicts import UNDECIDED, Rule, adjusted, survives
 from gainrl.config.statistics import Statistics
@@ -27,8 +35,8 @@ from gainrl.errors import DataError, nearest
 MEASURES = {
     "difference": ("points", "steps"),
     "equal-tokens": ("points", "tokens"),
-    "speedup": ("×", "steps"),
-    "speedup-tokens": ("×", "tokens"),
+    "speedup": (TIMES, "steps"),
+    "speedup-tokens": (TIMES, "tokens"),
 }
 """What a rule can be of: unit where accuracies are shares, and what is spent."""
 RULE = "difference > 0"
@@ -118,12 +126,14 @@ def summarise(
         seeds: the only ones to be compared; else all.
 
     Raises:
-        DataError: curves that cannot be compared (`arranged`), or a rule that cannot be read or
+        DataError: curves that cannot be compared (`arranged`), fewer tests than `how.smoothing`,
+            runs of a seed that share no cost, or a rule that cannot be read or
             that needs tokens where there are none.
     """
     how = how or Statistics()
     tasks = arranged(curves, baseline, seeds)
     every = [curve for task in tasks.values() for found in task.values() for curve in found]
+    check_window(every, how.smoothing)
     shares = unit_of(every) == "share"
     measure, decision = parse_rule(rule)
     counted, within = every[0].tokens is not None, SHARES if shares else ANY
@@ -161,6 +171,8 @@ def parse_rule(text: str) -> tuple[str, Rule]:
         raise DataError(f"rule '{text}' is not like 'difference > 0' or 'speedup-tokens >= 1.5'")
     if found[1] not in MEASURES:
         raise DataError(f"rule '{text}': no measure '{found[1]}'{nearest(found[1], MEASURES)}")
+    if MEASURES[found[1]][0] == TIMES and threshold <= 0:
+        raise DataError(f"rule '{text}': a speed-up is above 0, and so is its threshold")
     side: Literal["above", "below"] = "above" if found[2][0] == ">" else "below"
     return found[1], Rule(threshold, side, attained=found[2].endswith("="))
 
@@ -194,9 +206,23 @@ def _against(
     try:
         difference, budget = equal_difference(ours, theirs, how)
     except ValueError as error:
-        at = f" on task '{name}'" if name else ""
-        raise DataError(f"'{method}' and '{baseline}'{at}, in {currency}: {error}") from error
+        raise _apart(task[method], task[baseline], currency, how) from error
     return Against(difference, budget, found)
+
+
+def _apart(
+    ours: Sequence[Curve], theirs: Sequence[Curve], currency: str, how: Statistics
+) -> DataError:
+    """The error that names the first seed whose runs share no cost."""
+    for one, other in zip(ours, theirs, strict=True):
+        try:
+            equal_difference([one.track(currency)], [other.track(currency)], how)
+        except ValueError as error:
+            return DataError(
+                f"{one.where}: seed {one.seed} of '{one.method}' and '{other.method}', in "
+                f"{currency}: {error}; test both at step 0, or leave the seed out by --seeds"
+            )
+    raise AssertionError(currency)
 
 
 def _verdict(line: Line, measure: str, rule: Rule, shares: bool) -> tuple[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +12,16 @@ import numpy as np
 
 from gainrl.compare.curves import RUNS, Curve
 from gainrl.compare.reading import read_curves
-from gainrl.compare.render import VIEWS, markdown, write_views
+from gainrl.compare.render import markdown, views_of, write_views
 from gainrl.compare.units import PERCENT, unit_of
-from gainrl.comparing import pair
+from gainrl.comparing import notes, pair
 from gainrl.errors import DataError, nearest
 from gainrl.files import keep_inputs, write_text
 from gainrl.power.page import blocks
 from gainrl.power.pilot import Pilot, from_curves
 from gainrl.power.sizes import COLUMNS, Wanted, rows_of
 
+RESULTS = Path("results")
 POINTS = 2.0
 """The difference to decide where none is named."""
 
@@ -29,7 +30,7 @@ def power(
     sources: Sequence[Path],
     preset: str | None,
     experiment: str | None,
-    root: Path,
+    root: Path | None,
     baseline: str | None,
     starts: bool,
     difference: float | None,
@@ -44,6 +45,7 @@ def power(
     columns: Sequence[str],
     metric: str,
     runs: str | None,
+    wandb: bool,
     any_value: bool,
 ) -> None:
     """Print what pilots say of a study's sizes as Markdown and, if `out`, write it.
@@ -65,16 +67,31 @@ def power(
     )
     if smoothing < 1:
         raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
-    if bool(sources) == (preset is not None):
-        raise DataError("name the files with the pilots' curves, or --preset with finished runs")
+    _check_source(
+        sources,
+        preset,
+        {"--experiment": experiment, "--root": root},
+        {
+            "--columns": columns,
+            "--metric": metric,
+            "--runs": runs,
+            "--wandb-csv": wandb,
+            "--any-value": any_value,
+        },
+    )
     if out is not None:
-        keep_inputs(map(out.with_suffix, (".csv", *VIEWS)), sources)
+        keep_inputs(views_of(out, ".csv"), sources)
+    curves: list[Curve] = []
     if preset is not None:
-        pilots, base = _of_preset(preset, experiment, root, baseline, smoothing)
+        pilots, base = _of_preset(preset, experiment, root or RESULTS, baseline, smoothing)
     else:
-        named = dict(pair(each) for each in columns)
         curves = read_curves(
-            sources, columns=named, metric=metric, runs=runs or RUNS, any_value=any_value
+            sources,
+            columns=dict(pair(each) for each in columns),
+            metric=metric,
+            runs=runs or RUNS,
+            wandb=wandb,
+            any_value=any_value,
         )
         wanted = replace(wanted, points=_in_points(curves, difference is not None))
         base = baseline or curves[0].method
@@ -89,6 +106,24 @@ def power(
         write_text(out.with_suffix(".csv"), text.getvalue())
         write_views(out, document)
     print(markdown(document), end="")
+    if curves:
+        notes(curves, baseline, smoothing)
+
+
+def _check_source(
+    sources: Sequence[Path],
+    preset: str | None,
+    of_preset: Mapping[str, object],
+    of_files: Mapping[str, object],
+) -> None:
+    """Refuse files beside a preset, none of both, and options that go with the other."""
+    if sources and preset is not None:
+        raise DataError("name the files, or --preset, not both")
+    if not sources and preset is None:
+        raise DataError("name the files with the pilots' curves, or --preset with finished runs")
+    idle, other = (of_preset, "--preset") if sources else (of_files, "files")
+    if flag := next((flag for flag, value in idle.items() if value), None):
+        raise DataError(f"{flag} goes with {other}")
 
 
 def _in_points(curves: Sequence[Curve], named: bool) -> bool:
@@ -111,12 +146,21 @@ def _of_preset(
     from gainrl import plan
     from gainrl.power.finished import from_runs
     from gainrl.results.runs import of_experiment
+    from gainrl.training import files
 
     preset = plan.load(source)
     name = experiment or next(iter(preset.experiments))
     if name not in preset.experiments:
         raise DataError(f"--experiment {name}: unknown name{nearest(name, preset.experiments)}")
     layout = plan.Layout(preset.preset, root)
+    keys = plan.runs(preset, [name])
+    waiting = [key for key in keys if not (layout.run(key) / files.DONE).exists()]
+    if waiting:
+        target = "run" if name == next(iter(preset.experiments)) else "all"
+        raise DataError(
+            f"{layout.run(waiting[0])}: the run is not finished, as {len(waiting)} of {len(keys)} "
+            f"runs of '{name}'; first train them, as by `make {target} PRESET={source}`"
+        )
     runs = of_experiment(preset, layout, name)
     base = baseline or preset.experiments[name].baseline
     return from_runs(runs, base, smoothing), base

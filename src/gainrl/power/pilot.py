@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gainrl.compare.curves import Curve, Task, arranged
+from gainrl.compare.curves import Curve, Task, arranged, check_window
 from gainrl.compare.pairs import Track
 from gainrl.compare.power import Parts
 from gainrl.compare.statistics import TOLERANCE, FloatArray, smooth
@@ -42,10 +42,12 @@ def from_curves(curves: Sequence[Curve], baseline: str, smoothing: int) -> list[
         smoothing: tests whose mean is a run's level.
 
     Raises:
-        DataError: curves that cannot be compared (`arranged`), or a single seed.
+        DataError: curves that cannot be compared (`arranged`), a run with fewer tests than
+            `smoothing`, or a single seed.
     """
-    tasks = arranged(curves, baseline, None)
+    tasks = arranged(curves, baseline, remedy="take out the rows of all seeds but {}")
     every = [curve for task in tasks.values() for found in task.values() for curve in found]
+    check_window(every, smoothing)
     scale = 100 if unit_of(every) == "share" else 1
     return [
         _pilot(name, method, task, baseline, smoothing, scale)
