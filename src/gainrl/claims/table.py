@@ -129,7 +129,7 @@ def write_claims(decided: Sequence[DecidedClaim], path: Path, config: Statistics
     write_text(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
     tests = [part.p for claim in decided for part in claim.parts if not math.isnan(part.p)]
     note = (
-        f"{interval_words(config.confidence)}; where it says so, it is a bootstrap over prompts. "
+        f"{interval_words(config.confidence)}. Where a row says so: a bootstrap over prompts. "
         "Rules are the preset's, fixed before the runs. A claim is supported if all its parts "
         "are, not supported if one of them is not, else undecided. Survives: what is still decided "
         f"where {config.false_discovery:.0%} of all that is may be false (Benjamini and Hochberg, "

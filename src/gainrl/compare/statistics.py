@@ -174,8 +174,8 @@ def interval_words(confidence: float) -> str:
     """What a caption says of intervals over seeds."""
     least = next(n for n in itertools.count(2) if median_rank(n, confidence) is not None)
     return (
-        f"[low, high] is the {confidence:.0%} interval over seeds, by Student's t; of medians it "
-        f"goes from one order statistic to another, and fewer than {least} seeds leave it open"
+        f"[low, high] is the {confidence:.0%} interval over seeds, by Student's t. For medians the "
+        f"interval is between two sorted values; with fewer than {least} seeds it has no ends"
     )
 
 

@@ -18,9 +18,9 @@ from gainrl.stages.common import Context
 def make_order(context: Context, model: str, dataset: str, order: str) -> None:
     """Sort the prompts; ties go by id. The file names the scores it came from.
 
-    angle: C descending (Algorithm 1), as `scoring` defines C; offdiagonal: C without i = j, which
-    alone puts 1 / length into it; residual: the rank of C less what the rank of the length
-    predicts; released: the authors' script's value, prompts without one (NaN) first, as its argsort
+    angle: C descending (Algorithm 1), as `scoring` defines C; offdiagonal: C without the
+    diagonal terms, which favour short prompts; residual: C with the effect of length regressed out,
+    in ranks; released: the authors' script's value, prompts without one (NaN) first, as its argsort
     puts them; reversed: C ascending; length: shortest question first (the published orders are
     that, at a rank correlation of .96 to .99); shuffled: random but fixed. `angle-c4` and its like
     are C with another weight of C_inter (`methods.*.inter_weight`).
