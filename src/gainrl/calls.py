@@ -71,6 +71,8 @@ def order(
         asked: Any = {"source": source, "model": model, **given}
         if dataset is not None or order is not None:
             raise ConfigError("gainrl order: --dataset and --order go with --preset; see --by")
+        if root is not None:
+            raise ConfigError("gainrl order: --root goes with --preset")
         wanted = Asked(**asked)  # before what takes seconds to import
         from gainrl.ordering.order import order_file
 
@@ -79,8 +81,14 @@ def order(
     named: dict[str, Any] = {"model": model, "dataset": dataset, "order": order}
     if missing := [f"--{key}" for key, value in named.items() if value is None]:
         raise ConfigError(f"gainrl order --preset needs {', '.join(missing)} too")
-    if source is not None or given["by"] is not None or given["out"] is not None:
-        raise ConfigError("gainrl order: FILE, --by and --out go without --preset")
+    flags = [
+        f"--{name.replace('_', '-')}"
+        for name, value in given.items()
+        if value is not None and value is not False and value != OPTIONS[name].get("default")
+    ]
+    if source is not None or flags:
+        said = ", ".join(filter(None, [source, *flags]))
+        raise ConfigError(f"gainrl order: FILE and its options ({said}) go without --preset")
     from gainrl.stages.orders import make_order
 
     make_order(context_of(preset, root, **named), **named)

@@ -107,13 +107,13 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise DataError(f"{path}: not valid JSON: {error}") from error
 
 
-def not_utf8(path: str | os.PathLike[str]) -> DataError:
+def not_utf8(path: str | os.PathLike[str], remedy: str = "save it as UTF-8") -> DataError:
     """The error that names the first row of a file that is not UTF-8."""
     try:
         row = Path(path).read_bytes().decode("utf-8").count("\n")
     except UnicodeDecodeError as error:
         row = error.object[: error.start].count(b"\n")
-    return DataError(f"{path}: row {row + 1} is not UTF-8 text; save it as UTF-8")
+    return DataError(f"{path}: row {row + 1} is not UTF-8 text; {remedy}")
 
 
 def finite(value: float) -> float | None:

@@ -68,7 +68,7 @@ def test_the_grader_may_be_named(tmp_path, grader, right):
         ("{\n", "a.jsonl: row 1 is not valid JSON"),
         ("[1]\n", "a.jsonl: row 1 is no JSON object"),
         ('{"anwser": "1", "gold": "1"}\n', "row 1 has no 'answer'; did you mean 'anwser'?"),
-        ('{"answer": "1", "gold": "1"}\n{"answer": "1"}\n', "row 2 has no 'gold'; known: answer"),
+        ('{"answer": "1", "gold": "1"}\n{"answer": "1"}\n', "row 2 has no 'gold'; --gold names it"),
         ('{"answer": "1", "gold": null}\n', "row 1: a gold answer is neither text nor a number"),
         ('{"answer": 1, "gold": "1"}\n', "row 1: a response is neither text nor a list"),
         (
@@ -86,6 +86,36 @@ def test_a_file_that_cannot_be_graded_is_refused_and_nothing_is_written(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+ROW = json.dumps({"answer": "caf\u00e9 \\boxed{1}", "gold": "1"}, ensure_ascii=False) + "\n"
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(ROW, encoding="utf-8-sig")
+    assert cli.main(["grade", str(path)]) == 0
+    assert list(rows_of(tmp_path / "a-graded.jsonl")[0])[:2] == ["answer", "gold"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("latin.jsonl", (ROW.encode() + ROW.encode("latin-1")), "row 2 is not UTF-8 text; save it"),
+        ("train.csv", b"answer,gold\n1,1\n", "row 1 is not valid JSON; JSONL is wanted, an object"),
+        ("train.json", b"[{}]\n", "row 1 is no JSON object; JSONL is wanted, an object a line"),
+        ("train.parquet", b"PAR1\xff\n", "row 1 is not UTF-8 text; JSONL is wanted, an object a"),
+        ("a.jsonl", b'{"answer": "1", "sold": "1"}\n', "has no 'gold'; did you mean 'sold'?"),
+        ("a.jsonl", b'{"answer": "1"}\n', "row 1 has no 'gold'; --gold names it"),
+    ],
+)
+def test_what_is_no_jsonl_is_said_with_its_row(tmp_path, capsys, name, data, message):
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert cli.main(["grade", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}: {message}" in line or message in line
+    assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
 def test_the_answers_are_not_written_over(tmp_path, capsys):

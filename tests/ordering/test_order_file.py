@@ -130,6 +130,8 @@ def test_a_question_column_may_lie_inside_another(ordered, folder):
 @pytest.mark.parametrize(
     ("chat", "said"),
     [
+        (5, "is a number; a text or a list of chat messages is wanted"),
+        ({"role": "user"}, "is a dict; a text or a list of chat messages is wanted"),
         ([], "has no message that a model could answer"),
         ([{"role": "assistant", "content": "5"}], "has no message that a model could answer"),
         ([{"content": "1 + 1"}], "has a message without a role"),
@@ -216,7 +218,11 @@ def test_an_order_that_is_one_of_length_is_said_to_be_one(ordered, folder):
     ("source", "flags", "said"),
     [
         ("train.jsonl", ("--by", "angle"), "--by angle needs --model"),
-        ("train.jsonl", ("--by", "shuffled", "--drop-solved"), "a pass rate needs --model"),
+        (
+            "train.jsonl",
+            ("--by", "shuffled", "--drop-solved"),
+            "a pass rate needs --model, a folder or an id of the hub, or --pass-rate-column",
+        ),
         ("none.jsonl", ("--by", "shuffled"), "none.jsonl: no such file"),
         ("train.jsonl", ("--by", "angle", "--model", "nowhere"), "--model nowhere: no folder"),
         (
@@ -238,6 +244,37 @@ def test_an_order_that_is_one_of_length_is_said_to_be_one(ordered, folder):
         ),
         ("train.jsonl", ("--by", "shuffled", "--dataset", "d"), "--dataset and --order go with"),
         ("train.jsonl", (), "gainrl order needs --by"),
+        (
+            "train.jsonl",
+            ("--by", "length", "--difficulty-column", "nope"),
+            "--difficulty-column goes with --by difficulty-column",
+        ),
+        (
+            "train.jsonl",
+            ("--by", "length", "--pass-rate-column", "rate"),
+            "--pass-rate-column goes with --by pass-rate, --drop-solved and --drop-impossible",
+        ),
+        ("train.jsonl", ("--by", "length", "--seed", 1), "--seed goes with --by shuffled and"),
+        ("train.jsonl", ("--by", "length", "--shards", 2), "--shards goes with what a model"),
+        ("train.jsonl", ("--by", "length", "--split", "test"), "--split goes with a data set of"),
+        ("train.jsonl", ("--by", "length", "--config", "main"), "--config goes with a data set"),
+        ("train.jsonl", ("--by", "length", "--root", "results"), "--root goes with --preset"),
+        *(
+            (
+                "train.jsonl",
+                ("--by", "pass-rate", "--pass-rate-column", "rate", flag, value),
+                f"{flag} goes with pass rates that a model measures",
+            )
+            for flag, value in (
+                ("--answer-column", "answer"),
+                ("--grader", "code"),
+                ("--samples", 2),
+                ("--temperature", 0.5),
+                ("--max-response", 4),
+                ("--engine", "vllm"),
+                ("--vllm-python", "python"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_writes_nothing(ordered, source, flags, said):
@@ -255,6 +292,40 @@ def test_another_format_is_refused_and_so_is_a_file_beside_a_preset(folder, caps
     assert cli.main(["order", "--preset", "p.yaml", "--model", "m"]) == 2
     assert "needs --dataset, --order too" in capsys.readouterr().err
     assert not (folder / "o.parquet").exists()
+
+
+@pytest.mark.parametrize("option", [("--top", "5"), ("--shard", "0"), ("--drop-solved",)])
+def test_a_files_options_beside_a_preset_are_refused(folder, capsys, option):
+    from gainrl import cli
+
+    named = ["--preset", "p.yaml", "--model", "m", "--dataset", "d", "--order", "angle"]
+    assert cli.main(["order", *named, *option]) == 2
+    assert f"FILE and its options ({option[0]}) go without --preset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["train.jsonl", "train.jsonl.gz"])
+@pytest.mark.parametrize("out", ["ordered.jsonl", "ordered.jsonl.gz"])
+def test_jsonl_may_be_packed_on_either_side(folder, source, out):
+    import gzip
+
+    from gainrl import cli
+
+    lines = (folder / "train.jsonl").read_bytes()
+    (folder / "train.jsonl.gz").write_bytes(gzip.compress(lines))
+    assert cli.main(["order", source, "--by", "length", "--out", out]) == 0
+    written = (folder / out).read_bytes()
+    text = gzip.decompress(written) if out.endswith(".gz") else written
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [row["gainrl_rank"] for row in found] == list(range(COUNT))
+    assert sorted(row["id"] for row in found) == sorted(row["id"] for row in records())
+
+
+@pytest.mark.parametrize("out", ["o.json.gz", "o.parquet.gz", "o.gz", "o"])
+def test_only_jsonl_may_be_packed(folder, capsys, out):
+    from gainrl import cli
+
+    assert cli.main(["order", "train.jsonl", "--by", "length", "--out", out]) == 2
+    assert "its name ends in none of .jsonl, .jsonl.gz, .json" in capsys.readouterr().err
 
 
 # --- real files ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.errors import ConfigError, DataError, nearest
-from gainrl.files import atomic_write, keep_inputs
+from gainrl.files import atomic_write, keep_inputs, not_utf8
 from gainrl.grading.graders import CodeGrader, Grader, MathsGrader
 from gainrl.grading.grades import Grade
 from gainrl.grading.own import own
@@ -76,20 +76,22 @@ def _judge(name: str, workers: int) -> Grader:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of each row that is not blank."""
+    wanted = "" if path.suffix == ".jsonl" else "JSONL is wanted, an object a line"
+    hint = wanted and f"; {wanted}"
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
-                        raise DataError(f"{path}: row {number} is no JSON object")
+                        raise DataError(f"{path}: row {number} is no JSON object{hint}")
                     yield number, row
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text") from error
+        raise not_utf8(path, wanted or "save it as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: row {number} is not valid JSON") from error
+        raise DataError(f"{path}: row {number} is not valid JSON{hint}") from error
 
 
 def _graded(
@@ -109,7 +111,7 @@ def _graded(
             )
         for flag, column in (("answer", answer), ("gold", gold)):
             if column not in row:
-                hint = f"{nearest(column, row)}; --{flag} names it"
+                hint = f"{nearest(column, {*row} - {answer, gold})}; --{flag} names it"
                 raise DataError(f"{path}: row {number} has no '{column}'{hint}")
         try:
             pairs.append((response_text(row[answer]), gold_text(row[gold], grader)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ SIGNALS = ("angle", "offdiagonal", "residual")
 BY = (*SIGNALS, "length", "pass-rate", "difficulty-column", "shuffled")
 ENGINES = ("auto", "vllm", "transformers")
 GRADERS = ("maths", "maths-tolerant", "code")
+SPLIT = "train"
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "by": dict(choices=BY, help="what to sort by"),
     "out": dict(type=Path, help="file to write, of the same format"),
-    "split": dict(default="train", help="of a data set of the hub; default: train"),
+    "split": dict(default=SPLIT, help="of a data set of the hub; default: train"),
     "config": dict(help="of a data set of the hub"),
     "question_column": dict(help="text or chat messages; dots reach inside"),
     "answer_column": dict(help="gold answers, for pass rates"),
@@ -40,6 +41,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "shard": dict(type=int, help="only measure: one of --shards, from 0"),
 }
 """As argparse takes them, by the fields of `Asked`."""
+RATES = ("answer_column", "grader", "samples", "temperature", "max_response", "engine",
+         "vllm_python")  # fmt: skip
+"""Those of measured pass rates."""
+NEEDS = "needs --model, a folder or an id of the hub"
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Asked:
     by: str
     out: Path
     model: str | None = None
-    split: str = "train"
+    split: str = SPLIT
     config: str | None = None
     question_column: str | None = None
     answer_column: str | None = None
@@ -113,7 +118,7 @@ class Asked:
                 said = "a FILE" if name == "source" else f"--{name}"
                 raise ConfigError(f"gainrl order needs {said} (or --preset)")
         if self.model is None and (why := self._why_a_model()):
-            raise ConfigError(f"{why} needs --model, a folder or an id of the hub")
+            raise ConfigError(why)
         for name in ("top", "samples", "max_response", "shards", "max_prompt"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -126,6 +131,8 @@ class Asked:
                 )
             if not (self.by in SIGNALS or self.measures_rates):
                 raise ConfigError(f"--shard: nothing is measured for --by {self.by}")
+        if idle := self._idle():
+            raise ConfigError(idle)
 
     @property
     def rated(self) -> bool:
@@ -151,9 +158,31 @@ class Asked:
         )
 
     def _why_a_model(self) -> str | None:
-        """The option that needs a model, if one does."""
+        """What needs a model, if anything does."""
         if self.by in SIGNALS:
-            return f"--by {self.by}"
+            return f"--by {self.by} {NEEDS}"
         if self.measures_rates:
-            return "a pass rate"
-        return "--max-prompt" if self.max_prompt is not None else None
+            return f"a pass rate {NEEDS}, or --pass-rate-column"
+        return f"--max-prompt {NEEDS}" if self.max_prompt is not None else None
+
+    def _idle(self) -> str | None:
+        """An option that changes nothing here, and what it goes with."""
+        measures = self.measures_rates
+        uses = {
+            "difficulty_column": (self.by == "difficulty-column", "--by difficulty-column"),
+            "pass_rate_column": (
+                self.rated,
+                "--by pass-rate, --drop-solved and --drop-impossible",
+            ),
+            "seed": (
+                measures or self.by == "shuffled",
+                "--by shuffled and pass rates that a model measures",
+            ),
+            "shards": (measures or self.by in SIGNALS, "what a model measures"),
+            **dict.fromkeys(RATES, (measures, "pass rates that a model measures")),
+        }
+        for field in fields(self):
+            used, what = uses.get(field.name, (True, ""))
+            if not used and getattr(self, field.name) != field.default:
+                return f"--{field.name.replace('_', '-')} goes with {what}"
+        return None

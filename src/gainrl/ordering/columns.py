@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from gainrl.data import answers
 from gainrl.data.cells import MISSING, is_blank, lookup, names_of
 from gainrl.data.chats import Messages, messages_of
@@ -54,6 +56,9 @@ def conversations(rows: Rows, column: str, system: str | None) -> list[Messages]
             if is_blank(cell):
                 raise ValueError("is empty")
             cell = [{"role": "user", "content": cell}]
+        if not isinstance(cell, list | np.ndarray):
+            kind = "number" if isinstance(cell, int | float) else type(cell).__name__
+            raise ValueError(f"is a {kind}; a text or a list of chat messages is wanted")
         found = messages_of(cell)
         if system and found[0]["role"] != "system":
             found = [{"role": "system", "content": system}, *found]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +17,14 @@ from gainrl.data.entry import HubTable
 from gainrl.data.reading import read_files, read_hub
 from gainrl.errors import DataError
 from gainrl.files import atomic_write, keep_inputs
+from gainrl.ordering.asked import SPLIT
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RANK, VALUE = "gainrl_rank", "gainrl_value"
 """What is added to each row."""
-FORMATS = (".jsonl", ".json", ".parquet")
+FORMATS = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -52,19 +55,28 @@ def read(source: str, split: str, config: str | None, out: Path) -> Rows:
     """
     path = Path(source)
     keep_inputs([out], [path])
-    if out.suffix not in FORMATS:
+    if not out.name.endswith(FORMATS):
         raise DataError(f"--out {out}: its name ends in none of {', '.join(FORMATS)}")
     if not path.exists() and not path.suffix and _HUB.fullmatch(source):
         place = HubTable(id=source, split=split, config=config)
         return _rows(str(place), list(read_hub(place)), None)
+    if config is not None or split != SPLIT:
+        flag = "--split" if config is None else "--config"
+        raise DataError(f"{flag} goes with a data set of the hub, and {path} is a file")
     placed = list(read_files([path]))
-    if path.suffix != out.suffix:
-        raise DataError(f"--out {out}: {path} is a {path.suffix} file, and so will its order be")
-    if path.suffix != ".parquet":
+    kind = _kind(path)
+    if kind != _kind(out):
+        raise DataError(f"--out {out}: {path} is a {kind} file, and so will its order be")
+    if kind != ".parquet":
         return _rows(source, placed, None)
     import pyarrow.parquet as pq
 
     return _rows(source, placed, pq.read_table(path))
+
+
+def _kind(path: Path) -> str:
+    """Its suffix; of JSONL the same, packed or not."""
+    return Path(path.name.removesuffix(".gz")).suffix
 
 
 def _rows(name: str, placed: list[tuple[str, Any]], table: pa.Table | None) -> Rows:
@@ -96,9 +108,11 @@ def write(out: Path, rows: Rows, order: Sequence[int], values: Sequence[float]) 
     with atomic_write(out) as file:
         if out.suffix == ".json":
             file.write(json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n")
-        else:
+            return
+        packed = out.suffix == ".gz"
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) if packed else nullcontext(file) as to:
             for record in found:
-                file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                to.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def _write_parquet(out: Path, rows: Rows, order: Sequence[int], values: Sequence[float]) -> None:
