@@ -113,7 +113,7 @@ PIECES = pytest.mark.parametrize(
             "gainrl.compare",
             "points = [m.Point(name, seed, '', step, None, seed / 9 + step * rise, 'here')\n"
             "    for name, rise in (('one', .1), ('two', .2)) for seed in (0, 1)\n"
-            "    for step in (0, 1)]\n"
+            "    for step in (0, 1, 2)]\n"
             "text = m.markdown(m.blocks(m.summarise(m.curves_of(points), 'one')))\n"
             "assert '- two: supported' in text",
         ),
@@ -170,7 +170,7 @@ def test_types_and_metadata_are_in_the_package(bare):
         (("report", "--preset", "config.yaml", "--out", "report.html"), "pipeline"),
         (("doctor",), "pipeline"),
         (("tracking", "init", "--preset", "config.yaml"), "pipeline"),
-        (("compare", "curves.csv", "--figure", "all.png"), "plot"),
+        (("compare", "curves.csv", "--smoothing", "1", "--figure", "all.png"), "plot"),
         (("compare", "--mlflow", "mine"), "pipeline"),
         (("power", "--preset", "config.yaml"), "pipeline"),
         (("order", "rows.jsonl", "--by", "length", "--out", "ordered.jsonl"), "score"),
@@ -190,7 +190,7 @@ def test_a_command_whose_libraries_are_missing_says_in_one_line_what_to_install(
 
 def test_curves_are_compared_without_any_extra(bare):
     (bare.folder / "curves.csv").write_text(CURVES)
-    done = bare.gainrl("compare", "curves.csv", "--out", "comparison")
+    done = bare.gainrl("compare", "curves.csv", "--smoothing", "1", "--out", "comparison")
     assert done.returncode == 0, done.stderr
     assert "2 methods, 1 seed each" in done.stdout
     assert (bare.folder / "comparison.tex").read_text().startswith("% A fragment")

@@ -80,6 +80,17 @@ def test_a_cell_outside_the_range_of_all_others_is_named(said, command, scale, o
     said(text, "--any-value", "--difference", "0.1", command="power")
 
 
+def test_some_cells_in_percent_are_named_though_they_are_not_few(said):
+    text = curves()
+    for step in range(7, 10):
+        for seed in range(3):
+            line = next(row for row in text.splitlines() if row.startswith(f"gain,{seed},{step},"))
+            head, _, value = line.rpartition(",")
+            text = text.replace(line, f"{head},{100 * float(value):g}")
+    line = said(text, code=2)
+    assert "row 19: accuracy 39 is outside [0, 1], where 51 of 60 are" in line
+
+
 def test_rewards_are_compared_in_their_own_unit(said):
     assert "| grpo | -0.0" in said(curves(2, -0.8))
 

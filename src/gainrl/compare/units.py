@@ -40,9 +40,11 @@ def check_units(points: Sequence[Point]) -> None:
         outside = [point for point in points if not 0 <= point.accuracy <= high]
         if not outside:
             return
-        few = len(outside) <= max(1, FEW * len(points))
+        first, few = outside[0], len(outside) <= max(1, FEW * len(points))
+        if high == 1:  # nothing between shares and percent: no reward jumps so
+            apart = all(PERCENT < point.accuracy <= 100 for point in outside)
+            few |= apart and 2 * len(outside) < len(points)
         if inside and few and (high == 1 or max(inside) > PERCENT):
-            first = outside[0]
             raise DataError(
                 f"{first.where}: accuracy {first.accuracy:g} is outside [0, {high}], where "
                 f"{len(inside)} of {len(points)} are; mend it, or {INSIST}"
