@@ -234,7 +234,9 @@ def test_the_pilots_are_not_written_over(tmp_path, monkeypatch, capsys):
 def test_runs_that_are_not_finished_are_named(tmp_path, capsys):
     assert main(["power", "--preset", "config.yaml", "--root", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert re.search(r"seed0: the run is not finished, .* runs of 'table1'", said)
+    assert re.search(
+        r"seed0: the run is not finished \((\d+) of \1 runs of 'table1' are not\)", said
+    )
     assert said.endswith("first train them, as by `make run PRESET=config.yaml`\n")
     assert len(said.splitlines()) == 1
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from gainrl.compare.curves import RUNS, Curve
 from gainrl.compare.reading import read_curves
-from gainrl.compare.render import markdown, views_of, write_views
+from gainrl.compare.render import Block, markdown, views_of, write_views
 from gainrl.compare.units import PERCENT, unit_of
 from gainrl.comparing import notes, pair
 from gainrl.errors import DataError, nearest
 from gainrl.files import keep_inputs, write_text
 from gainrl.power.page import blocks
 from gainrl.power.pilot import Pilot, from_curves
-from gainrl.power.sizes import COLUMNS, Wanted, rows_of
+from gainrl.power.sizes import COLUMNS, Row, Wanted, rows_of
 
 RESULTS = Path("results")
 POINTS = 2.0
@@ -67,18 +67,9 @@ def power(
     )
     if smoothing < 1:
         raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
-    _check_source(
-        sources,
-        preset,
-        {"--experiment": experiment, "--root": root},
-        {
-            "--columns": columns,
-            "--metric": metric,
-            "--runs": runs,
-            "--wandb-csv": wandb,
-            "--any-value": any_value,
-        },
-    )
+    of_files: dict[str, object] = {"--columns": columns, "--metric": metric, "--runs": runs}
+    of_files |= {"--wandb-csv": wandb, "--any-value": any_value}
+    _check_source(sources, preset, {"--experiment": experiment, "--root": root}, of_files)
     if out is not None:
         keep_inputs(views_of(out, ".csv"), sources)
     curves: list[Curve] = []
@@ -99,15 +90,19 @@ def power(
     rows = list(rows_of(pilots, wanted, starts))
     document = blocks(rows, pilots, wanted, base, starts)
     if out is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(out.with_suffix(".csv"), text.getvalue())
-        write_views(out, document)
+        _write(out, rows, document)
     print(markdown(document), end="")
     if curves:
         notes(curves, baseline, smoothing)
+
+
+def _write(out: Path, rows: Sequence[Row], document: Sequence[Block]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(out.with_suffix(".csv"), text.getvalue())
+    write_views(out, document)
 
 
 def _check_source(
@@ -158,8 +153,8 @@ def _of_preset(
     if waiting:
         target = "run" if name == next(iter(preset.experiments)) else "all"
         raise DataError(
-            f"{layout.run(waiting[0])}: the run is not finished, as {len(waiting)} of {len(keys)} "
-            f"runs of '{name}'; first train them, as by `make {target} PRESET={source}`"
+            f"{layout.run(waiting[0])}: the run is not finished ({len(waiting)} of {len(keys)} "
+            f"runs of '{name}' are not); first train them, as by `make {target} PRESET={source}`"
         )
     runs = of_experiment(preset, layout, name)
     base = baseline or preset.experiments[name].baseline
