@@ -152,22 +152,25 @@ def summarise(
     Raises:
         TrackingError: the index knows no such parent.
     """
-    runs = read_index(index)["parents"]
-    if parent not in runs:
-        raise TrackingError(f"{index}: knows no '{parent}'; run 'gainrl tracking init'")
-    run, mark = client.get_run(runs[parent]), _mark(rows)
-    if run.data.tags.get(SUMMARY, mark) != mark:
-        run = _renewed(client, index, parent, run)
-    run_id = run.info.run_id
-    client.set_tag(run_id, SUMMARY, mark)
-    log_points(client, run_id, rows, {})
-    for key, value in tags.items():
-        client.set_tag(run_id, key, value)
-    _adopt(client, run, parent)
-    inputs = [each for child in _children(client, run) for each in child.inputs.dataset_inputs]
-    if inputs:
-        log_inputs(client, run_id, list({each.dataset.digest: each for each in inputs}.values()))
-    client.set_terminated(run_id)
+    with alone(index):  # tables of several experiments have parents in common
+        runs = read_index(index)["parents"]
+        if parent not in runs:
+            raise TrackingError(f"{index}: knows no '{parent}'; run 'gainrl tracking init'")
+        run, mark = client.get_run(runs[parent]), _mark(rows)
+        if run.data.tags.get(SUMMARY, mark) != mark:
+            run = _renewed(client, index, parent, run)
+        run_id = run.info.run_id
+        client.set_tag(run_id, SUMMARY, mark)
+        log_points(client, run_id, rows, {})
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
+        _adopt(client, run, parent)
+        inputs = [each for child in _children(client, run) for each in child.inputs.dataset_inputs]
+        if inputs:
+            log_inputs(
+                client, run_id, list({each.dataset.digest: each for each in inputs}.values())
+            )
+        client.set_terminated(run_id)
 
 
 def _mark(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -179,19 +182,22 @@ def _renewed(client: Any, index: Path, parent: str, old: Any) -> Any:
     """A new run in place of an old parent."""
     kept = {key: value for key, value in old.data.tags.items() if key != SUMMARY}
     run = client.create_run(old.info.experiment_id, run_name=parent, tags=kept)
-    with alone(index):
-        noted = read_json(index)
-        parents = {**noted["parents"], parent: run.info.run_id}
-        write_json(index, {**noted, "parents": parents})
+    noted = read_json(index)
+    write_json(index, {**noted, "parents": {**noted["parents"], parent: run.info.run_id}})
     return run
 
 
 def _adopt(client: Any, run: Any, parent: str) -> None:
     """Take over the children of the runs that were this parent before, and delete these."""
-    for other in _search(client, run, KEY, parent):
-        if other.info.run_id != run.info.run_id:
-            for child in _children(client, other):
-                client.set_tag(child.info.run_id, CHILD_OF, run.info.run_id)
+    from mlflow.entities import ViewType
+
+    # Deleted ones too: a seed that began meanwhile may have been given one.
+    for other in _search(client, run, KEY, parent, ViewType.ALL):
+        if other.info.run_id == run.info.run_id:
+            continue
+        for child in _children(client, other):
+            client.set_tag(child.info.run_id, CHILD_OF, run.info.run_id)
+        if other.info.lifecycle_stage != "deleted":
             client.delete_run(other.info.run_id)
 
 
@@ -199,7 +205,7 @@ def _children(client: Any, run: Any) -> list[Any]:
     return _search(client, run, CHILD_OF, run.info.run_id)
 
 
-def _search(client: Any, beside: Any, tag: str, value: str) -> list[Any]:
-    """The runs of an experiment that have a tag."""
+def _search(client: Any, beside: Any, tag: str, value: str, *view: int) -> list[Any]:
+    """The runs of an experiment that have a tag; view: MLflow's, of living ones if not given."""
     place = [beside.info.experiment_id]
-    return list(client.search_runs(place, f"tags.`{tag}` = '{value}'", max_results=10_000))
+    return list(client.search_runs(place, f"tags.`{tag}` = '{value}'", *view, max_results=10_000))
