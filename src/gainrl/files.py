@@ -6,13 +6,15 @@ a full disk leaves nothing that a later step could mistake for a result. No pand
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,20 +64,63 @@ def keep_inputs(targets: Iterable[Path], inputs: Iterable[str | os.PathLike[str]
 def alone(path: Path) -> Iterator[None]:
     """Hold a lock beside `path`; the kernel frees it when its holder is killed."""
     lock = path.with_name(f".{path.name}.lock")
-    while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            if os.path.samestat(os.fstat(handle), os.stat(lock)):
-                break
-        except FileNotFoundError:
-            pass  # whoever held it has just removed it
-        os.close(handle)
+    while (handle := _locked(lock)) is None:
+        pass
     try:
         yield
     finally:
-        lock.unlink()
+        lock.unlink(missing_ok=True)
+        _flock(handle, fcntl.LOCK_UN, lock)  # a fork may have it open too
         os.close(handle)
+
+
+def _locked(lock: Path) -> int | None:
+    """The open file of a lock, None if whoever held it has just removed it."""
+    handle, held = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666), False
+    try:
+        _flock(handle, fcntl.LOCK_EX, lock)
+        held = os.path.samestat(os.fstat(handle), os.stat(lock))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):  # the latter on NFS
+            raise
+    finally:
+        if not held:
+            os.close(handle)
+    return handle if held else None
+
+
+def _flock(handle: int, how: int, lock: Path) -> None:
+    """Some network file systems have no locks: then nobody waits, which a warning says."""
+    try:
+        fcntl.flock(handle, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        reason = "%s: cannot lock files (%s): let no two calls work here at a time"
+        logging.getLogger(__name__).warning(reason, lock.parent, error.strerror)
+
+
+def keep(path: Path, text: str) -> bool:
+    """Write a file that stays as it is until this process ends, however it does.
+
+    Returns:
+        False, and nothing is written, if another process keeps it with another text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with alone(path):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            if path.exists() and _kept(path):
+                return False
+            write_text(path, text)
+        _flock(os.open(path, os.O_RDONLY), fcntl.LOCK_SH, path)  # never closed
+    return True
+
+
+def _kept(path: Path) -> bool:
+    with open(path, "rb+") as file, suppress(BlockingIOError):
+        _flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+        return False
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
