@@ -7,17 +7,22 @@
 
 
 onstart:
-    from gainrl.records import write_text
+    from gainrl.files import alone, keep
     from gainrl.tracking import journal
 
-    # In the preset's own order: the first experiment is the default one.
-    write_text(PRESET, preset.model_dump_json(indent=1) + "\n")
+    # In the preset's own order: the first experiment is the default one. Every job reads it as it
+    # begins, so it stays as it is until this call ends; a dry run and --unlock do not come here.
+    if not keep(layout.resolved, preset.model_dump_json(indent=1) + "\n"):
+        sys.exit(
+            f"gainrl: {PRESET}: another call works with other settings of preset "
+            f"'{preset.preset}': wait for it, or give yours another name (key preset)"
+        )
     cluster = workflow.executor_plugin.name == "slurm"
     if cluster or preset is not whole:
         asked = PRESET  # the doctor stops nothing: a rehearsal is the proof
         if preset is not whole:
             asked = str(ROOT / "whole.json")
-            write_text(asked, whole.model_dump_json(indent=1) + "\n")
+            records.write_text(asked, whole.model_dump_json(indent=1) + "\n")
         profile = f"--profile {Path(workflow.basedir).parent / 'slurm'}" if cluster else ""
         shell("gainrl doctor --preset {asked} {profile} || test $? -eq 1")
     # Nodes write journals (gainrl.tracking.journal) where the store is a file; jobs inherit this.
@@ -26,5 +31,6 @@ onstart:
     if set(workflow.dag_settings.targets) != {"plan"}:  # an estimate has nothing to track
         # Experiments and parents of what runs alone: no empty ones beside them.
         outputs = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
-        records.write_json(layout.call, report_plan.tracked(preset, layout, outputs))
-        shell("gainrl tracking init --preset {PRESET} --only {layout.call}")
+        with alone(layout.call):  # of the latest call; it is read before another one writes it
+            records.write_json(layout.call, report_plan.tracked(preset, layout, outputs))
+            shell("gainrl tracking init --preset {PRESET} --only {layout.call}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from project import TINY, jobs_in
+from project import COPIED, REPOSITORY, TINY, Project, jobs_in
 
-from gainrl import plan
+from gainrl import files, plan
 from gainrl.stages.common import Context
 from gainrl.stages.train_verl import VerlRun
 from gainrl.training.verl.settings import place_of
@@ -37,6 +38,32 @@ def test_a_plan_is_printed_on_every_call_and_touches_no_store(project):
     assert sum(name.endswith(".sh") for name in runs) == 153
     others = sorted({path.name for path in made} - set(runs))
     assert others == ["plan.csv", "plan.log", "plan.md", "preset.json"]
+
+
+def test_the_settings_stay_while_a_call_works_with_them(tmp_path):
+    """The call is another process here that keeps them, as `onstart` of one does."""
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    own = Project(tmp_path)
+    tiny = own.edited(lambda p: None)
+    settings = plan.load(tmp_path / tiny).model_dump_json(indent=1) + "\n"
+    kept = tmp_path / "results/tiny/preset.json"
+    with ProcessPoolExecutor(1) as call:
+        assert call.submit(files.keep, kept, settings).result(60)
+        equal = own.snakemake("plan", preset=tiny)
+        assert equal.returncode == 0, equal.stderr
+        other = own.edited(lambda p: p["training"].update(lr=2e-4))
+        refused = own.snakemake("plan", preset=other)
+        assert refused.returncode != 0
+        said = [line for line in refused.stderr.splitlines() if "gainrl:" in line]
+        assert said == [
+            "gainrl: results/tiny/preset.json: another call works with other settings of preset "
+            "'tiny': wait for it, or give yours another name (key preset)"
+        ]
+        assert "Traceback" not in refused.stderr
+        assert kept.read_text() == settings
+    assert own.snakemake("plan", preset=other).returncode == 0  # and left no lock of Snakemake's
+    assert kept.read_text() != settings
 
 
 @pytest.mark.parametrize("keep", [True, False])
