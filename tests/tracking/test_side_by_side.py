@@ -5,11 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 
 import pytest
+from mlflow import MlflowClient
 from tracking_stores import PARENT, client_of, opened, points, set_up, steps
 
+from gainrl.tracking import parents
 from gainrl.tracking.names import URI
 from gainrl.tracking.parents import CHILD_OF, KEY, read_index
 
@@ -82,3 +84,47 @@ def test_a_seed_that_a_deleted_parent_has_is_taken_over(index):
     seed.client.set_tag(seed.run_id, CHILD_OF, old)
     table.summary(PARENT, [{"step": 1, "accuracy": 0.6}], {})
     assert parent_id(index, seed) == parent_of(index) != old
+
+
+def test_a_call_that_begins_while_a_parent_is_renewed_does_not_note_the_old_one(index, monkeypatch):
+    table = opened(index, "table.json", parent=None)
+    table.summary(PARENT, steps(1, 3), {})
+    find, renewals = parents._parent, []
+
+    def slow(*asked):
+        found = find(*asked)
+        renewals.append(Thread(target=table.summary, args=(PARENT, steps(1, 4), {})))
+        renewals[0].start()
+        renewals[0].join(2)  # a lock makes it wait longer
+        return found
+
+    monkeypatch.setattr(parents, "_parent", slow)
+    set_up(index.parent)
+    renewals[0].join(60)
+    assert table.failure is None
+    assert len(points(index, parent_of(index), "accuracy")) == 4
+
+
+def test_a_seed_that_begins_while_its_parent_is_renewed_is_the_new_ones(index, monkeypatch):
+    table = opened(index, "table.json", parent=None)
+    table.summary(PARENT, steps(1, 3), {})
+    create = MlflowClient.create_run
+
+    def late(*asked, **tags):
+        monkeypatch.setattr(MlflowClient, "create_run", create)
+        table.summary(PARENT, steps(1, 4), {})
+        return create(*asked, **tags)
+
+    monkeypatch.setattr(MlflowClient, "create_run", late)
+    assert parent_id(index, opened(index, "seed0.json")) == parent_of(index)
+
+
+def test_an_experiment_that_another_call_makes_meanwhile_is_taken(index, monkeypatch):
+    """Two first calls at one server: both look, and then make it."""
+    before, look = read_index(index), MlflowClient.get_experiment_by_name
+
+    def early(client, name):
+        monkeypatch.setattr(MlflowClient, "get_experiment_by_name", look)
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", early)
+    assert read_index(set_up(index.parent)) == before

@@ -65,7 +65,8 @@ def initialise(
     """
     import_mlflow()
     try:
-        with tracking_store.made(uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tracking_store.made(uri), alone(path):
             tracking_store.settle_artifacts(uri, root / ARTIFACTS)
             client = client_of(uri)
             ids = {name: _experiment(client, uri, root, name) for name in experiments}
@@ -75,12 +76,13 @@ def initialise(
                 key: _parent(client, ids[experiment], key, tags)
                 for key, (experiment, tags) in parents.items()
             }
+            noted = read_index(path) if path.exists() else {}
+            if noted.get("uri") == uri:
+                ids, runs = {**noted["experiments"], **ids}, {**noted["parents"], **runs}
+            place = _movable(uri, root, path)
+            write_json(path, {"uri": place, "experiments": ids, "parents": runs})
     except failures() as error:
         raise TrackingError(failed(uri, first_line(error))) from error
-    noted = read_index(path) if path.exists() else {}
-    if noted.get("uri") == uri:
-        ids, runs = {**noted["experiments"], **ids}, {**noted["parents"], **runs}
-    write_json(path, {"uri": _movable(uri, root, path), "experiments": ids, "parents": runs})
 
 
 def read_index(path: Path) -> dict[str, Any]:
@@ -108,11 +110,18 @@ def _movable(uri: str, root: Path, path: Path) -> str:
 
 
 def _experiment(client: Any, uri: str, root: Path, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
     found = client.get_experiment_by_name(name)
     if found is None:
         local = (root / ARTIFACTS).resolve().as_uri() if uri.startswith("sqlite") else None
         place = f"{local}/{name}" if local else None
-        return client.create_experiment(name, artifact_location=place, tags={KIND: TRAINING})
+        try:
+            return client.create_experiment(name, artifact_location=place, tags={KIND: TRAINING})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another call has just made it
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     if KIND not in found.tags:

@@ -82,6 +82,9 @@ class TrackedRun:
                 )
                 noted = created.info.run_id
                 write_json(note, {"run_id": noted, "config_hash": config_hash})
+                # A table that has renewed the parent meanwhile may not have seen this run.
+                if parent and (now := read_index(index)["parents"][parent]) != linked[CHILD_OF]:
+                    self.client.set_tag(noted, CHILD_OF, now)
             self.run_id = str(noted)
         except KeyError as error:
             raise TrackingError(f"{index}: knows no {error}; run 'gainrl tracking init'") from error
