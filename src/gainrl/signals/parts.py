@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gainrl.errors import DataError
+from gainrl.files import alone
 from gainrl.records import atomic_write, read_json, write_json
 from gainrl.signals.concentration import FloatArray
 from gainrl.signals.prefill import Batch, Number
@@ -30,9 +31,15 @@ class Parts:
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
         self.folder, self._head = folder, head
-        path = folder / HEAD
-        if path.exists() and read_json(path) != head:
-            shutil.rmtree(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone(folder):  # shards may share it
+            if folder.exists() and self._found() != head:
+                shutil.rmtree(folder)
+
+    def _found(self) -> Any:
+        """The head that is there; none where a kill has stopped the removal of parts."""
+        path = self.folder / HEAD
+        return read_json(path) if path.exists() else None
 
     def _path(self, number: Number) -> Path:
         return self.folder / f"{number[0]:05d}-{number[1]:05d}.npz"
@@ -42,10 +49,17 @@ class Parts:
         return not self._path(number).exists()
 
     def save(self, batch: Batch) -> None:
-        """Add a batch, atomically; the folder is made with the first one."""
-        if not (self.folder / HEAD).exists():
-            write_json(self.folder / HEAD, self._head)
-        save_batches(self._path(batch.number), [batch])
+        """Add a batch, atomically; the folder is made with the first one.
+
+        Raises:
+            DataError: a job with another head has taken the folder over.
+        """
+        with alone(self.folder):
+            if (found := self._found()) is None:
+                write_json(self.folder / HEAD, self._head)
+            elif found != self._head:
+                raise DataError(f"{self.folder}: another job scores with other settings: end one")
+            save_batches(self._path(batch.number), [batch])
 
     def load(self) -> list[Batch]:
         """Every batch that is there, in order."""

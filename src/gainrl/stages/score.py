@@ -117,7 +117,7 @@ def gather_scores(context: Context, model: str, dataset: str) -> None:
     track(context, "score", model, dataset, target, measures)
     for path in paths:
         shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
-        for torn in path.parent.glob(f".{path.name}.*"):  # of a job that was killed as it wrote
+        for torn in path.parent.glob(f".{path.stem}.*"):  # of a job that was killed as it wrote
             torn.unlink(missing_ok=True)
     print(f"{len(frame)} prompts in {seconds:.2f} s; shared prefix {shards[0].n_prefix} tokens")
     if missing:
