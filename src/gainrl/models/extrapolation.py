@@ -11,12 +11,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gainrl.errors import DataError, ModelError
+from gainrl.files import alone
 from gainrl.models.checkpoints import check_plain
 from gainrl.models.files import EXTRAPOLATION, PROVENANCE
 from gainrl.models.tensors import FILES, INDEX, WHOLE, Spec, TensorFolder, write_tensors
@@ -75,25 +77,33 @@ def extrapolate_checkpoint(
         check_plain(folder)
     begin, end = TensorFolder(first), TensorFolder(second)
     _check_alike(begin, end)
-    if out.exists():
-        raise ModelError(f"{out}: exists already")
     kind = None if dtype is None else getattr(torch, dtype)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        _write_weights(begin, end, a, kind, partial)
-        _copy_rest(second, partial, dtype)
-        folders = [{"folder": str(w.folder), "files": _digests(w)} for w in (begin, end)]
-        note = {"a": a, "steps": list(steps), "from": folders[0], "to": folders[1]}
-        write_json(partial / EXTRAPOLATION, note)
-        os.replace(partial, out)
+        with alone(out), _whole(out) as partial:
+            _write_weights(begin, end, a, kind, partial)
+            _copy_rest(second, partial, dtype)
+            folders = [{"folder": str(w.folder), "files": _digests(w)} for w in (begin, end)]
+            note = {"a": a, "steps": list(steps), "from": folders[0], "to": folders[1]}
+            write_json(partial / EXTRAPOLATION, note)
     except (OSError, DataError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"{out}: cannot write the model: {reason}") from error
+    return a
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder that gets the name `out` when the block succeeds (ModelError: it is there)."""
+    if out.exists():
+        raise ModelError(f"{out}: exists already")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        yield partial
+        os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return a
 
 
 def _check_alike(begin: TensorFolder, end: TensorFolder) -> None:

