@@ -202,7 +202,11 @@ COMMANDS = (
     command("data", "write a data set's prompt tables", "stages.data:prepare_data", "dataset"),
     command("fetch", "download a model", "stages.fetch:fetch_model", "model"),
     command(
-        "model", "fetch or build a model, warm-up included", "stages.prepare:build_model", "model"
+        "model",
+        "fetch or build a model, warm-up included",
+        "stages.prepare:build_model",
+        "model",
+        alone=True,
     ),
     command(
         "prompts",
@@ -216,6 +220,7 @@ COMMANDS = (
         "calls:score",
         *PLACE,
         option("--shard", type=int, help="one of scoring.shards jobs, from 0"),
+        alone=True,
     ),
     command("gather", "put the shards of a score together", "stages.score:gather_scores", *PLACE),
     command(
@@ -225,6 +230,7 @@ COMMANDS = (
         *PLACE,
         option("--shard", type=int, help="only generate: one of scoring.difficulty_shards, from 0"),
         option("--collect", action="store_true", help="only grade what the shards wrote"),
+        alone=True,
     ),
     command(
         "features",
@@ -252,6 +258,7 @@ COMMANDS = (
         "stages.evaluate:evaluate_start",
         "model",
         "benchmark",
+        alone=True,
     ),
     command(
         "train",
@@ -335,6 +342,7 @@ COMMANDS = (
         "engine",
         option("--shard", type=int, help="only generate: one of testing.shards, from 0"),
         option("--collect", action="store_true", help="only grade what the shards wrote"),
+        alone=True,
     ),
     command(
         "show",

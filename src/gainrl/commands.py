@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -36,7 +37,9 @@ class Command:
 
     function: what it calls, by import path or as an object of this file. options: its arguments,
     in its order. preset: it has the options --preset and --root too, and `function` gets the
-    `Context` that they make before all others. extra: of the package, with what it needs.
+    `Context` that they make before all others. extra: of the package, with what it needs. alone: of
+    two processes with the same options, one left behind by a killed Snakemake is ended, and else
+    the second stops (`gainrl.owner`).
     """
 
     name: str
@@ -45,6 +48,7 @@ class Command:
     options: tuple[Option, ...]
     preset: bool
     extra: str = "pipeline"
+    alone: bool = False
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's options to its parser."""
@@ -77,10 +81,17 @@ class Command:
             path = self.function
             function = imported(path) if isinstance(path, str) else path
         try:
-            code: int | None = function(*first, *given.values())
+            with self._owned(*first, *given.values()) if self.alone else nullcontext():
+                code: int | None = function(*first, *given.values())
         except TrackingError as error:  # which knows no options
             raise TrackingError(str(error).replace(INIT, init)) from error
         return code or 0
+
+    def _owned(self, context: Context, *values: Any) -> AbstractContextManager[None]:
+        from gainrl.owner import owned
+
+        name = "+".join(map(str, (self.name, *values))).replace("/", "+")
+        return owned(context.layout.home / f".{name}.owner.json")
 
 
 def option(*flags: str, **settings: Any) -> Option:
@@ -95,6 +106,7 @@ def command(
     *options: str | Option,
     preset: bool = True,
     extra: str = "pipeline",
+    alone: bool = False,
 ) -> Command:
     """A command; an option that is a plain name is required, and its value is a name or path."""
     full = (
@@ -103,7 +115,7 @@ def command(
         else each
         for each in options
     )
-    return Command(name, help_, function, tuple(full), preset, extra)
+    return Command(name, help_, function, tuple(full), preset, extra, alone)
 
 
 def imported(path: str) -> Any:

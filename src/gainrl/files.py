@@ -76,6 +76,7 @@ def alone(path: Path) -> Iterator[None]:
 
 def _locked(lock: Path) -> int | None:
     """The open file of a lock, None if whoever held it has just removed it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
     handle, held = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666), False
     try:
         _flock(handle, fcntl.LOCK_EX, lock)
@@ -106,7 +107,6 @@ def keep(path: Path, text: str) -> bool:
     Returns:
         False, and nothing is written, if another process keeps it with another text.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with alone(path):
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             if path.exists() and _kept(path):

@@ -1,8 +1,8 @@
-"""Who trains a run: never two at a time in one folder.
+"""Who is at a piece of work, such as a run: never two at a time.
 
 A controller that is killed (a crash of the login node, an out-of-memory kill) leaves its jobs
 running, and the next call starts them again. What is left behind is ended first, and the new job
-goes on from its checkpoint; what somebody runs on purpose is left alone.
+goes on from what it has kept; what somebody runs on purpose is left alone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from pathlib import Path
 import psutil
 
 from gainrl.errors import BackendError
-from gainrl.records import read_json, write_json
-from gainrl.training.files import OWNER
-from gainrl.training.verl.cluster import allocation
+from gainrl.files import alone, read_json, write_json
+from gainrl.processes import allocation
 
 GRACE_SECONDS = 120
 """To save a checkpoint in, before a process that was left behind is killed."""
@@ -32,7 +31,7 @@ END_SECONDS = 600
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that trains, with the time at which it began, as its machine knows it.
+    """A process at work, with the time at which it began, as its machine knows it.
 
     controller: the Snakemake that started it, likewise, 0 if none did. job: of the scheduler, if
     there is one.
@@ -79,38 +78,38 @@ class Owner:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Make and own a run's folder; whoever was left behind there is ended first.
+def owned(note: Path) -> Iterator[None]:
+    """Own the work that `note` stands for and lies beside; whoever was left behind at it is ended.
 
     Raises:
-        BackendError: somebody else trains this run, or what was left behind does not end.
+        BackendError: somebody else is at this work, or what was left behind does not end.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    note, this = folder / OWNER, Owner.this()
-    if note.exists():
-        _succeed(Owner(**read_json(note)), this, note)
-    write_json(note, asdict(this))
+    this = Owner.this()
+    with alone(note):  # of two who begin at once, the second finds the first
+        if note.exists():
+            _succeed(Owner(**read_json(note)), this, note)
+        write_json(note, asdict(this))
     try:
         yield
     finally:
         note.unlink(missing_ok=True)
-        if not any(folder.iterdir()):  # refused before anything was begun
-            os.removedirs(folder)
+        with suppress(OSError):  # refused before anything was begun, its folder is empty
+            os.removedirs(note.parent)
 
 
 def _succeed(before: Owner, this: Owner, note: Path) -> None:
     """End a job or process that is still at work, if nobody waits for it."""
     if before.job and before.job != this.job:  # a job that was put back into the queue is this one
-        _end_job(before.job)
+        _end_job(before.job, note)
         return
     process = before.here
     if process is None or process.pid == this.process:
         return
     if not before.orphaned:
         raise BackendError(
-            f"{note.parent}: process {process.pid} trains this run already; wait for it or end it"
+            f"{note}: process {process.pid} is at this work already; wait for it or end it"
         )
-    print(f"ending process {process.pid}, which was left behind in this run", flush=True)
+    print(f"ending process {process.pid}, which was left behind at this work", flush=True)
     process.terminate()
     with suppress(psutil.TimeoutExpired):
         process.wait(GRACE_SECONDS)
@@ -119,15 +118,15 @@ def _succeed(before: Owner, this: Owner, note: Path) -> None:
     process.wait(GRACE_SECONDS)
 
 
-def _end_job(job: str) -> None:
+def _end_job(job: str, note: Path) -> None:
     if shutil.which("squeue") is None or not _queued(job):
         return
-    print(f"cancelling job {job}, which was left behind in this run", flush=True)
+    print(f"cancelling job {job}, which was left behind at this work", flush=True)
     subprocess.run(["scancel", job], check=False, capture_output=True)
     deadline = time.monotonic() + END_SECONDS
     while _queued(job):
         if time.monotonic() > deadline:
-            raise BackendError(f"job {job} trains this run and does not end: scancel it")
+            raise BackendError(f"{note}: job {job} is at this work and does not end: scancel it")
         time.sleep(2)
 
 

@@ -61,6 +61,26 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def allocation() -> dict[str, str]:
+    """SLURM's variables of the job that we are in; none outside of one.
+
+    Snakemake removes them from the environment of what it starts; the batch script still has them.
+    """
+    process = os.getpid()
+    while process > 1:
+        folder = Path("/proc") / str(process)
+        try:
+            text = (folder / "environ").read_bytes().decode(errors="replace")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # somebody else's
+            return {}
+        found = dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+        if "SLURM_JOB_NUM_NODES" in found:
+            return {key: value for key, value in found.items() if key.startswith("SLURM")}
+        process = parent
+    return {}
+
+
 def error_of(log: Path, start: int) -> str:
     """The last error that a log names after byte `start`, else its last line, and which it is."""
     found, line = last_error(log, start)

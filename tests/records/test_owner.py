@@ -1,4 +1,4 @@
-"""One process trains a run: what was left behind is ended, what somebody runs is left alone."""
+"""A run or a stage has one process at a time: what was left behind is ended, others stay."""
 
 from __future__ import annotations
 
@@ -15,23 +15,53 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gainrl import cli
+from gainrl.commands import command as command_of
 from gainrl.errors import BackendError
+from gainrl.owner import Owner, owned
 from gainrl.training.files import OWNER
-from gainrl.training.owner import Owner, owned
 
 TRAINS = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from gainrl.training.owner import owned
+    from gainrl.owner import owned
     with owned(Path(sys.argv[1])):
         print("trains", flush=True)
         time.sleep(600)
 """)
 
+SLOW = textwrap.dedent("""
+    import sys, time
+    from pathlib import Path
+    from gainrl import owner
+    from gainrl.errors import BackendError
+    write = owner.write_json
+    owner.write_json = lambda *note: (time.sleep(0.5), write(*note))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        with owner.owned(Path(sys.argv[1])):
+            print("at work", flush=True)
+            sys.stdin.readline()
+    except BackendError:
+        print("refused", flush=True)
+""")
+
+TINY = str(Path(__file__).resolve().parents[2] / "experiments" / "tiny.yaml")
+STAGE = textwrap.dedent(f"""
+    import time
+    from gainrl.commands import command
+    def work(context, subject, shard):
+        print("works", flush=True)
+        time.sleep(600)
+    stage = command("stage", "", work, "subject", "shard", alone=True)
+    stage.run({{"preset": {TINY!r}, "root": None, "subject": "runs/m/seed0", "shard": None}})
+""")
+
 
 def started(folder: Path, through: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """A process that owns the folder, or what starts it."""
-    command = [*through, sys.executable, "-c", TRAINS, str(folder)]
+    command = [*through, sys.executable, "-c", TRAINS, str(folder / OWNER)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "trains\n"
@@ -57,15 +87,15 @@ def controller(tmp_path) -> tuple[str, ...]:
 
 def test_a_folder_is_owned_while_it_is_trained_in(tmp_path) -> None:
     (tmp_path / "steps.jsonl").touch()
-    with owned(tmp_path):
+    with owned(tmp_path / OWNER):
         assert owner_in(tmp_path) == Owner.this()
-        with owned(tmp_path):  # of this very process
+        with owned(tmp_path / OWNER):  # of this very process
             pass
     run = tmp_path / "runs" / "m" / "seed0"
-    with pytest.raises(ValueError, match="failed"), owned(run):
+    with pytest.raises(ValueError, match="failed"), owned(run / OWNER):
         raise ValueError("failed")
     assert not (tmp_path / "runs").exists()
-    with owned(run):
+    with owned(run / OWNER):
         (run / "steps.jsonl").touch()
     assert [path.name for path in run.iterdir()] == ["steps.jsonl"]
 
@@ -73,15 +103,17 @@ def test_a_folder_is_owned_while_it_is_trained_in(tmp_path) -> None:
 def test_a_second_process_is_refused_while_the_first_lives(tmp_path) -> None:
     process = started(tmp_path)
     try:
-        taken = pytest.raises(BackendError, match=f"process {process.pid} trains this run")
-        with taken, owned(tmp_path):
+        taken = pytest.raises(
+            BackendError, match=f"{tmp_path / OWNER}: process {process.pid} is at this work"
+        )
+        with taken, owned(tmp_path / OWNER):
             pass
         assert process.poll() is None
         assert owner_in(tmp_path).process == process.pid
     finally:
         process.kill()
         process.wait()
-    with owned(tmp_path):  # killed, it left its note behind
+    with owned(tmp_path / OWNER):  # killed, it left its note behind
         assert owner_in(tmp_path).process == os.getpid()
 
 
@@ -89,12 +121,12 @@ def test_what_a_killed_controller_left_running_is_ended(tmp_path, controller, ca
     parent = started(tmp_path, controller)
     left = psutil.Process(owner_in(tmp_path).process)
     assert owner_in(tmp_path).controller == parent.pid
-    with pytest.raises(BackendError, match="trains this run"), owned(tmp_path):
+    with pytest.raises(BackendError, match="is at this work"), owned(tmp_path / OWNER):
         pass  # its controller lives
     parent.kill()
     parent.wait()
     assert left.is_running()
-    with owned(tmp_path):
+    with owned(tmp_path / OWNER):
         assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
     assert f"ending process {left.pid}" in capsys.readouterr().out
 
@@ -104,7 +136,7 @@ def test_another_process_with_the_same_number_is_not_taken_for_it(tmp_path) -> N
     try:
         note = replace(owner_in(tmp_path), began=1.0, controller=1, controller_began=1.0)
         (tmp_path / OWNER).write_text(json.dumps(asdict(note)))
-        with owned(tmp_path):
+        with owned(tmp_path / OWNER):
             pass
         assert process.poll() is None
     finally:
@@ -131,10 +163,56 @@ def test_a_job_that_was_left_in_the_queue_is_cancelled_and_waited_for(
     note = replace(Owner.this(), host="elsewhere", job="17")
     (tmp_path / OWNER).write_text(json.dumps(asdict(note)))
     began = time.monotonic()
-    with owned(tmp_path):
+    with owned(tmp_path / OWNER):
         assert time.monotonic() - began >= 1
         assert (tmp_path / "cancelled").read_text() == "17\n"
     assert "cancelling job 17" in capsys.readouterr().out
     (tmp_path / OWNER).write_text(json.dumps(asdict(note)))
-    with owned(tmp_path):  # it has ended: nothing is cancelled again
+    with owned(tmp_path / OWNER):  # it has ended: nothing is cancelled again
         assert (tmp_path / "cancelled").read_text() == "17\n"
+
+
+def test_of_two_that_begin_at_once_one_is_refused(tmp_path) -> None:
+    """Each is slow between its look for a note and its own note."""
+    command = [sys.executable, "-c", SLOW, str(tmp_path / OWNER)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for each in both:
+        assert each.stdout.readline() == "ready\n"
+    for each in both:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    said = [each.stdout.readline() for each in both]
+    for each in both:
+        each.communicate("end\n", timeout=60)
+    assert sorted(said) == ["at work\n", "refused\n"]
+
+
+def test_a_stage_that_a_killed_controller_left_running_is_ended_before_it_begins_anew(
+    tmp_path, controller, monkeypatch
+) -> None:
+    """As `gainrl difficulty`: both would write answers into one file."""
+    (tmp_path / "stage.py").write_text(STAGE)
+    command = [*controller, sys.executable, str(tmp_path / "stage.py")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "works\n"
+    (note,) = (tmp_path / "results" / "tiny").glob(".*.owner.json")
+    assert note.name == ".stage+runs+m+seed0+None.owner.json"
+    left = psutil.Process(Owner(**json.loads(note.read_text())).process)
+    parent.kill()
+    parent.wait()
+
+    def begin(context, subject: str, shard: int | None) -> None:
+        assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+        assert note.exists()
+
+    monkeypatch.chdir(tmp_path)
+    stage = command_of("stage", "", begin, "subject", "shard", alone=True)
+    stage.run({"preset": TINY, "root": None, "subject": "runs/m/seed0", "shard": None})
+    assert not note.exists()
+
+
+def test_commands_that_go_on_from_files_of_their_own_are_alone() -> None:
+    alone = [each.name for each in cli.COMMANDS if each.alone]
+    assert alone == ["model", "score", "difficulty", "evaluate", "benchmark"]

@@ -31,7 +31,6 @@ class Parts:
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
         self.folder, self._head = folder, head
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with alone(folder):  # shards may share it
             if folder.exists() and self._found() != head:
                 shutil.rmtree(folder)

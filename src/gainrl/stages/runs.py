@@ -14,6 +14,7 @@ from gainrl.config.imported import imported
 from gainrl.curricula import Setting
 from gainrl.errors import ConfigError
 from gainrl.models.imports import uncollected
+from gainrl.owner import owned
 from gainrl.plan import RunKey
 from gainrl.plan.backends import KEY
 from gainrl.records import (
@@ -51,6 +52,7 @@ from gainrl.training.files import (
     DONE,
     MODEL,
     OVERHEADS,
+    OWNER,
     REDONE,
     SAMPLES,
     STEPS,
@@ -58,7 +60,6 @@ from gainrl.training.files import (
     TIMING,
     TRACKING,
 )
-from gainrl.training.owner import owned
 from gainrl.training.schedule import Schedule
 
 
@@ -163,11 +164,11 @@ class TrainingRun:
         """Train, test, record; go on from the newest checkpoint if there is one.
 
         Raises:
-            UserError: as `prepare` and `train`, or another process trains this run.
+            UserError: as `prepare` and `train`, or another process is at this run.
             TrackingError: something was not recorded; all files but done.json are there, and the
                 next call only records the rest.
         """
-        with owned(self.folder):
+        with owned(self.folder / OWNER):
             resumed = self.prepare()
             self._open(resumed)
             self.train(resumed)

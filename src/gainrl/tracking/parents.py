@@ -65,7 +65,6 @@ def initialise(
     """
     import_mlflow()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with tracking_store.made(uri), alone(path):
             tracking_store.settle_artifacts(uri, root / ARTIFACTS)
             client = client_of(uri)

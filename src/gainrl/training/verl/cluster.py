@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gainrl.errors import BackendError
+from gainrl.processes import allocation
 
 START_SECONDS = 300
 OF_THE_JOB = (
@@ -64,26 +65,6 @@ def start(
     started.append(_launch([*step, *worker], variables, log))
     _wait(str(python), address, nodes, variables, started)
     return {**secret, "RAY_ADDRESS": address}
-
-
-def allocation() -> dict[str, str]:
-    """SLURM's variables of the job that we are in; none outside of one.
-
-    Snakemake removes them from the environment of what it starts; the batch script still has them.
-    """
-    process = os.getpid()
-    while process > 1:
-        folder = Path("/proc") / str(process)
-        try:
-            text = (folder / "environ").read_bytes().decode(errors="replace")
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:  # somebody else's
-            return {}
-        found = dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
-        if "SLURM_JOB_NUM_NODES" in found:
-            return {key: value for key, value in found.items() if key.startswith("SLURM")}
-        process = parent
-    return {}
 
 
 def job_ends() -> float | None:
