@@ -75,3 +75,14 @@ def test_a_run_says_how_far_it_is(tmp_path):
     assert call.lines == ["running: train gain of tiny on chain, seed 1, step 3 of 4, 45.0%, 0 s"]
     call.progress.fails(1)
     assert call.lines[-1].startswith("failed: train gain of tiny on chain, seed 1")
+
+
+def test_a_run_that_begins_anew_as_it_is_looked_at(tmp_path, monkeypatch):
+    run = Path(write_run(tmp_path, "gain", 0, GAIN[0]))
+    (run / "steps.jsonl").unlink()
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # as it was a moment ago
+    call = Call(train=1)
+    of = {"model": "tiny", "dataset": "chain", "method": "gain"}
+    call.progress.starts(1, "train", of, [str(run / "done.json")])
+    call.progress.status()
+    assert call.lines == ["running: train gain of tiny on chain, 0 s"]

@@ -209,18 +209,18 @@ def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         DataError: a line before the last is not JSON.
     """
-    target = Path(path)
-    if not target.exists():
-        return []
-    lines = target.read_bytes().split(b"\n")
-    rows = []
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return rows
     for number, line in enumerate(lines, start=1):
         if number == len(lines):
             break  # after the last newline: nothing, or a torn line
         try:
             rows.append(json.loads(line))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{target}: line {number} is not valid JSON") from error
+            raise DataError(f"{path}: line {number} is not valid JSON") from error
     return rows
 
 

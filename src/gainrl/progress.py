@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -105,15 +106,18 @@ def titled(job: Job) -> str:
 
 def _step(outputs: Iterable[Path]) -> str:
     """Seed, step and last test of the run that was written to last."""
-    runs = [path.parent for path in outputs if (path.parent / files.STEPS).exists()]
-    if not runs:
+    written = {}
+    for path in outputs:
+        with suppress(FileNotFoundError):  # a run that begins anew removes it
+            written[path.parent] = (path.parent / files.STEPS).stat().st_mtime
+    if not written:
         return ""
-    run = max(runs, key=lambda folder: (folder / files.STEPS).stat().st_mtime)
+    run = max(written, key=lambda folder: written[folder])
     text = f", {run.name.replace('seed', 'seed ')}"
     if steps := read_lines(run / files.STEPS):
         whole = read_json(run / files.CONFIG)["training"]["steps"]
         text += f", step {steps[-1]['step']} of {whole}"
-    tests = read_lines(run / files.TESTS) if (run / files.TESTS).exists() else []
+    tests = read_lines(run / files.TESTS)
     last = [row["accuracy"] for row in tests if row["step"] == tests[-1]["step"]]
     return f"{text}, {fmean(last):.1%}" if last else text
 

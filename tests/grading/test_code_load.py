@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -124,6 +125,21 @@ def test_a_place_of_a_killed_grader_is_free_again(tmp_path, monkeypatch):
     monkeypatch.setattr(_slots.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
     with pytest.raises(GradingError, match="cannot count running programs: No such file"):
         _slots.slot().__enter__()
+
+
+def test_a_fork_does_not_keep_a_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(_slots.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(_slots.os, "sched_getaffinity", lambda _: {0})
+    with _slots.slot():
+        child = os.fork()
+        if child == 0:
+            os.read(os.pipe()[0], 1)
+    try:
+        with open(tmp_path / f"gainrl-programs-{os.geteuid()}" / "0") as place:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
 
 
 def test_one_grader_serves_sixteen_threads(isolation):

@@ -339,3 +339,12 @@ def test_nothing_lives_on_when_the_grader_is_killed(any_isolation, tmp_path) -> 
     assert select.select([read], [], [], 10)[0]
     assert os.read(read, 1000) == b""
     os.close(read)
+
+
+def test_two_sandboxes_of_one_moment_are_of_two_users(monkeypatch):
+    """The kernel counts processes by user: as one they would meet each other's limit."""
+    monkeypatch.setattr(sandbox, "_privileged", lambda: True)
+    monkeypatch.setattr(sandbox.time, "monotonic_ns", lambda: 77 << 10)
+    first, second = (sandbox._job("", None, Limits(), "namespaces")["uid"] for _ in range(2))
+    assert first != second
+    assert {first >> 29, second >> 29} == {2}

@@ -7,6 +7,7 @@ import math
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -306,3 +307,8 @@ def test_lines_have_sorted_keys(tmp_path):
     append_lines(path, [{"step": 1, "accuracy": 0.5}])
     assert path.read_text() == '{"accuracy": 0.5, "step": 1}\n'
     assert json.loads(path.read_text()) == {"step": 1, "accuracy": 0.5}
+
+
+def test_lines_of_a_file_that_is_removed_as_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # as it was a moment ago
+    assert read_lines(tmp_path / "steps.jsonl") == []

@@ -24,6 +24,8 @@ def slot() -> Iterator[None]:
     Raises:
         GradingError: the folder of the places cannot be used.
     """
+    import fcntl
+
     folder = Path(tempfile.gettempdir()) / f"gainrl-programs-{os.geteuid()}"
     try:
         descriptor = _taken(folder)
@@ -32,6 +34,7 @@ def slot() -> Iterator[None]:
     try:
         yield
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a fork may have it open too
         os.close(descriptor)
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -308,7 +309,7 @@ def _job(
     uid = None
     if _privileged() and isolation != "limits":
         # The kernel counts processes per user id and exempts root: so one for each sandbox.
-        uid = (1 << 30) + (time.monotonic_ns() >> 10) % (1 << 29)
+        uid = (1 << 30) + secrets.randbelow(1 << 29)
         own = 0
     return {
         "kind": isolation,
