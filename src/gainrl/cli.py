@@ -110,7 +110,9 @@ COMMANDS = (
         option("--tokens-each-step", action="store_true", help="it is no running total"),
         option("--runs", help="regular expression with the groups method and seed (and task)"),
         option("--seeds", type=int, nargs="+", help="compare only these"),
-        option("--smoothing", type=int, default=3, help="tests in a level; default: 3"),
+        option(
+            "--smoothing", type=int, help="tests in a level; default: a third of a run's, at most 3"
+        ),
         option("--any-value", action="store_true", help="accuracies outside [0, 1] are meant"),
         preset=False,
     ),

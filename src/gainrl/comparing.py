@@ -16,6 +16,9 @@ from gainrl.config.statistics import Statistics
 from gainrl.errors import DataError
 from gainrl.files import keep_inputs
 
+MOST = 3
+"""Tests in a level, if nobody says how many."""
+
 
 def compare_files(
     files: Sequence[Path],
@@ -31,7 +34,7 @@ def compare_files(
     each_step: bool,
     runs: str | None,
     seeds: Sequence[int] | None,
-    smoothing: int,
+    smoothing: int | None,
     any_value: bool,
 ) -> None:
     """Print a comparison as Markdown, and write what else is asked for.
@@ -50,7 +53,7 @@ def compare_files(
     """
     if not files and mlflow is None:
         raise DataError("name the files with the curves, or --mlflow EXPERIMENT")
-    if smoothing < 1:
+    if smoothing is not None and smoothing < 1:
         raise DataError(f"--smoothing {smoothing}: it is a number of tests, from 1")
     if figure is not None and figure.suffix != ".png":
         raise DataError(f"--figure {figure}: name a .png; a .pdf is written beside it")
@@ -72,7 +75,8 @@ def compare_files(
         logged=logged,
         any_value=any_value,
     )
-    how = Statistics(smoothing=smoothing)
+    chosen = [each for each in curves if seeds is None or each.seed in seeds]
+    how = Statistics(smoothing=smoothing or window_for(chosen))
     summary = summarise(curves, baseline or curves[0].method, rule, how, seeds)
     if figure is not None:  # first, for its library may be missing
         with extras.wanted("plot"):
@@ -82,7 +86,12 @@ def compare_files(
     if out is not None:
         write_views(out, document)
     print(markdown(document), end="")
-    notes([each for each in curves if seeds is None or each.seed in seeds], baseline, smoothing)
+    notes(chosen, baseline, how.smoothing)
+
+
+def window_for(curves: Sequence[Curve]) -> int:
+    """Tests in a level where nobody says how many: a third of the shortest run's, at most MOST."""
+    return max(1, min(MOST, min((curve.steps.size for curve in curves), default=0) // 3))
 
 
 def notes(curves: Sequence[Curve], baseline: str | None, window: int) -> None:

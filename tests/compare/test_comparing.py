@@ -42,10 +42,24 @@ def test_several_files_are_read_together(folder, capsys):
     assert together == capsys.readouterr().out
 
 
+def _write(folder, tests):
+    """Curves of so many tests."""
+    lines = [f"{name},0,{at},{at / tests}" for name in "ab" for at in range(tests)]
+    (folder / "curves.csv").write_text("\n".join(["method,seed,step,accuracy", *lines, ""]))
+
+
+def test_a_level_is_of_a_third_of_the_tests_and_of_three_at_most(folder, capsys):
+    for tests, window in ((1, "last test"), (5, "last test"), (8, "last 2 tests"), (20, "last 3")):
+        _write(folder, tests)
+        assert cli.main(["compare", "curves.csv", "--baseline", "a"]) == 0
+        shown = capsys.readouterr()
+        assert window in shown.out
+        assert not shown.err
+
+
 def test_few_tests_for_the_smoothing_are_said(folder, capsys):
     for smoothing, tests, noted in ((3, 4, 1), (3, 8, 2), (3, 9, None), (1, 2, None), (2, 3, 1)):
-        lines = [f"{name},0,{at},0.{at}" for name in "ab" for at in range(tests)]
-        (folder / "curves.csv").write_text("\n".join(["method,seed,step,accuracy", *lines, ""]))
+        _write(folder, tests)
         given = ["curves.csv", "--baseline", "a", "--smoothing", str(smoothing)]
         assert cli.main(["compare", *given]) == 0
         said = capsys.readouterr().err
