@@ -24,7 +24,8 @@ SAMPLES = 4
 
 
 def with_protocol(preset):
-    """The tiny preset with tests of final models, and of the start model."""
+    """Two seeds of the tiny preset with tests of final models, and of the start model."""
+    preset["seeds"] = [0, 1]
     preset["protocols"] = {
         "four": {"samples": SAMPLES, "temperature": 1.0, "top_p": 0.9, "pass_at": [1, 4]}
     }

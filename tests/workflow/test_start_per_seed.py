@@ -21,7 +21,7 @@ METHODS = ("grpo", "adarft", "gain")
 def per_seed(preset):
     """The tiny preset with a start model per seed, and tests of final models."""
     del preset["linearity"]
-    preset["models"]["nano"]["per_seed"] = True
+    preset["models"]["nano"]["per_seed"], preset["seeds"] = True, list(SEEDS)
     preset["seeds_together"] = True
     preset["protocols"] = {"two": {"samples": 2, "temperature": 1.0, "pass_at": [1]}}
     preset["training"]["keep_model"] = True
