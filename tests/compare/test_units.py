@@ -47,7 +47,8 @@ def test_a_method_in_percent_beside_one_in_shares_is_named(said, command):
     line = said(curves(other=100), command=command, code=2)
     assert line == (
         "gainrl: curves.csv: row 12: the accuracies of 'gain' are percent (23 to 43), those of "
-        "'grpo' shares (0.2 to 0.4); give all as shares or all in percent"
+        "'grpo' shares (0.2 to 0.4); give all as shares or all in percent; --any-value takes it as "
+        "it is"
     )
 
 

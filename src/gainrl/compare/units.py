@@ -73,7 +73,7 @@ def _check_runs(points: Sequence[Point]) -> None:
         few, unit, many, other = many, other, few, unit
     raise DataError(
         f"{few[0].where}: the accuracies of {_named(few, many)} are {unit} {_ends(few)}, those of "
-        f"{_named(many, few)} {other} {_ends(many)}; give all as shares or all in percent"
+        f"{_named(many, few)} {other} {_ends(many)}; give all as shares or all in percent; {INSIST}"
     )
 
 

@@ -181,6 +181,8 @@ class Asked:
             "shards": (measures or self.by in SIGNALS, "what a model measures"),
             **dict.fromkeys(RATES, (measures, "pass rates that a model measures")),
         }
+        if measures:
+            uses["vllm_python"] = (self.engine != "transformers", "--engine vllm")
         for field in fields(self):
             used, what = uses.get(field.name, (True, ""))
             if not used and getattr(self, field.name) != field.default:
