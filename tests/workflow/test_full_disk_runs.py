@@ -51,7 +51,9 @@ def fill(root: Path) -> Path:
         try:
             more.write_bytes(b"\0" * 4096)
         except OSError as error:
-            full = error.errno == errno.ENOSPC
+            if error.errno != errno.ENOSPC:
+                raise
+            full = True
         more.unlink(missing_ok=True)
     return ballast
 
