@@ -160,11 +160,18 @@ def test_masks_losses_and_records_are_the_local_trainers(optional):
     for row, tokens in zip(recorded.batch["rows"], recorded.batch["prompts"], strict=True):
         assert prompts[row] == tokens.tolist()
     mask = trainer.masked.mask
+    scores = trainer.masked.advantages.abs()[:, None] * trainer.masked.old.entropy
+    last = scores[mask].min()
     for k, (response, loss) in enumerate(
         zip(recorded.batch["response_mask"], recorded.batch["loss_mask"], strict=True)
     ):
-        assert response.bool().tolist() == mask[k, : len(response)].tolist()
+        other = response.bool() != mask[k, : len(response)]
+        # verl's scores are its own, to rounding: one as high as the last kept may change its side.
+        torch.testing.assert_close(
+            scores[k, : len(response)][other], last.expand(int(other.sum())), atol=1e-5, rtol=1e-4
+        )
         assert torch.equal(response, loss)
+    assert sum(int(one.sum()) for one in recorded.batch["response_mask"]) == int(mask.sum())
     assert 0 < first["kept_tokens"] < 0.6
 
 

@@ -113,9 +113,9 @@ def test_a_file_is_ordered_by_the_pass_rates_of_vllm(folder, tmp_path, monkeypat
     command += ["--temperature", "0", "--max-response", "6", "--out", str(out)]
     monkeypatch.setattr("gainrl.ordering.order.find", lambda _: OddLength())
     found = {}
-    for engine in ("transformers", "vllm"):
-        asked = [*command, "--engine", engine, "--vllm-python", str(places.PYTHON)]
-        assert cli.main(asked) == 0, capsys.readouterr().err
+    vllm = ["--engine", "vllm", "--vllm-python", str(places.PYTHON)]
+    for engine, options in {"transformers": [], "vllm": vllm}.items():
+        assert cli.main([*command, *options]) == 0, capsys.readouterr().err
         found[engine] = list(read_lines(out))
         out.unlink()
     assert found["vllm"] == found["transformers"]
