@@ -180,6 +180,11 @@ def _critic_without_flash_attention(module):
     module.load_valuehead_model = load
 
 
+def _sleep_when_idle(module):
+    """vLLM's workers look for work without a pause for a second, on cores that others need here."""
+    module.SpinCondition.busy_loop_s = property(lambda _: 0.02, lambda *_: None)
+
+
 def _patch_when_imported(name, change):
     if name in sys.modules:  # a vLLM worker, for one, imports verl late
         change(sys.modules[name])
@@ -188,6 +193,7 @@ def _patch_when_imported(name, change):
 
 
 _patch_when_imported("vllm.model_executor.layers.utils", _keep_weights_unpacked)
+_patch_when_imported("vllm.distributed.device_communicators.shm_broadcast", _sleep_when_idle)
 _patch_when_imported("verl.utils.model", _critic_without_flash_attention)
 _patch_process_group()
 _patch_version()
@@ -207,6 +213,7 @@ OVERRIDES = {
     "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
     "ray_kwargs.ray_init.num_cpus": 16,
     "+ray_kwargs.ray_init.num_gpus": 1,
+    "+ray_kwargs.ray_init.include_dashboard": False,
     "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes": 64,
     "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
     "+actor_rollout_ref.actor.fsdp_config.mixed_precision": {

@@ -68,9 +68,9 @@ class Noting:
         return request
 
 
-def setting_of(place: places.Place, method: str) -> Setting:
-    """What verl built its curriculum for."""
-    job = read_json(place.run(method) / "job.json")
+def setting_of(place: places.Place) -> Setting:
+    """What verl built the relay's curricula for."""
+    job = read_json(place.run("relay") / "job.json")
     spec = job["curriculum"]
     arrays = {name: spec[name] and np.array(spec[name]) for name in ("order", "difficulty")}
     features = spec["features"] and {k: np.array(v) for k, v in spec["features"].items()}
@@ -81,17 +81,14 @@ def setting_of(place: places.Place, method: str) -> Setting:
 
 
 def curriculum_steps(
-    place: places.Place, spec: Any, recorded: list[Recorded], bonus: float = 0.0
+    place: places.Place, spec: Any, recorded: list[Recorded]
 ) -> list[tuple[Rollouts, list[Any]]]:
     """The local `gather` of each step, answered as verl answered; its rollouts and requests."""
-    method = "options" if bonus else "relay"
-    curriculum, found = Noting(build(spec, setting_of(place, method))), []
+    curriculum, found = Noting(build(spec, setting_of(place))), []
     for one in recorded:
         curriculum.requests = []
         respond, more = answering(curriculum, one)
-        found.append(
-            (gather(curriculum, respond, GRPO, more if bonus else None), curriculum.requests)
-        )
+        found.append((gather(curriculum, respond, GRPO, more), curriculum.requests))
         names = [name for name in one.observed if name in Outcome.__dataclass_fields__]
         curriculum.observe(Outcome(**{name: np.array(one.observed[name]) for name in names}))
     return found
@@ -127,8 +124,12 @@ def replayed(
     method: str = "grpo",
     name: str = "grpo",
     recorded: Recorded | None = None,
+    spec: Any = "uniform",
 ) -> tuple[dict[str, Any], LocalTrainer]:
-    """The local trainer's record of the first step; the advantages are checked to be verl's."""
+    """The local trainer's record of the first step; the advantages are checked to be verl's.
+
+    spec: of the step's curriculum, where it says what is recorded.
+    """
     path = place.folder / "probe" / "batch.pt"
     batch = recorded.batch if recorded else torch.load(path, weights_only=True)
     changes = place.content["methods"][method].get("training", {})
@@ -146,10 +147,8 @@ def replayed(
         kept=np.array(whole["kept"]), estimated=whole["tokens"][0], free=whole["tokens"][1],
         correct=torch.as_tensor(whole["correct"]) if settings.format_weight else None,
     )  # fmt: skip
-    curriculum = build(
-        place.content["methods"][method]["curriculum"] if recorded else "uniform",
-        Setting(len(table), settings.prompts, 0, rollouts=settings.rollouts),
-    )
+    setting = Setting(len(table), settings.prompts, 0, rollouts=settings.rollouts)
+    curriculum = build(spec, setting)
     curriculum.draw(Groups.none(), None)
     trainer = LocalTrainer(
         load_model(folder, trained=True), tokenizer, encode(tokenizer, ids, questions),

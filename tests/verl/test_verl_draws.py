@@ -1,7 +1,7 @@
 """Several draws, any group sizes, D3S, templates and a format reward on verl, as the local trainer.
 
-One run whose steps are of one curriculum each (probe.py), and one with the options of `training`.
-What verl's responses were is given to the local trainer, which has to ask for the same rows and to
+One run, with the options of `training`, whose steps are of one curriculum each (probe.py). What
+verl's responses were is given to the local trainer, which has to ask for the same rows and to
 admit, mask and learn the same.
 """
 
@@ -49,8 +49,7 @@ def place(prepared, tmp_path_factory):
     content = places.preset(folder, steps=len(RELAY), save_every=20)
     content["seeds"] = [0]
     content["methods"] = {
-        "relay": {"curriculum": "predicted", "difficulty": "measured"},
-        "options": {"curriculum": {"name": "dapo", "limit": 2}, "training": OPTIONS},
+        "relay": {"curriculum": "predicted", "difficulty": "measured", "training": OPTIONS},
         "lost": {"curriculum": "uniform"},
     }
     content["evaluation"]["every"] = 20
@@ -70,21 +69,12 @@ def place(prepared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def relayed(place):
-    """The run of all curricula, a step each."""
-    return trained(place, "relay", {"GAINRL_RELAY": json.dumps(RELAY)})
-
-
-@pytest.fixture(scope="module")
-def optional(place):
-    """The run with D3S, templates and a format reward."""
-    return trained(place, "options", {})
-
-
-def trained(place, method, variables):
+    """The run of all curricula, a step each, with D3S, templates and a format reward."""
     content = json.loads(json.dumps(place.content))
-    content["verl"]["variables"] |= {**variables, "GAINRL_PROBE": str(place.folder / method)}
+    probe = {"GAINRL_RELAY": json.dumps(RELAY), "GAINRL_PROBE": str(place.folder / "relay")}
+    content["verl"]["variables"] |= probe
     one = places.Place(place.folder, content)
-    one.gainrl(*one.train(method))
+    one.gainrl(*one.train("relay"))
     return one
 
 
@@ -114,11 +104,11 @@ def test_a_curriculum_gets_the_rows_and_groups_of_the_local_trainer(relayed, num
     recorded = replays(relayed, "relay")[number]
     (step,) = curriculum_steps(relayed, RELAY[number], [recorded])
     same_step(step, recorded)
-    observed = recorded.observed
-    assert (
-        observed["trained"]
-        == np.isin(np.arange(len(observed["rows"])), recorded.batch["all"]["kept"]).tolist()
-    )
+    learned = [bool(mask.any()) for mask in recorded.batch["response_mask"]]
+    groups = np.split(np.array(learned), np.cumsum(step[0].trained.sizes)[:-1])
+    expected = np.zeros(len(recorded.observed["rows"]), dtype=bool)
+    expected[recorded.batch["all"]["kept"]] = [group.any() for group in groups]
+    assert recorded.observed["trained"] == expected.tolist()
     row = read_lines(relayed.run("relay") / "steps.jsonl")[number]
     everything = sum(map(len, recorded.batch["all"]["responses"]))
     assert row["rollout_tokens"] == everything + recorded.batch["all"]["tokens"][0]
@@ -138,18 +128,10 @@ def test_the_relay_had_every_kind_of_request(relayed):
     assert several  # groups that were drawn and not admitted
 
 
-def test_all_steps_of_a_run_with_options_are_those_of_the_local_trainer(optional):
-    recorded = replays(optional, "options")
-    spec = optional.content["methods"]["options"]["curriculum"]
-    steps = curriculum_steps(optional, spec, recorded, bonus=OPTIONS["format_weight"])
-    for step, one in zip(steps, recorded, strict=True):
-        same_step(step, one)
-
-
-def test_masks_losses_and_records_are_the_local_trainers(optional):
-    recorded = replays(optional, "options")[0]
-    record, trainer = replayed(optional, "options", recorded=recorded)
-    first = read_lines(optional.run("options") / "steps.jsonl")[0]
+def test_masks_losses_and_records_are_the_local_trainers(relayed):
+    recorded = replays(relayed, "relay")[0]
+    record, trainer = replayed(relayed, "relay", recorded=recorded, spec=RELAY[0])
+    first = read_lines(relayed.run("relay") / "steps.jsonl")[0]
     for key in ("loss", "entropy", "grad_norm", "signal", "response_length", "accuracy", "reward"):
         assert record[key] == pytest.approx(first[key], abs=1e-5, rel=1e-4), key
     for key in ("kept_rollouts", "kept_tokens", "trained_rollout_tokens", "rollout_tokens"):
@@ -175,16 +157,14 @@ def test_masks_losses_and_records_are_the_local_trainers(optional):
     assert 0 < first["kept_tokens"] < 0.6
 
 
-def test_every_template_is_used_and_the_bonus_is_no_accuracy(optional):
-    recorded = replays(optional, "options")
+def test_every_template_is_used_and_the_bonus_is_no_accuracy(relayed):
+    recorded = replays(relayed, "relay")
     rewards = torch.cat([one.batch["all"]["rewards"] for one in recorded])
     correct = torch.cat([one.batch["all"]["correct"] for one in recorded])
     bonus = rewards - correct
     assert set(bonus.tolist()) == {0.0, 0.25}
     lengths = {len(tokens) for one in recorded for tokens in one.batch["prompts"]}
     assert len(lengths) > 2
-    row = read_lines(optional.run("options") / "steps.jsonl")[0]
-    assert row["format"] == pytest.approx(float((bonus[: 8 * 8] > 0).float().mean()), abs=0.5)
 
 
 def test_the_start_is_tested_by_vllm_whose_greedy_answers_are_the_models(place):
@@ -206,9 +186,8 @@ def test_the_start_is_tested_by_vllm_whose_greedy_answers_are_the_models(place):
     assert same.mean() > 0.9
 
 
-@pytest.mark.parametrize("method", ["relay", "options"])
-def test_a_benchmark_has_settings_of_its_own(relayed, optional, method):
-    folder = optional.run(method)
+def test_a_benchmark_has_settings_of_its_own(relayed):
+    folder = relayed.run("relay")
     tests = [row for row in read_lines(folder / "eval.jsonl") if row["step"]]
     assert {row["benchmark"]: row["samples"] for row in tests} == {"sevens": 4, "chain": 2}
     done = read_json(folder / "done.json")
