@@ -76,10 +76,11 @@ def test_the_commands_that_check_it_run_as_they_are_written(capsys):
 
 @pytest.mark.usefixtures("undecided")
 def test_the_presets_that_are_shown_are_presets():
-    text = (DOCS / "curricula.md").read_text(encoding="utf-8")
+    pages = ("curricula.md", "training-options.md")
+    text = "".join((DOCS / page).read_text(encoding="utf-8") for page in pages)
     shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     methods = {k: v for each in shown for k, v in each.get("methods", {}).items()}
-    assert {"undecided", "mine"} <= set(methods)
+    assert {"undecided", "mine", "grpo-d3s"} <= set(methods)
     for name, method in methods.items():
         plan.load(changed("methods", name, to=method))
 

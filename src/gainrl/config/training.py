@@ -70,7 +70,8 @@ class Training(Section):
     """Completions of a prompt: the size of its group (paper, appendix E.2)."""
     mini_batch: Positive | None = None
     """Prompts of an optimiser step, a divisor of `prompts` (paper: 256, appendix E.2); None is all,
-    one optimiser step an RL step."""
+    one optimiser step an RL step. The local trainer takes them in the order in which the curriculum
+    drew: one that ranks its prompts has the first of them in the first step."""
     epochs: Annotated[Positive, Absent()] = 1
     """Passes of the optimiser over a step's rollouts, PPO's epochs: above 1 each rollout is trained
     on as often, and the clip binds."""
