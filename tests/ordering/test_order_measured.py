@@ -1,6 +1,9 @@
 """Pass rates and scores are measured in shards, and go on where a job was killed."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from ordered_files import COUNT, records
@@ -62,6 +65,37 @@ def test_pass_rates_do_not_depend_on_shards_or_on_a_kill(ordered, folder, monkey
     assert asked == [12, 9, 12]  # what is left of shard 0, and shard 2; shard 1 is there
     again = [json.loads(line) for line in (folder / "ordered.jsonl").read_text().splitlines()]
     assert again == whole
+
+
+@pytest.mark.usefixtures("guessed")
+@pytest.mark.parametrize("shard", [(), ("--shards", "3", "--shard", "1")])
+def test_two_calls_never_measure_the_same_at_a_time(folder, monkeypatch, capsys, shard):
+    command = [
+        "order",
+        "train.jsonl",
+        "--by",
+        "pass-rate",
+        *RATES,
+        "--out",
+        "ordered.jsonl",
+        *shard,
+    ]
+    answers, said = TransformersEngine.answers, []
+
+    def meanwhile(self, requests, sampling, seed):
+        other = [sys.executable, "-m", "gainrl.cli", *command]
+        done = subprocess.run(other, capture_output=True, text=True, timeout=120, check=False)
+        said.append((done.returncode, done.stderr))
+        yield from answers(self, requests, sampling, seed)
+
+    monkeypatch.setattr(TransformersEngine, "answers", meanwhile)
+    assert cli.main(command) == 0, capsys.readouterr().err
+    ((code, line),) = said
+    assert code == 2, line
+    process = f"process {os.getpid()} is at this work already; wait for it or end it"
+    assert line.splitlines()[-1].endswith(process)
+    assert (folder / "ordered.jsonl").exists() != bool(shard)
+    assert not list(folder.rglob("*.owner.json*"))
 
 
 @pytest.mark.usefixtures("guessed")

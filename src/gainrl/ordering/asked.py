@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ class Shards:
 
     count: int = 1
     one: int | None = None
+
+    @property
+    def mine(self) -> Sequence[int]:
+        """Those of this job."""
+        return range(self.count) if self.one is None else [self.one]
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class Asked:
                 raise ConfigError(
                     f"--shard {self.shard}: --shards is {self.shards}, so 0 to {last}"
                 )
-            if not (self.by in SIGNALS or self.measures_rates):
+            if not self.measures:
                 raise ConfigError(f"--shard: nothing is measured for --by {self.by}")
         if idle := self._idle():
             raise ConfigError(idle)
@@ -143,6 +149,16 @@ class Asked:
     def measures_rates(self) -> bool:
         """Whether they are measured, and not read."""
         return self.rated and self.pass_rate_column is None
+
+    @property
+    def measures(self) -> bool:
+        """Whether a model does, which takes a while."""
+        return self.measures_rates or self.by in SIGNALS
+
+    @property
+    def store(self) -> Path:
+        """The folder of what is measured, until the order is written."""
+        return self.out.with_name(f"{self.out.name}.parts")
 
     @property
     def jobs(self) -> Shards:
@@ -178,7 +194,7 @@ class Asked:
                 measures or self.by == "shuffled",
                 "--by shuffled and pass rates that a model measures",
             ),
-            "shards": (measures or self.by in SIGNALS, "what a model measures"),
+            "shards": (self.measures, "what a model measures"),
             **dict.fromkeys(RATES, (measures, "pass rates that a model measures")),
         }
         if measures:

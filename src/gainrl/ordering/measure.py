@@ -186,7 +186,7 @@ def pass_rates(
     def engine(wanted: Sequence[AnswerRequest], log: Path) -> Engine:
         return _engine(start, how, wanted, sampling, log)
 
-    for shard in range(shards.count) if shards.one is None else [shards.one]:
+    for shard in shards.mine:
         with _bar(f"answering, shard {shard}", "answers", 0) as bar:
 
             def told(done: int, due: int, bar: Any = bar) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from gainrl.ordering import columns, table
 from gainrl.ordering.asked import SIGNALS, Asked
 from gainrl.ordering.measure import Start, pass_rates, scores, take
 from gainrl.ordering.table import Rows
+from gainrl.owner import owned
 from gainrl.signals.concentration import concentration
 from gainrl.signals.orders import ASCENDING, random_keys, residual
 
@@ -61,14 +62,21 @@ def order_file(asked: Asked) -> None:
     Raises:
         DataError: a file, column or row that cannot be used; nothing is written.
         ModelError: a model that cannot be used.
+        BackendError: vLLM failed, or another call measures the same.
     """
+    with ExitStack() as stack:
+        for shard in asked.jobs.mine if asked.measures else ():
+            stack.enter_context(owned(asked.store / f"shard{shard}.owner.json"))
+        _order(asked)
+
+
+def _order(asked: Asked) -> None:
     began = time.perf_counter()
     rows = table.read(asked.source, asked.split, asked.config, asked.out)
     question = columns.found_column(
         rows, asked.question_column, columns.QUESTIONS, "--question-column"
     )
     chats = columns.conversations(rows, question, asked.system)
-    store = asked.out.with_name(f"{asked.out.name}.parts")
     dropped, unit = Dropped(list(range(len(chats)))), "characters"
     lengths = np.array([sum(len(each["content"]) for each in chat) for chat in chats], dtype=float)
     start, prompts = None, None
@@ -79,14 +87,14 @@ def order_file(asked: Asked) -> None:
         prompts = take(whole, dropped.left)
         lengths = whole.lengths.astype(float)
     measured = time.perf_counter()
-    rates = _rates(asked, rows, start, prompts, dropped, store) if asked.rated else None
+    rates = _rates(asked, rows, start, prompts, dropped) if asked.rated else None
     found = None
     if asked.by in SIGNALS:
         assert start is not None
         assert prompts is not None
-        found = scores(start, prompts, store, asked.jobs)
+        found = scores(start, prompts, asked.store, asked.jobs)
     if asked.shard is not None:
-        print(f"shard {asked.shard} of {asked.shards} is measured: {store}")
+        print(f"shard {asked.shard} of {asked.shards} is measured: {asked.store}")
         return
     measured = time.perf_counter() - measured
     value = pd.Series(_values(asked, rows, dropped.left, lengths, rates, found))
@@ -101,7 +109,7 @@ def order_file(asked: Asked) -> None:
         dropped.why[f"after the first {asked.top} (--top)"] = len(value) - asked.top
         value = value.iloc[: asked.top]
     table.write(asked.out, rows, value.index.tolist(), value.tolist())
-    shutil.rmtree(store, ignore_errors=True)
+    shutil.rmtree(asked.store, ignore_errors=True)
     _say(asked, rows, question, dropped, len(value), goes, unit)
     print(f"{time.perf_counter() - began:.1f} s, {measured:.1f} s of them measuring")
 
@@ -121,7 +129,6 @@ def _rates(
     start: Start | None,
     prompts: Prompts | None,
     dropped: Dropped,
-    store: Path,
 ) -> np.ndarray | None:
     """(M,) pass rates of the rows that are left; None where only one shard was generated."""
     if asked.pass_rate_column is not None:
@@ -137,7 +144,7 @@ def _rates(
     every = columns.golds(rows, column, asked.grader == "code")
     golds = [every[row] for row in dropped.left]
     grader = find(asked.grader)
-    return pass_rates(start, prompts, golds, grader, asked.answering, store, asked.jobs)
+    return pass_rates(start, prompts, golds, grader, asked.answering, asked.store, asked.jobs)
 
 
 def _drop_rated(asked: Asked, dropped: Dropped, rates: np.ndarray) -> None:
