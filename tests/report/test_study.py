@@ -85,8 +85,8 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     page = made.layout.home / "report_study.md"
     make_study(made, page)
     text = page.read_text()
-    order = ["What was found**", "**Design**", "at equal tokens**", "study_ranked.png"]
-    order += ["What each method was given**", "**Verdicts", "What would change the answer**"]
+    order = ["## What was found", "## Design", "\n## study\n", "study_ranked.png"]
+    order += ["## What each method was given", "## Verdicts", "## What would change the answer"]
     places = [text.index(each) for each in order]
     assert places == sorted(places)
     assert (
@@ -107,6 +107,17 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     assert "A curriculum pays" in text
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (page.parent / link).exists(), link
+
+
+def test_in_documentation_it_has_its_figures_beside_it_and_links_to_no_results(made, tmp_path):
+    page = tmp_path / "docs" / "study.md"
+    make_study(made, page)
+    text = page.read_text()
+    assert re.findall(r"\]\(([^)]+)\)", text) == ["img/study.png"]
+    picture = made.layout.figure("study_ranked").read_bytes()
+    assert (page.parent / "img/study.png").read_bytes() == picture
+    table = made.layout.table("study").relative_to(tmp_path.parent)
+    assert f"a row of `{table}`" in text
 
 
 def test_what_the_page_rests_on_is_named_where_it_is_missing(made, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ QUESTION = (
 def make_study(context: Context, path: Path) -> None:
     """Write the page, from the tables of the preset's tuned experiments.
 
-    Every number is from an experiment's table or a choice; nothing is measured here.
+    Every number is from an experiment's table or a choice; nothing is measured here. Among the
+    results the page links to them; elsewhere, in documentation, it names them, and the figures are
+    copied to img/ beside it.
 
     Raises:
         ConfigError: the preset tunes no methods.
@@ -77,6 +80,7 @@ class _Page:
 
     def __init__(self, context: Context, folder: Path) -> None:
         self.context, self.preset, self.folder = context, context.preset, folder
+        self.among = folder.resolve().is_relative_to(context.layout.home.resolve())
         self.names = experiments(self.preset)
         self.tables = {name: self._table(name) for name in self.names}
         self.choices = [read_json(context.layout.choice(*each)) for each in choices(self.preset)]
@@ -92,25 +96,25 @@ class _Page:
         blocks: list[Block] = [
             Title(f"# Which curriculum pays: preset {self.preset.preset}"),
             Paragraph(QUESTION),
-            Heading("What was found"),
+            Title("## What was found"),
             Points(tuple(self._answers())),
-            Heading("Design"),
+            Title("## Design"),
             Points(tuple(self._design())),
         ]
         for name in self.names:
-            blocks.append(Heading(f"{self._caption(name)}, at equal tokens"))
+            blocks.append(Title(f"## {self._caption(name)}"))
             blocks += [*self._compared(name), self._note(name)]
         parts = [markdown(blocks), *map(self._picture, self.names)]
-        parts.append(markdown([Heading("What each method was given"), self._chosen()]))
+        parts.append(markdown([Title("## What each method was given"), self._chosen()]))
         if self.preset.claims:
             verdicts = [
                 block
                 for block in read_views(self.context.layout.table("claims"))
                 if not isinstance(block, Title | Heading)
             ]
-            parts.append(markdown([Heading("Verdicts, with the false discovery rate"), *verdicts]))
+            parts.append(markdown([Title("## Verdicts, with the false discovery rate"), *verdicts]))
         parts.append(
-            markdown([Heading("What would change the answer"), Points(tuple(self._open()))])
+            markdown([Title("## What would change the answer"), Points(tuple(self._open()))])
         )
         return "\n".join(parts)
 
@@ -121,7 +125,9 @@ class _Page:
         return self.preset.experiments[name].caption or name
 
     def _link(self, path: Path, text: str) -> str:
-        return f"[{text}]({os.path.relpath(path, self.folder)})"
+        if self.among:
+            return f"[{text}]({os.path.relpath(path, self.folder)})"
+        return f"`{path.relative_to(self.context.root.parent)}`"
 
     def _answers(self) -> Iterator[str]:
         for name, frame in self.tables.items():
@@ -214,14 +220,18 @@ class _Page:
         path = self.context.layout.figure(f"{name}_ranked")
         if not path.exists():
             raise DataError(f"{path}: no such figure; `snakemake {path}` makes it")
-        return f"!{self._link(path, f'{name}: methods by rank')}\n"
+        if not self.among:
+            (self.folder / "img").mkdir(parents=True, exist_ok=True)
+            path = Path(shutil.copy(path, self.folder / "img" / f"{name}.png"))
+        return f"![{name}: methods by rank]({os.path.relpath(path, self.folder)})\n"
 
     def _chosen(self) -> Table:
         lines = [["method", "place", "setting", "choice"]]
         for choice in self.choices:
             place = f"{choice['model']}, {choice['dataset']}"
             path = self.context.layout.choice(choice["model"], choice["dataset"], choice["method"])
-            link = self._link(path, choice["results"])
+            text = choice["results"]
+            link = self._link(path, text) if self.among else text
             lines.append([self._label(choice["method"]), place, words(choice["values"]), link])
         return Table(lines)
 
