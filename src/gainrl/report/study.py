@@ -32,7 +32,7 @@ from gainrl.plan.tuning import words
 from gainrl.records import read_json, write_text
 from gainrl.stages.common import Context
 from gainrl.tables.answer import answers
-from gainrl.tables.columns import SURVIVES
+from gainrl.tables.columns import SURVIVES, shown
 from gainrl.tables.ranked_figure import ranked
 from gainrl.tuning.plan import choices
 
@@ -41,6 +41,7 @@ POINTS = 2.0
 PLACES = 3
 """Of a table; each has two columns."""
 LEVELS = ("accuracy_at_equal_tokens", "area_over_log_tokens")
+SPEEDUP = "speedup_tokens"
 DIFFERENCES = ("difference_at_equal_tokens", "difference_in_area")
 WHAT = ("", ": area")
 """What stands in a place's columns: metrics of the baseline, of the others, and their heads."""
@@ -69,10 +70,13 @@ def make_study(context: Context, path: Path) -> None:
 
 
 def experiments(preset: Preset) -> list[str]:
-    """Experiments of tuned methods."""
-    return [
-        name for name, each in preset.experiments.items() if plan.is_tuned(preset, each.methods[0])
-    ]
+    """Experiments of tuned methods, but those that are a part of another, for a claim's sake."""
+    runs = {
+        name: set(plan.runs(preset, [name]))
+        for name, each in preset.experiments.items()
+        if plan.is_tuned(preset, each.methods[0])
+    }
+    return [name for name, own in runs.items() if not any(own < other for other in runs.values())]
 
 
 class _Page:
@@ -103,7 +107,7 @@ class _Page:
         ]
         for name in self.names:
             blocks.append(Title(f"## {self._caption(name)}"))
-            blocks += [*self._compared(name), self._note(name)]
+            blocks += [*self._compared(name), self._note(name), *self._sooner(name)]
         parts = [markdown(blocks), *map(self._picture, self.names)]
         parts.append(markdown([Title("## What each method was given"), self._chosen()]))
         if self.preset.claims:
@@ -193,6 +197,19 @@ class _Page:
                 texts = [_interval(row, spec) + _mark(row) for row in rows]
                 lines.append([f"{self._label(method)} ({'%' if base else 'points'})", *texts])
             yield Table(lines)
+
+    def _sooner(self, name: str) -> Iterator[Block]:
+        """How many times fewer tokens a method needs to the baseline's level, a column a place."""
+        frame, chosen = self.tables[name], self.preset.experiments[name]
+        others = [method for method in chosen.methods if method != chosen.baseline]
+        cells = {method: self._cells(frame, SPEEDUP, method) for method in others}
+        places = list(ranked(frame))
+        lines = [["method", *(f"{model}, {dataset}" for model, dataset in places)]]
+        for method, found in cells.items():
+            lines.append([self._label(method), *(shown(found.get(place)) for place in places)])
+        yield Heading(f"Times fewer tokens to the final level of {self._label(chosen.baseline)}")
+        yield Table(lines)
+        yield Caption("Medians over seeds, with bounds where runs end before that level.")
 
     def _cells(
         self, frame: pd.DataFrame, metric: str, method: str
