@@ -263,9 +263,8 @@ class Preset(Section):
         changes = self.methods[method].training.given if method else {}
         section = _merged(section, changes, f"methods.{method}.training")
         if self.tuning and method and (ends := self.tuning.ends(method)):
-            # A response has a token at least, so that there are never more steps.
-            most = -(-ends["tokens"] // (section.prompts * section.rollouts))
-            section = _merged(section, {**ends, "steps": most}, "tuning")
+            # A step has a token at least, whatever its batch, so that tokens end the run.
+            section = _merged(section, {**ends, "steps": ends["tokens"]}, "tuning")
         return section
 
     def scoring_for(self, method: str) -> Scoring:
