@@ -82,8 +82,8 @@ def test_it_is_small(real) -> None:
         training = small.training_for(run.dataset, run.model, run.method)
         # A step of as many prompts spends such a budget at once.
         least = training.prompts * training.rollouts
-        steps = training.steps if training.tokens is None else -(-training.tokens // least)
-        assert steps <= rehearsal.STEPS
+        most = training.steps if training.tokens is None else -(-training.tokens // least)
+        assert min(training.steps, most) <= rehearsal.STEPS
         assert training.save_every == 1
         assert training.prompts <= 4 * gpus
         assert training.prompts % gpus == 0
