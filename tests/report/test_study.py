@@ -58,6 +58,7 @@ def preset():
 def context(tmp_path):
     """GAIN-RL is 20 points above GRPO at its end, more or less; MoPPS is level with it."""
     training = {**TRAINING, "tokens": 400, "tests": 2, "steps": 25}
+    settings = {"grpo": {}, "gain": {"prompts": 4, "steps": 13}, "mopps": {"lr": 0.01}}
     gains = {"grpo": (0.0, 0.0, 0.0), "gain": (0.2, 0.21, 0.19), "mopps": (-0.1, 0.1, 0.03)}
     for method, found in gains.items():
         for k in range(2):
@@ -65,7 +66,8 @@ def context(tmp_path):
                       tokens=100, training=training)  # fmt: skip
         for seed, gain in enumerate(found):
             curve = [0.2, 0.3, 0.4 + 0.01 * seed + gain]
-            write_run(tmp_path, method, seed, curve, tokens=100, training=training)
+            write_run(tmp_path, method, seed, curve, tokens=100, overrides=[*settings[method]],
+                      training={**training, **settings[method]})  # fmt: skip
     found = Context(preset(), tmp_path)
     for method in gains:
         choose(found, *PLACE, method)

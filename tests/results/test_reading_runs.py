@@ -123,6 +123,15 @@ def test_what_a_method_sets_itself_may_differ_from_other_methods_but_not_within_
         collect(folders)
 
 
+def test_runs_that_end_by_tokens_may_have_other_numbers_of_steps_at_most(folders):
+    for place, folder in enumerate(folders):  # with the batch that was chosen for each method
+        change(folder / "run.json", '"steps": 4', f'"steps": {4 + 2 * place}, "tokens": 400')
+    assert len(collect(folders)) == 4
+    change(folders[3] / "run.json", '"tokens": 400', '"tokens": 500')
+    with pytest.raises(DataError, match=r"training\.tokens is 400 and 500"):
+        collect(folders)
+
+
 def test_a_third_method_is_compared_with_those_that_override_nothing(folders, tmp_path):
     for folder in folders[:2]:
         change(folder / "run.json", '"label"', '"overrides": ["lr"], "label"')

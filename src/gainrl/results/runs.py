@@ -279,15 +279,16 @@ def _check_steps(path: Path, found: list[int], length: int) -> None:
 def _check_comparable(one: Run, other: Run) -> None:
     """Refuse two runs that differ in more than method and seed, and what methods set themselves.
 
-    The number of steps is never one of those: curves are compared step by step, but those of runs
-    by tokens, whose tests are not at the same steps. What is kept of a run (`keep_model: tested`
-    differs by method) is nothing that it depends on.
+    The number of steps is never one of those: curves are compared step by step. Those of runs by
+    tokens are not, whose tests are not at the same steps: there `steps` is the most there may be.
+    What is kept of a run (`keep_model: tested` differs by method) is nothing that it depends on.
     """
     both = f"{one.folder} and {other.folder} cannot be compared"
     if one.config["preset"] != other.config["preset"]:
         raise DataError(f"{both}: preset differs")
     own = {*one.overrides, *other.overrides} - {"steps"} if one.method != other.method else set()
-    for section, free in (("training", own | {"keep_model"}), ("evaluation", set())):
+    own |= {"keep_model", *(["steps"] if one.by_tokens and other.by_tokens else [])}
+    for section, free in (("training", own), ("evaluation", set())):
         left, right = one.config[section], other.config[section]
         for key in sorted({*left, *right} - free):
             if key not in left or key not in right or left[key] != right[key]:
