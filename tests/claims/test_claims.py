@@ -24,6 +24,7 @@ from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, grouped
 from gainrl.stages.common import Context
+from gainrl.tables.table import table1
 
 CONFIG = Statistics(resamples=500, smoothing=1)
 SAME = {"statement": "It is so", "experiment": "table1", "methods": ("gain",)}
@@ -177,9 +178,43 @@ def test_a_start_model_at_the_target_gives_no_speedup(tmp_path):
         for seed in (0, 1)
     ]
     group = grouped(collect(folders))["tiny", "chain"]
-    part = rules.faster(group["gain"], group["grpo"], CONFIG, "chain")
-    assert math.isnan(part.interval.low)
-    assert "undefined" in part.note
+    for part in (
+        rules.faster(group["gain"], group["grpo"], CONFIG, "chain"),
+        rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain"),
+    ):
+        assert math.isnan(part.interval.low)
+        assert part.note.startswith("undefined")
+
+
+def test_a_baseline_that_did_not_learn_supports_no_speedup(tmp_path):
+    curves = {"grpo": [0.47, 0.45, 0.50], "gain": [0.47, 0.55, 0.60]}
+    folders = [
+        write_run(tmp_path, method, seed, curve)
+        for method, curve in curves.items()
+        for seed in (0, 1)
+    ]
+    group = grouped(collect(folders))["tiny", "chain"]
+    for part in (
+        rules.faster(group["gain"], group["grpo"], CONFIG, "chain"),
+        rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain"),
+    ):
+        assert math.isnan(part.interval.low)
+        assert part.note == "undefined: the baseline did not learn"
+
+
+def test_one_seed_at_the_target_from_its_start_model_leaves_the_speedup_of_the_others(tmp_path):
+    folders = [
+        write_run(tmp_path, method, seed, curve)
+        for method, early in (("grpo", 0.4), ("gain", 0.7))
+        for seed, curve in enumerate([[0.7, 0.7, 0.7], *([[0.2, early, 0.7]] * 4)])
+    ]
+    group = grouped(collect(folders))["tiny", "chain"]
+    part = rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain")
+    table = table1(collect(folders), CONFIG, "grpo")
+    (row,) = table[table["metric"] == "speedup_tokens"].to_dict("records")
+    for median in (part.median.lower, part.median.upper, row["lower"], row["upper"]):
+        assert median == pytest.approx(2)
+    assert part.median.censored == row["censored"] == 1
 
 
 def test_overhead_is_a_share_of_training(group):

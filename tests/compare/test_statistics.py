@@ -211,9 +211,13 @@ def test_two_censored_sides_say_nothing_but_count():
     assert nothing.text() == "not determined (1 of 1 censored)"
 
 
-def test_no_speedup_over_a_baseline_that_needed_no_steps():
-    with pytest.raises(ValueError, match="already at the target"):
-        speedup(reached([0, 20], 40), reached([10, 10], 40), 0.95)
+def test_a_seed_that_is_there_from_its_start_bounds_the_speedup_and_takes_none_away():
+    # Start models of their own: ratios in [0, inf], [1, inf], [0, 1], and 2 twice.
+    ratio = speedup(reached([0, 30, 0, 20, 40], 40), reached([0, 0, 10, 10, 20], 40), 0.95)
+    assert (ratio.lower, ratio.upper, ratio.censored) == (1, 2, 3)
+    assert ratio.seeds == ((0, math.inf), (1, math.inf), (0, 1), (2, 2), (2, 2))
+    never = speedup(reached([0], 40), reached([None], 40), 0.95)
+    assert (never.lower, never.upper) == (0, 1)
 
 
 def test_a_censored_seed_is_bounded_by_what_its_own_run_spent():

@@ -10,8 +10,8 @@ from run_folders import TRAINING, cell, write_run
 
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
-from gainrl.results.runs import collect
-from gainrl.results.speed import CURRENCIES
+from gainrl.results.runs import collect, read_run
+from gainrl.results.speed import CURRENCIES, baseline_learnt
 from gainrl.tables.rows import ALL_TASKS, Facts, Preparation
 from gainrl.tables.table import _differences, table1, write_table
 
@@ -100,6 +100,18 @@ def test_a_start_model_at_the_target_has_no_speedup_in_any_currency(tmp_path):
     assert len(rows) == 4
     assert rows["mean"].isna().all()
     assert rows["note"].str.startswith("undefined").all()
+
+
+@pytest.mark.parametrize(
+    ("starts", "end", "learnt"), [((0.5, 9, 0.125), 0.5, False), ((0.125, 9, 0.5), 0.3, True)]
+)
+def test_start_models_that_are_as_good_are_several_all_the_same(tmp_path, starts, end, learnt):
+    often, times, once = starts
+    runs = []
+    for seed, start in enumerate([*([often] * times), once]):
+        slice_ = {"method": {"algorithm": "grpo"}, "inputs": {"model": f"digest{seed}"}}
+        runs.append(read_run(write_run(tmp_path, "grpo", seed, [start, end, end], slice=slice_)))
+    assert baseline_learnt(runs, "chain") == learnt
 
 
 # --- another baseline ----------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from gainrl.linearity.table import (
     line_label,
 )
 from gainrl.results.runs import Run
-from gainrl.results.speed import CURRENCIES
+from gainrl.results.speed import CURRENCIES, no_target
 from gainrl.study.table import rank_interval
 
 RATIOS = ("speedup", "cheaper")
@@ -134,16 +134,14 @@ def faster(
     The target is the final level of `against`, whose steps are those of its whole run, whether it
     was there earlier or not; that favours the method. A censored seed lies in [0, 1].
     """
+    what = f"{method[0].label} to the final level of {against[0].label}"
+    if note := no_target(against, benchmark, config.smoothing):
+        return _part(method[0], benchmark, what, _unknown(len(method)), note)
     window, at = config.smoothing, method[0].evaluated
     target = target_accuracy([run.curve(benchmark) for run in against], window)
     fast = [cost_to_reach(at, run.curve(benchmark), target, window) for run in method]
     slow = [Reach(at[-1], at[-1])] * len(method)
-    what = f"{method[0].label} to the final level of {against[0].label}"
-    if any(reach.upper == 0 for reach in fast):
-        note = "undefined: the start model is already at the target"
-        return _part(method[0], benchmark, what, _unknown(len(method)), note)
-    found = speedup(slow, fast, config.confidence)
-    return _median(method[0], benchmark, what, found)
+    return _median(method[0], benchmark, what, speedup(slow, fast, config.confidence))
 
 
 def cheaper(
@@ -161,20 +159,18 @@ def cheaper(
     Args:
         currency: steps, tokens (rollout tokens, all that were generated) or seconds.
     """
+    what = (
+        f"{currency} of {against[0].label} to {baseline[0].label}'s level over {method[0].label}'s"
+    )
+    if note := no_target(baseline, benchmark, config.smoothing):
+        return _part(method[0], benchmark, what, _unknown(len(method)), note)
     window, kind = config.smoothing, CURRENCIES[currency]
     target = target_accuracy([run.curve(benchmark) for run in baseline], window)
     fast, slow = (
         [cost_to_reach(kind.at_tests(run, 0), run.curve(benchmark), target, window) for run in runs]
         for runs in (method, against)
     )
-    what = (
-        f"{currency} of {against[0].label} to {baseline[0].label}'s level over {method[0].label}'s"
-    )
-    if any(reach.upper == 0 for reach in (*fast, *slow)):
-        note = "undefined: the start model is already at the target"
-        return _part(method[0], benchmark, what, _unknown(len(method)), note)
-    found = speedup(slow, fast, config.confidence)
-    return _median(method[0], benchmark, what, found)
+    return _median(method[0], benchmark, what, speedup(slow, fast, config.confidence))
 
 
 def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measurement:

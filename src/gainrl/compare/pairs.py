@@ -34,7 +34,7 @@ class Speed:
     """What a method spends to come to the baseline's final level.
 
     cost: median over seeds. ratio: of the baseline's cost to it, median over paired seeds; None
-    where the start model is already at that level, so that there is nothing to be faster at.
+    where the start models are already at that level, so that there is nothing to be faster at.
     """
 
     cost: Median
@@ -56,10 +56,9 @@ def speed(
         ValueError: as for `cost_to_reach` and `speedup`.
     """
     window, confidence = how.smoothing, how.confidence
-    there = False
+    there = targets is None and at_target(baseline, window)
     if targets is None:
         target = target_accuracy([track.accuracies for track in baseline], window)
-        there = target <= np.mean([track.accuracies[0] for track in baseline])
         targets = [target] * len(baseline)
     reached, base_reached = (
         [
@@ -69,9 +68,16 @@ def speed(
         for tracks in (method, baseline)
     )
     cost = median_cost(reached, confidence)
-    if there or any(each.upper == 0 for each in (*reached, *base_reached)):
+    pairs = zip(reached, base_reached, strict=True)
+    if there or all(one.at_start or other.at_start for one, other in pairs):
         return Speed(cost, None)
     return Speed(cost, speedup(base_reached, reached, confidence))
+
+
+def at_target(baseline: Sequence[Track], window: int) -> bool:
+    """Whether a baseline ends, in the mean, where its start models are already, or below."""
+    target = target_accuracy([track.accuracies for track in baseline], window)
+    return bool(target <= np.mean([track.accuracies[0] for track in baseline]))
 
 
 def equal_difference(

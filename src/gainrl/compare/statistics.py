@@ -67,6 +67,11 @@ class Reach(NamedTuple):
         """Whether the run ended below the target."""
         return math.isinf(self.upper)
 
+    @property
+    def at_start(self) -> bool:
+        """Whether it was at the target before it had spent anything."""
+        return self.upper == 0
+
 
 @dataclass(frozen=True)
 class Median:
@@ -329,8 +334,10 @@ def speedup(baseline: Sequence[Reach], method: Sequence[Reach], confidence: floa
     As the target is the *mean* final level of the baseline's seeds, the seeds that end below it are
     censored too. A censored cost lies in (spent, inf), where each run has spent its own amount, so
     a seed's ratio lies in [0, known / spent] if the method is censored, in [spent / known, inf] if
-    the baseline is, and anywhere if both are. The median is monotone in each ratio, so its bounds
-    are the medians of the bounds: nothing is dropped and nothing is imputed.
+    the baseline is, and anywhere if both are. A cost of 0 is a run that is there from its start
+    model: with it alone the ratio is at least 1, or at most 1 if it is the baseline's, and it is
+    anywhere if both are there. The median is monotone in each ratio, so its bounds are the medians
+    of the bounds: nothing is dropped and nothing is imputed.
 
     Args:
         baseline: (n,) answers of `cost_to_reach`, one a seed.
@@ -338,20 +345,19 @@ def speedup(baseline: Sequence[Reach], method: Sequence[Reach], confidence: floa
         confidence: nominal coverage in (0, 1).
 
     Raises:
-        ValueError: lengths differ, no seeds, or a cost is 0 (the start model is at the target, so
-            there is nothing to be faster at).
+        ValueError: lengths differ, or no seeds.
     """
     _same_length(len(method), len(baseline))
-    if any(each.upper == 0 for each in (*baseline, *method)):
-        raise ValueError("no speed-up: the start model is already at the target")
-    pairs = list(zip(baseline, method, strict=True))
-    censored = sum(slow.censored or fast.censored for slow, fast in pairs)
-    ratios = [
-        # A run that ended before it spent anything says nothing of how much faster it is.
-        Reach(slow.lower / fast.upper, slow.upper / fast.lower if fast.lower else math.inf)
-        for slow, fast in pairs
-    ]
-    return _median(ratios, censored, confidence)
+    ratios = [_ratio(slow, fast) for slow, fast in zip(baseline, method, strict=True)]
+    return _median(ratios, sum(each.lower < each.upper for each in ratios), confidence)
+
+
+def _ratio(slow: Reach, fast: Reach) -> Reach:
+    """Of a seed, the bounds of one cost over the other."""
+    if fast.at_start or slow.at_start:
+        return Reach(0.0 if slow.at_start else 1.0, math.inf if fast.at_start else 1.0)
+    # A run that ended before it spent anything says nothing of how much faster it is.
+    return Reach(slow.lower / fast.upper, slow.upper / fast.lower if fast.lower else math.inf)
 
 
 def _median(seeds: Sequence[Reach], censored: int, confidence: float) -> Median:

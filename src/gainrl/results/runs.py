@@ -72,6 +72,11 @@ class Run:
         return list(self.config.get("overrides", []))
 
     @property
+    def start(self) -> str | None:
+        """Digest of the weights that it began with; None in runs of before that was noted."""
+        return self.config["slice"].get("inputs", {}).get("model")
+
+    @property
     def benchmarks(self) -> list[str]:
         """What the run was tested on, in the order of the file."""
         return list(dict.fromkeys(self.evaluations["benchmark"]))

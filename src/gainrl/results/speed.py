@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gainrl.compare.pairs import Speed, Track, speed
+from gainrl.compare.pairs import Speed, Track, at_target, speed
 from gainrl.compare.statistics import RATIO, FloatArray, Median
 from gainrl.config.preset import Statistics
 from gainrl.plan.results import AVERAGE
@@ -136,8 +136,8 @@ def speed_rows(
     """Rows <currency>_to_baseline and, but for the baseline, speedup and speedup_<currency>.
 
     `mean` of the first is the median over seeds with censored ones as infinity; of the second the
-    median over paired seeds, NaN where censoring leaves it open or the start model is already at
-    the target. Without `parameters` there are no rows in FLOP.
+    median over paired seeds, NaN where censoring leaves it open or there is nothing to be faster at
+    (`no_target`). Without `parameters` there are no rows in FLOP.
     """
     if not baseline_learnt(group[baseline], benchmark):
         for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
@@ -167,17 +167,24 @@ AT_TARGET = "undefined: the start model is already at the baseline's final accur
 UNLEARNT = "undefined: the baseline did not learn"
 
 
+def no_target(runs: Sequence[Run], benchmark: str, window: int) -> str | None:
+    """Why nothing can be faster to the final level of a baseline, if that is so."""
+    if not baseline_learnt(runs, benchmark):
+        return UNLEARNT
+    return AT_TARGET if at_target(STEPS.tracks(runs, benchmark, None), window) else None
+
+
 def baseline_learnt(runs: Sequence[Run], benchmark: str) -> bool:
     """Whether the runs of a baseline end above their start by more than their tests' noise.
 
     A level that the start model has by chance is one that any method reaches at once.
     """
-    before: dict[tuple[str, float], Any] = {}  # seeds of one start model share its test
+    before: dict[tuple[str, object], Any] = {}  # seeds of one start model share its test
     after: list[Any] = []
     for run in runs:
         for row in run.evaluations.to_dict("records"):
             if benchmark in (AVERAGE, row["benchmark"]) and row["step"] == 0:
-                before[row["benchmark"], row["accuracy"]] = row
+                before[row["benchmark"], run.start or row["accuracy"]] = row
             elif benchmark in (AVERAGE, row["benchmark"]) and row["step"] == run.evaluated[-1]:
                 after.append(row)
     return health.learnt([*before.values()], after)
