@@ -137,7 +137,15 @@ def test_a_run_killed_again_and_again_ends_like_the_uninterrupted_one(
 ):
     """Before the first checkpoint, while one is written, between two, and at the very end."""
     notes = set()
-    for moment in ("line 1", "renaming 2", "line 3", "writing 4", "exporting", "recorded"):
+    for moment in (
+        "line 1",
+        "taken 1",
+        "renaming 2",
+        "line 3",
+        "writing 4",
+        "exporting",
+        "recorded",
+    ):
         assert runner(new_root, *TRAIN, moment=moment) == -signal.SIGKILL, runner.said
         assert not (new_root / RUN / "done.json").exists()
         notes.add((new_root / RUN / "tracking.json").read_bytes())

@@ -198,10 +198,11 @@ class TrainingRun:
     def _open(self, resumed: int) -> None:
         """Make the folder, open the MLflow run, say what the run is; drop what is done again."""
         (self.folder / DONE).unlink(missing_ok=True)
-        if lost := self._lost(resumed):
-            append_lines(self.folder / REDONE, lost)
-        elif not resumed:
+        lost = self._lost(resumed)
+        if lost is None:
             (self.folder / REDONE).unlink(missing_ok=True)
+        elif lost:
+            append_lines(self.folder / REDONE, lost)
         self.tracked = self._track(resumed > 0)
         self._write_run()
         if resumed:
@@ -217,20 +218,19 @@ class TrainingRun:
         for name in self.slice["benchmarks"]:
             self.record_test(read_json(self.context.layout.start(self.start, name)))
 
-    def _lost(self, resumed: int) -> list[dict[str, Any]]:
+    def _lost(self, resumed: int) -> list[dict[str, Any]] | None:
         """Rows of redone.jsonl: steps that were taken before the run was interrupted.
 
-        None of another configuration, and none of a run that had come to its end. The step that it
-        was in has no record, so nobody counts it.
+        The step that it was in has no record, so nobody counts it. None where this is no such run:
+        what lies there has another configuration, or had come to its end.
         """
-        rows = read_lines(self.steps)
-        if not rows or not (self.folder / CONFIG).exists():
-            return []
-        if read_json(self.folder / CONFIG)["config_hash"] != self.config_hash:
-            return []
+        config, rows = self.folder / CONFIG, read_lines(self.steps)
+        if not config.exists() or read_json(config)["config_hash"] != self.config_hash:
+            return [] if resumed else None
         ended = Schedule.of(self.settings, self.evaluation).ends
-        if not resumed and ended(rows[-1]["step"], sum(row["rollout_tokens"] for row in rows)):
-            return []
+        tokens = sum(row["rollout_tokens"] for row in rows)
+        if not resumed and rows and ended(rows[-1]["step"], tokens):
+            return None
         seconds = {row["step"]: row["seconds_step"] for row in read_lines(self.timing)}
         return [
             RedoneRecord.model_validate(
