@@ -229,7 +229,8 @@ class _Page:
             "All tokens that a run generates count, with those that its start model generated for "
             "measured difficulties. Accuracy: mean of a run's last tests, where every run has "
             "spent what these cost in the mean; differences where both runs of a seed have. Area: "
-            f"mean accuracy over the logarithm of tokens in the last tenfold. {SURVIVES} survives the control of false discoveries. "
+            f"mean accuracy over the logarithm of tokens in the last tenfold. {SURVIVES} survives "
+            "the control of false discoveries. "
             f"Every number is a row of {table}; its runs are in {runs}/MODEL/DATASET/METHOD/."
         )
 
