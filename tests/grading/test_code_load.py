@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,7 +97,9 @@ with ThreadPoolExecutor(8) as pool:
     assert max(most) >= min(2, CORES)  # they did run beside each other
 
 
-def test_a_place_of_a_killed_grader_is_free_again(tmp_path, monkeypatch):
+@pytest.fixture
+def holder(tmp_path, monkeypatch):
+    """A process that has the only place."""
     monkeypatch.setattr(_slots.tempfile, "gettempdir", lambda: str(tmp_path))
     own = os.sched_getaffinity(0)
     code = "import time; from gainrl.grading._slots import slot\n"
@@ -109,11 +112,28 @@ def test_a_place_of_a_killed_grader_is_free_again(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(_slots.os, "sched_getaffinity", lambda _: {min(own)})
     holder.stdout.read(1)
+    yield holder
+    holder.kill()
+    holder.communicate()
 
-    def wait():
-        with _slots.slot():
-            return time.monotonic()
 
+def wait():
+    with _slots.slot():
+        return time.monotonic()
+
+
+def test_a_stopped_grader_keeps_nobody_waiting(holder, monkeypatch):
+    monkeypatch.setattr(_slots, "LOOK_SECONDS", 0.1)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        time.sleep(0.3)
+        assert not waiting.done()
+        stopped = time.monotonic()
+        holder.send_signal(signal.SIGSTOP)
+        assert waiting.result(10) >= stopped
+
+
+def test_a_place_of_a_killed_grader_is_free_again(holder, tmp_path, monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait)
         time.sleep(0.2)
@@ -121,7 +141,6 @@ def test_a_place_of_a_killed_grader_is_free_again(tmp_path, monkeypatch):
         killed = time.monotonic()
         holder.kill()
         assert waiting.result(10) >= killed
-    holder.communicate()
     monkeypatch.setattr(_slots.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
     with pytest.raises(GradingError, match="cannot count running programs: No such file"):
         _slots.slot().__enter__()

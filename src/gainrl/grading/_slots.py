@@ -12,6 +12,9 @@ from pathlib import Path
 
 from gainrl.errors import GradingError
 
+LOOK_SECONDS = 1.0
+"""After which one that waits looks whether a process that has a place is stopped."""
+
 
 @contextmanager
 def slot() -> Iterator[None]:
@@ -19,7 +22,8 @@ def slot() -> Iterator[None]:
 
     verl grades in several processes of many threads each: without it hundreds of programs run at a
     time, and meet their limits because of each other. A place is a locked file, so the kernel frees
-    that of a process that is killed.
+    that of a process that is killed. One that is stopped (Ctrl-Z) keeps its place and needs none:
+    there is another one for it.
 
     Raises:
         GradingError: the folder of the places cannot be used.
@@ -42,7 +46,8 @@ def _taken(folder: Path) -> int:
     """The descriptor of a place, once there is one; closing it leaves the place."""
     import fcntl
 
-    places = list(range(len(os.sched_getaffinity(0))))
+    processors, looked = len(os.sched_getaffinity(0)), time.monotonic()
+    places = list(range(processors))
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:
         random.shuffle(places)
@@ -53,5 +58,18 @@ def _taken(folder: Path) -> int:
             except BlockingIOError:
                 os.close(descriptor)
             else:
+                os.pwrite(descriptor, b"%-10d" % os.getpid(), 0)
                 return descriptor
         time.sleep(0.01)
+        if time.monotonic() - looked > LOOK_SECONDS:
+            places = list(range(processors + sum(map(_stopped, folder.iterdir()))))
+            looked = time.monotonic()
+
+
+def _stopped(place: Path) -> bool:
+    """Whether the process that had a place last is stopped."""
+    try:
+        state = Path(f"/proc/{int(place.read_text())}/stat").read_text()
+    except (OSError, ValueError):  # it has ended, or has not written its number yet
+        return False
+    return state.rpartition(")")[2].split()[0] == "T"
