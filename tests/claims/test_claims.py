@@ -1,11 +1,10 @@
-"""Verdicts: what is measured for a claim, and the rule that was fixed before."""
+"""Verdicts: the rule that was fixed before, its table, and the presets that claim."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from presets import changed, error_of
@@ -24,7 +23,6 @@ from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, grouped
 from gainrl.stages.common import Context
-from gainrl.tables.table import table1
 
 CONFIG = Statistics(resamples=500, smoothing=1)
 SAME = {"statement": "It is so", "experiment": "table1", "methods": ("gain",)}
@@ -79,187 +77,6 @@ def test_the_rule_is_told_in_words():
     assert rules.rule(claim("overhead", 5, direction="below")) == (
         "supported if the interval is below 5 % of training time, not supported if above"
     )
-
-
-# --- measurements --------------------------------------------------------------------------------
-
-GRPO = [[0.2, 0.3, 0.4], [0.2, 0.4, 0.6]]
-GAIN = [[0.2, 0.5, 0.6], [0.2, 0.5, 0.9]]
-
-
-@pytest.fixture
-def group(tmp_path):
-    folders = [
-        write_run(tmp_path, method, seed, curve)
-        for method, curves in (("grpo", GRPO), ("gain", GAIN))
-        for seed, curve in enumerate(curves)
-    ]
-    return grouped(collect(folders))["tiny", "chain"]
-
-
-def test_a_difference_is_paired_by_seed_and_in_points(group):
-    part = rules.difference(group["gain"], group["grpo"], CONFIG, "chain")
-    assert part.interval.mean == pytest.approx(25)  # 20 and 30
-    # 12.706, the t of one degree of freedom, times a standard error of 5
-    assert (part.interval.low, part.interval.high) == pytest.approx((25 - 63.531, 25 + 63.531))
-    assert part.quantity == "GAIN-RL less GRPO"
-
-
-def test_a_difference_is_of_the_mean_of_the_last_tests(group):
-    config = Statistics(resamples=500, smoothing=2)
-    part = rules.difference(group["gain"], group["grpo"], config, "chain")
-    assert part.interval.mean == pytest.approx(20)  # .55 - .35 and .7 - .5
-
-
-def test_a_decline_is_from_the_methods_own_best_level(tmp_path):
-    curves = {"grpo": [0.2, 0.6, 0.5], "gain": [0.2, 0.7, 0.4]}
-    folders = [
-        write_run(tmp_path, method, seed, curve)
-        for method, curve in curves.items()
-        for seed in (0, 1)
-    ]
-    group = grouped(collect(folders))["tiny", "chain"]
-    part = rules.decline(group["gain"], group["grpo"], CONFIG, "chain")
-    assert part.interval.mean == pytest.approx(20)  # 30 and 10
-    assert part.note == "declines 30 and 10 points"
-    smoothed = rules.decline(group["gain"], group["grpo"], Statistics(smoothing=3), "chain")
-    assert smoothed.interval.mean == pytest.approx(5 / 3)  # from .45 to .433; GRPO rises to .433
-
-
-def test_a_speedup_keeps_censored_seeds(group):
-    """Runs of 4 steps. GRPO ends at .5, where GAIN-RL is at step 2 and GRPO's seed 0 never is."""
-    part = rules.faster(group["gain"], group["grpo"], CONFIG, "chain")
-    assert (part.interval.mean, part.interval.low, part.interval.high) == (2.0, 0.0, math.inf)
-    other = rules.faster(group["grpo"], group["grpo"], CONFIG, "chain")
-    assert (other.interval.low, other.interval.high) == (0.0, math.inf)  # too few seeds
-    assert "1 of 2 censored" in other.note
-
-
-def test_a_difference_in_a_currency_is_read_where_both_have_spent_as_much(tmp_path):
-    """GRPO has 0.5 after 200 tokens. GAIN-RL, of twice the tokens, is at its first test there."""
-    curves = {"grpo": [0.2, 0.3, 0.5], "gain": [0.2, 0.6, 0.8]}
-    folders = [
-        write_run(tmp_path, method, seed, curve, tokens=50 if method == "grpo" else 100)
-        for method, curve in curves.items()
-        for seed in (0, 1)
-    ]
-    found = grouped(collect(folders))["tiny", "chain"]
-    part = rules.equal_cost(found["gain"], found["grpo"], "tokens", CONFIG, "chain")
-    assert part.interval.mean == pytest.approx(10)
-    assert part.quantity == "GAIN-RL less GRPO at equal tokens"
-    assert part.note == "at 200 tokens in the mean"
-    steps = rules.equal_cost(found["gain"], found["grpo"], "steps", CONFIG, "chain")
-    assert steps.interval.mean == pytest.approx(30)
-
-
-def test_cheaper_compares_what_two_methods_spend_to_the_baseline_s_level(tmp_path):
-    """GRPO ends at .5. PPO has that at step 4 of 30 tokens each, GAIN-RL at step 2 of 40 each."""
-    curves = {"grpo": [0.2, 0.3, 0.5], "ppo": [0.2, 0.4, 0.6], "gain": [0.2, 0.5, 0.6]}
-    tokens = {"grpo": 50, "ppo": 30, "gain": 40}
-    folders = [
-        write_run(tmp_path, method, seed, curve, tokens=tokens[method])
-        for method, curve in curves.items()
-        for seed in (0, 1)
-    ]
-    group = grouped(collect(folders))["tiny", "chain"]
-    runs = (group["gain"], group["ppo"], group["grpo"])
-    part = rules.cheaper(*runs, "tokens", CONFIG, "chain")
-    assert part.interval.mean == pytest.approx(120 / 80)
-    assert part.quantity == "tokens of PPO to GRPO's level over GAIN-RL's"
-    assert rules.cheaper(*runs, "steps", CONFIG, "chain").interval.mean == 2
-    censored = rules.cheaper(group["gain"], group["gain"], group["ppo"], "steps", CONFIG, "chain")
-    assert censored.interval.mean == 1  # .6 at step 4, both
-
-
-def test_a_start_model_at_the_target_gives_no_speedup(tmp_path):
-    folders = [
-        write_run(tmp_path, method, seed, [0.5, 0.5, 0.4])
-        for method in ("grpo", "gain")
-        for seed in (0, 1)
-    ]
-    group = grouped(collect(folders))["tiny", "chain"]
-    for part in (
-        rules.faster(group["gain"], group["grpo"], CONFIG, "chain"),
-        rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain"),
-    ):
-        assert math.isnan(part.interval.low)
-        assert part.note.startswith("undefined")
-
-
-def test_a_baseline_that_did_not_learn_supports_no_speedup(tmp_path):
-    curves = {"grpo": [0.47, 0.45, 0.50], "gain": [0.47, 0.55, 0.60]}
-    folders = [
-        write_run(tmp_path, method, seed, curve)
-        for method, curve in curves.items()
-        for seed in (0, 1)
-    ]
-    group = grouped(collect(folders))["tiny", "chain"]
-    for part in (
-        rules.faster(group["gain"], group["grpo"], CONFIG, "chain"),
-        rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain"),
-    ):
-        assert math.isnan(part.interval.low)
-        assert part.note == "undefined: the baseline did not learn"
-
-
-def test_one_seed_at_the_target_from_its_start_model_leaves_the_speedup_of_the_others(tmp_path):
-    folders = [
-        write_run(tmp_path, method, seed, curve)
-        for method, early in (("grpo", 0.4), ("gain", 0.7))
-        for seed, curve in enumerate([[0.7, 0.7, 0.7], *([[0.2, early, 0.7]] * 4)])
-    ]
-    group = grouped(collect(folders))["tiny", "chain"]
-    part = rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain")
-    table = table1(collect(folders), CONFIG, "grpo")
-    (row,) = table[table["metric"] == "speedup_tokens"].to_dict("records")
-    for median in (part.median.lower, part.median.upper, row["lower"], row["upper"]):
-        assert median == pytest.approx(2)
-    assert part.median.censored == row["censored"] == 1
-
-
-def test_overhead_is_a_share_of_training(group):
-    part = rules.overhead(group["gain"], 0.4, CONFIG)  # four steps of 2 s
-    assert part.interval.mean == pytest.approx(5)
-
-
-SIGNAL = pd.DataFrame(
-    {
-        "model": "nano",
-        "dataset": ["chain", "chain", "word"],
-        "signal": ["c", "c", "c"],
-        "quantity": "gradient_norm",
-        "given": ["", "tokens", "tokens"],
-        "rho": [0.4, 0.2, 0.1],
-        "low": [0.3, 0.15, -0.1],
-        "high": [0.5, 0.25, 0.3],
-        "n": [64, 64, 60],
-    }
-)
-
-
-def test_a_correlation_is_read_from_the_signal_table():
-    part = rules.correlation(SIGNAL, "nano", "chain", "gradient_norm", "tokens", CONFIG)
-    assert (part.interval.mean, part.interval.low, part.interval.n) == (0.2, 0.15, 64)
-    with pytest.raises(DataError, match="no row of c with pass_rate for nano on chain"):
-        rules.correlation(SIGNAL, "nano", "chain", "pass_rate", "", CONFIG)
-
-
-def probe(gains):
-    """Six prompts with C falling, and their gain in right answers by step 10 of 20."""
-    tables = []
-    for step, right in ((0, [1] * 6), (10, [1 + g for g in gains]), (20, [5] * 6)):
-        rows = {"step": step, "id": list("abcdef"), "c": np.linspace(1, 0, 6) + step}
-        tables.append(pd.DataFrame({**rows, "correct": right, "samples": 8}))
-    return pd.concat(tables)
-
-
-def test_learnt_first_compares_c_before_rl_with_the_gain_of_the_first_half():
-    config = Statistics(resamples=300)
-    first = rules.learnt_first(probe([5, 4, 3, 2, 1, 0]), "nano", "chain", config)
-    last = rules.learnt_first(probe([0, 1, 2, 3, 4, 5]), "nano", "chain", config)
-    assert first.interval.mean == pytest.approx(1)
-    assert last.interval.mean == pytest.approx(-1)
-    assert "steps 0 to 10" in first.note
 
 
 # --- table ---------------------------------------------------------------------------------------
