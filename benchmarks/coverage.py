@@ -26,13 +26,11 @@ from typing import NamedTuple
 
 import censored
 import numpy as np
-from censored import CONFIDENCE, PROBLEMS, RESAMPLES, TAILS, Array, Limits
+from censored import CONFIDENCE, PROBLEMS, RESAMPLES, SEEDS, TAILS, Array, Limits
 from numpy.typing import NDArray
 from scipy import stats
 
 from gainrl.compare import interquartile_mean, probability_of_improvement
-
-SEEDS = (3, 5, 10, 20)
 
 
 class Finals(NamedTuple):
@@ -271,46 +269,6 @@ def starts_table(experiments: int, seed: int) -> Iterator[list[str]]:
         yield [str(models), *cells, covered((low, high), 0.0)]
 
 
-# --- speed-ups with censored seeds ---------------------------------------------------------------
-
-
-def t_of_logs(lower: Array, upper: Array) -> Limits:
-    """t of the logarithms of the ratios; open where a seed is censored."""
-    known = (lower == upper).all(1)
-    low, high = t_interval(
-        np.log(np.where(known[:, None], lower, 1)), None, np.random.default_rng()
-    )
-    return np.where(known, np.exp(low), 0), np.where(known, np.exp(high), np.inf)
-
-
-def speed_table(experiments: int, seed: int) -> Iterator[list[str]]:
-    """Coverage of the median over seeds of the ratio of costs to a level.
-
-    The level is the baseline's mean final one, which half of its seeds do not reach, or 0.5, which
-    nearly all do.
-    """
-    yield ["level", "true speed-up", "n", "censored (%)", "percentile of the median",
-           "order statistics, 95%", "order statistics, 93.5%", "t of logs"]  # fmt: skip
-    for final, faster in ((True, 1.0), (True, 1.5), (False, 1.0), (False, 1.5)):
-        for n in SEEDS:
-            rng = np.random.default_rng([seed, n, int(10 * faster)])
-            base, method = (
-                censored.smoothed(censored.curves(experiments, n, each, rng))
-                for each in (1.0, faster)
-            )
-            target = base[..., -1].mean(1) if final else np.full(experiments, 0.5)
-            lower, upper = censored.ratios(base, method, target)
-            found = (censored.of_medians(lower, upper, rng), censored.by_order(lower, upper, 0.95),
-                     censored.by_order(lower, upper, 0.935), t_of_logs(lower, upper))  # fmt: skip
-            cells = []
-            for low, high in found:
-                hits = (low <= faster) & (faster <= high)
-                decided = (low > 1) | (high < 1)
-                cells.append(f"{100 * hits.mean():.1f} ({100 * decided.mean():.0f})")
-            share = f"{100 * (lower != upper).mean():.0f}"
-            yield ["final" if final else "0.5", f"{faster:g}", str(n), share, *cells]
-
-
 # --- several tasks in one number -----------------------------------------------------------------
 
 
@@ -372,7 +330,7 @@ TABLES = {
     "mean": mean_table,
     "problems": anew_table,
     "starts": starts_table,
-    "speed": speed_table,
+    "speed": censored.table,
     "together": together_table,
     "false": false_table,
 }

@@ -10,6 +10,7 @@ import pytest
 from run_folders import write_run
 
 from gainrl.claims import verdicts as rules
+from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import collect, grouped
@@ -84,6 +85,30 @@ def test_a_difference_in_a_currency_is_read_where_both_have_spent_as_much(tmp_pa
     assert steps.interval.mean == pytest.approx(30)
 
 
+def test_equal_accuracy_is_what_two_methods_spend_for_the_same(tmp_path):
+    """GRPO ends at .5 after 200 tokens, PPO at .4, where GRPO is after 150."""
+    curves = twice(grpo=[0.2, 0.3, 0.5], ppo=[0.2, 0.3, 0.4])
+    group = runs_of(tmp_path, curves, {"grpo": 50, "ppo": 50})
+    part = rules.equal_accuracy_ratio(group["ppo"], group["grpo"], "tokens", CONFIG, "chain")
+    assert part.interval.mean == pytest.approx(0.75, rel=1e-3)
+    assert part.quantity == "tokens of GRPO over PPO's at equal accuracy"
+    claim = Claim(
+        statement="PPO is no dearer",
+        measure="equal_accuracy",
+        threshold=0.9,
+        currency="tokens",
+        experiment="table1",
+        methods=["ppo"],
+    )
+    assert rules.verdict(claim, part.interval.low, part.interval.high) == "not supported"
+    assert rules.p_value(claim, part) == 0  # two seeds that are alike
+    level = twice(grpo=[0.2, 0.2, 0.2], ppo=[0.2, 0.3, 0.4])
+    found = runs_of(tmp_path / "level", level, {"grpo": 50, "ppo": 50})
+    part = rules.equal_accuracy_ratio(found["ppo"], found["grpo"], "tokens", CONFIG, "chain")
+    assert part.note == "undefined: the baseline did not learn"
+    assert math.isnan(rules.p_value(claim, part))
+
+
 def test_cheaper_compares_what_two_methods_spend_to_the_baseline_s_level(tmp_path):
     """GRPO ends at .5. PPO has that at step 4 of 30 tokens each, GAIN-RL at step 2 of 40 each."""
     curves = twice(grpo=[0.2, 0.3, 0.5], ppo=[0.2, 0.4, 0.6], gain=[0.2, 0.5, 0.6])
@@ -125,9 +150,9 @@ def test_one_seed_at_the_target_from_its_start_model_leaves_the_speedup_of_the_o
     part = rules.cheaper(group["gain"], group["grpo"], group["grpo"], "tokens", CONFIG, "chain")
     table = table1([*group["grpo"], *group["gain"]], CONFIG, "grpo")
     (row,) = table[table["metric"] == "speedup_tokens"].to_dict("records")
-    for median in (part.median.lower, part.median.upper, row["lower"], row["upper"]):
+    for median in (part.ratio.lower, part.ratio.upper, row["lower"], row["upper"]):
         assert median == pytest.approx(2)
-    assert part.median.censored == row["censored"] == 1
+    assert part.ratio.censored == row["censored"] == 1
 
 
 def test_overhead_is_a_share_of_training(group):

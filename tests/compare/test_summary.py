@@ -91,6 +91,13 @@ def test_it_says_what_the_pipelines_table_says_of_the_same_runs(tmp_path):
         ratio = found.speed.ratio
         assert (row["lower"], row["upper"], row["low"]) == (ratio.lower, ratio.upper, ratio.low)
         assert row["censored"] == ratio.censored == 1
+    for metric, found in (
+        ("equal_accuracy_steps", line.steps),
+        ("equal_accuracy_tokens", line.tokens),
+    ):
+        row = cell(table, "gain", metric)
+        same = found.same
+        assert (row["mean"], row["low"], row["high"]) == (same.value, same.low, same.high), metric
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,8 @@ def test_it_says_what_the_pipelines_table_says_of_the_same_runs(tmp_path):
         ("speedup >= 2", "supported"),
         ("speedup > 2", "undecided"),  # the interval is the threshold itself
         ("speedup-tokens >= 1.5", "not supported"),
+        ("equal-accuracy >= 1.9", "supported"),
+        ("equal-accuracy-tokens >= 1.5", "not supported"),
     ],
 )
 def test_a_rule_decides_by_the_interval(rule, verdict):
@@ -170,8 +179,8 @@ def test_numbers_that_are_no_shares_are_shown_as_they_are():
 
 def test_latex_has_the_same_cells(two):
     document = blocks(compared(*two))
-    assert "gain & 60.0 & +10.0 & +0.0 & 10 & " in latex(document)
-    assert "| gain | 60.0 | +10.0 | +0.0 | 10 |" in markdown(document)
+    assert r"gain & 60.0 & +10.0 & +0.0 & 1.00$\times$ & 10 & " in latex(document)
+    assert "| gain | 60.0 | +10.0 | +0.0 | 1.00× | 10 |" in markdown(document)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from run_folders import cell, write_run
 
-from gainrl.compare.statistics import levels_at_equal_cost, mean_over_log
+from gainrl.compare.statistics import levels_at_equal_cost
 from gainrl.config.preset import Statistics
+from gainrl.results.budget import mean_over_log
 from gainrl.results.runs import collect
 from gainrl.tables.rows import Facts
 from gainrl.tables.table import table1, write_table
 
 CONFIG = Statistics(resamples=500, smoothing=1)
 FACTS = Facts(parameters={"tiny": 1000})
+COSTS = ("steps", "tokens", "seconds", "flops")
 
 
 def run(root, method, seed, curve, tokens, seconds):
@@ -60,6 +62,44 @@ def test_rows_are_paired_by_seed_and_name_their_budget(tmp_path):
     assert not table1(runs, CONFIG, "grpo")["metric"].eq("difference_at_equal_flops").any()
 
 
+def test_rows_say_how_many_times_as_much_the_baseline_spends(tmp_path):
+    """GRPO ends at 0.5 after 400 tokens, where GAIN-RL is after 200; it spends as many a step."""
+    runs = [
+        run(tmp_path, method, seed, curve, 100, seconds)
+        for method, curve, seconds in (
+            ("grpo", [0.1, 0.2, 0.5], 1.0),
+            ("gain", [0.1, 0.5, 0.6], 2.0),
+        )
+        for seed in (0, 1)
+    ]
+    table = table1(runs, CONFIG, "grpo", FACTS)
+    found = {cost: cell(table, "gain", f"equal_accuracy_{cost}") for cost in COSTS}
+    assert found["tokens"]["mean"] == found["steps"]["mean"] == pytest.approx(2)
+    assert found["tokens"]["low"] == pytest.approx(2, rel=0.006)  # two seeds that are alike
+    # GRPO has 0.5 after 4 seconds, GAIN-RL after 4
+    assert found["seconds"]["mean"] == pytest.approx(1)
+    assert not table[table["method"] == "grpo"]["metric"].str.startswith("equal_accuracy").any()
+    assert not table1(runs, CONFIG, "grpo")["metric"].eq("equal_accuracy_flops").any()
+    write_table(table, tmp_path / "same.csv", columns=("equal_accuracy_tokens",))
+    text = (tmp_path / "same.md").read_text()
+    assert "| Fewer tokens at equal accuracy |" in text
+    assert "| GAIN-RL | 2.00× [2.00, 2.00] |" in text
+    assert "the paired difference is not told from 0" in text
+
+
+def test_nothing_is_cheaper_than_a_baseline_that_did_not_learn(tmp_path):
+    runs = [
+        run(tmp_path, "grpo", 0, [0.3, 0.3, 0.3], 100, 1.0),
+        run(tmp_path, "gain", 0, [0.3, 0.5, 0.6], 100, 1.0),
+    ]
+    table = table1(runs, CONFIG, "grpo")
+    found = cell(table, "gain", "equal_accuracy_tokens")
+    assert np.isnan(found["mean"])
+    assert found["note"] == "undefined: the baseline did not learn"
+    write_table(table, tmp_path / "same.csv", columns=("equal_accuracy_tokens",))
+    assert "| GAIN-RL | undefined |" in (tmp_path / "same.md").read_text()
+
+
 def test_a_table_shows_the_difference_at_equal_cost_in_points(tmp_path):
     runs = [
         run(tmp_path, "grpo", 0, [0.1, 0.2, 0.5], 100, 2.0),
@@ -79,10 +119,10 @@ def test_a_table_shows_the_difference_at_equal_cost_in_points(tmp_path):
 
 def test_the_mean_over_the_logarithm_worked_by_hand():
     # 0.2 + 0.0005 c from 40 to 400: 0.2 + 0.0005 (400 - 40) / ln 10
-    line = ([0, 200, 400], [0.2, 0.3, 0.4])
+    line = (np.array([0, 200, 400]), np.array([0.2, 0.3, 0.4]))
     assert mean_over_log(*line, 40, 400) == pytest.approx(0.2 + 0.18 / np.log(10))
     # level until 100 and after 200, and 0.1 + 0.002 (c - 100) between
-    bent = ([100, 200], [0.1, 0.3])
+    bent = (np.array([100, 200]), np.array([0.1, 0.3]))
     between = -0.1 * np.log(2) + 0.002 * 100
     area = 0.1 * np.log(2) + between + 0.3 * np.log(2)
     assert mean_over_log(*bent, 50, 400) == pytest.approx(area / np.log(8))

@@ -238,7 +238,7 @@ def test_every_column_can_be_shown_and_both_files_have_the_same_cells(runs, tmp_
     markdown = (tmp_path / "t.md").read_text().splitlines()
     latex = (tmp_path / "t.tex").read_text()
     rows = [line.strip("| ").split(" | ") for line in markdown if line.startswith("| ")]
-    assert np.shape(rows) == (5, 20)
+    assert np.shape(rows) == (5, 24)
     for row in [rows[0], *rows[2:]]:
         assert " & ".join(map(escape, row)) + r" \\" in latex
 

@@ -81,6 +81,8 @@ def _held(
         return rules.difference(method, against, config, benchmark)
     if claim.measure == "decline":
         return rules.decline(method, against, config, benchmark)
+    if claim.measure == "equal_accuracy":
+        return rules.equal_accuracy_ratio(method, against, str(claim.currency), config, benchmark)
     if claim.measure == "cheaper":
         currency, base = str(claim.currency), group[baseline]
         return rules.cheaper(method, against, base, currency, config, benchmark)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from gainrl.compare.pairs import Track, equal_difference
+from gainrl.compare.ratios import Ratio, equal_accuracy
 from gainrl.compare.statistics import (
     SHARES,
     Interval,
@@ -40,13 +41,14 @@ from gainrl.results.runs import Run
 from gainrl.results.speed import CURRENCIES, no_target
 from gainrl.study.table import rank_interval
 
-RATIOS = ("speedup", "cheaper")
+RATIOS = ("speedup", "cheaper", "equal_accuracy")
 """Measures whose threshold itself is enough."""
 UNITS = {
     "difference": "points",
     "decline": "points",
     "speedup": "×",
     "cheaper": "×",
+    "equal_accuracy": "×",
     "correlation": "rank correlation",
     "learnt_first": "rank correlation",
     "overhead": "% of training time",
@@ -59,7 +61,7 @@ UNITS = {
 class Measurement:
     """One measurement for a claim: where, of what, its interval and what to know of it.
 
-    median: of what the interval is, where it is one.
+    ratio: of what the interval is, where it is a median of ratios or a ratio of means.
     """
 
     model: str
@@ -68,7 +70,7 @@ class Measurement:
     quantity: str
     interval: Interval
     note: str = ""
-    median: Median | None = None
+    ratio: Median | Ratio | None = None
 
 
 # --- measurements --------------------------------------------------------------------------------
@@ -171,6 +173,24 @@ def cheaper(
         for runs in (method, against)
     )
     return _median(method[0], benchmark, what, speedup(slow, fast, config.confidence))
+
+
+def equal_accuracy_ratio(
+    method: Sequence[Run],
+    against: Sequence[Run],
+    currency: str,
+    config: Statistics,
+    benchmark: str,
+) -> Measurement:
+    """How many times as much as the method `against` spends for the same accuracy."""
+    what = f"{currency} of {against[0].label} over {method[0].label}'s at equal accuracy"
+    if note := no_target(against, benchmark, config.smoothing):
+        return _part(method[0], benchmark, what, _unknown(len(method)), note)
+    kind = CURRENCIES[currency]
+    ours, theirs = (kind.tracks(runs, benchmark, None) for runs in (method, against))
+    found = equal_accuracy(ours, theirs, config, from_start=True)
+    interval = Interval(found.value, found.low, found.high, found.n)
+    return replace(_part(method[0], benchmark, what, interval), ratio=found)
 
 
 def overhead(runs: Sequence[Run], seconds: float, config: Statistics) -> Measurement:
@@ -305,7 +325,7 @@ def verdict(claim: Claim, low: float, high: float) -> str:
 
 def p_value(claim: Claim, part: Measurement) -> float:
     """Two-sided p that what a part measures is the claim's threshold; NaN where it is unknown."""
-    return _rule(claim).p(part.interval if part.median is None else part.median)
+    return _rule(claim).p(part.interval if part.ratio is None else part.ratio)
 
 
 def overall(verdicts: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from gainrl.compare.aggregate import (
 from gainrl.compare.curves import Curve, Log, Point, curves_of, points_of
 from gainrl.compare.page import blocks
 from gainrl.compare.pairs import Speed, Track, equal_difference, speed
+from gainrl.compare.ratios import Ratio, equal_accuracy
 from gainrl.compare.reading import read_csv, read_curves, read_log, read_wandb
 from gainrl.compare.render import latex, markdown, write_views
 from gainrl.compare.statistics import (
@@ -40,6 +41,7 @@ __all__ = [
     "Log",
     "Median",
     "Point",
+    "Ratio",
     "Reach",
     "Rule",
     "Speed",
@@ -49,6 +51,7 @@ __all__ = [
     "blocks",
     "cost_to_reach",
     "curves_of",
+    "equal_accuracy",
     "equal_difference",
     "interquartile_mean",
     "latex",

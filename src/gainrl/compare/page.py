@@ -14,7 +14,7 @@ from gainrl.compare.render import (
     Title,
     with_interval,
 )
-from gainrl.compare.statistics import RATIO, Interval, interval_words
+from gainrl.compare.statistics import RATIO, TIMES, Interval, interval_words
 from gainrl.compare.summary import MEASURES, Against, Line, Summary, parse_rule
 
 UNDEFINED = "undefined"
@@ -31,7 +31,9 @@ def blocks(summary: Summary) -> list[Block]:
     if summary.together:
         found += [Heading("All tasks"), Table(_all_tasks(summary)), Caption(ALL_TASKS)]
     measure, rule = parse_rule(summary.rule)
-    unit = MEASURES[measure][0] if summary.shares or "speedup" in measure else "of the accuracy"
+    unit = MEASURES[measure][0]
+    if unit != TIMES and not summary.shares:
+        unit = "of the accuracy"
     found.append(Paragraph(f"Rule: {summary.rule}; {rule.words(unit)}, undecided else."))
     return [*found, Points(tuple(_verdicts(summary))), Paragraph(_discoveries(summary))]
 
@@ -55,6 +57,7 @@ def _head(summary: Summary) -> list[str]:
     unit, points = ("(%)", "(points)") if summary.shares else ("", "")
     head = ["Method", f"Final level {unit}".strip(), f"Difference at equal steps {points}".strip()]
     head += [f"At equal tokens {points}".strip()] if summary.has_tokens else []
+    head += [f"Fewer {'tokens' if summary.has_tokens else 'steps'} at equal accuracy"]
     head += [f"Steps to {summary.baseline}'s level", "Speed-up"]
     if summary.has_tokens:
         head += [f"Tokens to {summary.baseline}'s level", "Speed-up in tokens"]
@@ -65,7 +68,9 @@ def _cells(line: Line, summary: Summary) -> list[str]:
     costs = [(line.steps, ".0f"), *([(line.tokens, ",.0f")] if line.tokens else [])]
     differences = [_shown(against.difference, summary.shares, "+") for against, _ in costs]
     speeds = [text for against, spec in costs for text in _speed(against, spec)]
-    return [line.method, _shown(line.level, summary.shares), *differences, *speeds]
+    same = (line.tokens or line.steps).same
+    ratio = same.text() if same else "–" if line.method == summary.baseline else UNDEFINED
+    return [line.method, _shown(line.level, summary.shares), *differences, ratio, *speeds]
 
 
 def _shown(interval: Interval | None, shares: bool, sign: str = "") -> str:
@@ -100,6 +105,8 @@ def _caption(summary: Summary) -> str:
     text = (
         f"{spread} Final level: mean of the {tests} of a run. Differences are paired by seed, read "
         f"where both runs of a seed had spent as many {budgets} as the one that spent less. "
+        f"At equal accuracy: how many times as many {base} takes to the accuracy that the worse of "
+        "the two ends at; the ratios at which the paired difference is not told from 0. "
         f"Speed-up: what {base} spent until its own curve, smoothed over the same tests, stays at "
         "its mean final level, over what the method spent; median over paired seeds. A censored "
         "seed did not get there within its run and is never dropped."

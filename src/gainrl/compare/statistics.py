@@ -155,11 +155,25 @@ def mean_interval(
     n, mean = sample.size, float(sample.mean())
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
-    # Equal values have no spread; what rounding leaves of it would make a p of 0 out of chance.
-    error = 0.0 if np.ptp(sample) <= TOLERANCE else float(sample.std(ddof=1)) / math.sqrt(n)
+    error = float(_error(sample))
     half = quantile(confidence, n - 1) * error
     low, high = max(mean - half, within[0]), min(mean + half, within[1])
     return Interval(mean, low, high, n, error)
+
+
+def holds(values: FloatArray, at: float, confidence: float) -> NDArray[np.bool_]:
+    """Of each column of (n, columns) values, n > 1, whether its `mean_interval` holds `at`."""
+    half = quantile(confidence, len(values) - 1) * _error(values)
+    return np.asarray(np.abs(values.mean(0) - at) <= half)
+
+
+def _error(values: FloatArray) -> FloatArray:
+    """Standard error of the mean over the first axis.
+
+    Equal values have none; what rounding leaves of it would make a p of 0 out of chance.
+    """
+    alike = np.ptp(values, axis=0) <= TOLERANCE
+    return np.where(alike, 0.0, values.std(axis=0, ddof=1) / math.sqrt(len(values)))
 
 
 def paired_difference(method: ArrayLike, baseline: ArrayLike, confidence: float) -> Interval:
@@ -284,33 +298,6 @@ def levels_at_equal_cost(
         raise ValueError(f"one run ended at {budget:g}, before the other's first test")
     first, second = (float(np.interp(budget, *curve)) for curve in curves)
     return first, second, budget
-
-
-def mean_over_log(costs: ArrayLike, accuracy: ArrayLike, low: float, high: float) -> float:
-    """Mean accuracy over the logarithm of cost: the area under that curve, over its width.
-
-    The curve is on the line between two tests, in cost, and level before the first and after the
-    last; the integral of a + b c over log c is a log c + b c.
-
-    Args:
-        costs: (n,) what was spent before each test, increasing.
-        accuracy: (n,) of those tests.
-        low, high: ends in the unit of the costs, 0 < low < high.
-
-    Raises:
-        ValueError: lengths differ, or low and high are not so.
-    """
-    if not 0 < low < high:
-        raise ValueError(f"0 < low < high, not {low:g} and {high:g}")
-    spent, curve = _vector(costs, "costs"), _vector(accuracy, "accuracy")
-    _same_length(spent.size, curve.size)
-    inside = spent[(spent > low) & (spent < high)]
-    knots = np.concatenate([[low], inside, [high]])
-    levels = np.interp(knots, spent, curve)
-    slopes = np.diff(levels) / np.diff(knots)
-    offsets = levels[:-1] - slopes * knots[:-1]
-    area = (offsets * np.diff(np.log(knots)) + np.diff(levels)).sum()
-    return float(area / math.log(high / low))
 
 
 # --- medians with censored seeds -----------------------------------------------------------------

@@ -17,7 +17,8 @@ from gainrl.compare.aggregate import (
     stratified_interval,
 )
 from gainrl.compare.curves import Curve, Task, arranged, check_window
-from gainrl.compare.pairs import Speed, equal_difference, speed
+from gainrl.compare.pairs import Speed, at_target, equal_difference, speed
+from gainrl.compare.ratios import Ratio, equal_accuracy
 from gainrl.compare.statistics import (
     ANY,
     SHARES,
@@ -37,6 +38,8 @@ MEASURES = {
     "equal-tokens": ("points", "tokens"),
     "speedup": (TIMES, "steps"),
     "speedup-tokens": (TIMES, "tokens"),
+    "equal-accuracy": (TIMES, "steps"),
+    "equal-accuracy-tokens": (TIMES, "tokens"),
 }
 """What a rule can be of: unit where accuracies are shares, and what is spent."""
 RULE = "difference > 0"
@@ -47,12 +50,15 @@ class Against:
     """A method against the baseline in steps or in tokens.
 
     difference: of levels at equal cost, in the unit of the accuracies; None of the baseline.
-    budget: at which cost, mean over seeds. speed: to the baseline's final level.
+    budget: at which cost, mean over seeds. speed: to the baseline's final level. same: how many
+    times as much the baseline spends for the same accuracy; None of itself, and where its start
+    models are at its final level.
     """
 
     difference: Interval | None
     budget: float
     speed: Speed
+    same: Ratio | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +213,8 @@ def _against(
         difference, budget = equal_difference(ours, theirs, how)
     except ValueError as error:
         raise _apart(task[method], task[baseline], currency, how) from error
-    return Against(difference, budget, found)
+    there = at_target(theirs, how.smoothing)
+    return Against(difference, budget, found, None if there else equal_accuracy(ours, theirs, how))
 
 
 def _apart(
@@ -229,8 +236,8 @@ def _verdict(line: Line, measure: str, rule: Rule, shares: bool) -> tuple[str, f
     """What the rule says of a line, and its p."""
     against = line.tokens if MEASURES[measure][1] == "tokens" else line.steps
     assert against is not None
-    if measure.startswith("speedup"):
-        ratio = against.speed.ratio
+    if MEASURES[measure][0] == TIMES:
+        ratio = against.speed.ratio if measure.startswith("speedup") else against.same
         if ratio is None:
             return UNDECIDED, math.nan
         return rule.verdict(ratio.low, ratio.high), rule.p(ratio)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from gainrl.compare.ratios import Ratio
 from gainrl.compare.statistics import Interval, Median
 
 VERDICTS = SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
@@ -38,7 +39,7 @@ class Rule:
         reached = low >= threshold if self.attained else low > threshold
         return SUPPORTED if reached else REFUTED if high < threshold else UNDECIDED
 
-    def p(self, found: Interval | Median) -> float:
+    def p(self, found: Interval | Median | Ratio) -> float:
         """Two-sided p that the true value is the threshold; NaN where nothing is known."""
         if isinstance(found, Median):
             return found.p(self.threshold, self.direction if self.attained else None)

@@ -15,6 +15,7 @@ Measure = Literal[
     "decline",
     "speedup",
     "cheaper",
+    "equal_accuracy",
     "correlation",
     "learnt_first",
     "overhead",
@@ -32,6 +33,8 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What a measure can be of, where it can be of several things."""
+COSTED = ("cheaper", "equal_accuracy")
+"""Measures of what is spent."""
 
 
 class Claim(Section):
@@ -51,7 +54,9 @@ class Claim(Section):
     method less `against`, paired by seed, in points), 'speedup' (as the paper counts it: steps of a
     whole run over the method's steps to the final accuracy of `against`, median over seeds),
     'cheaper' (what `against` spends until it has the baseline's final accuracy, over what the
-    method spends, in `currency`, median over paired seeds), 'correlation' (rank correlation of C
+    method spends, in `currency`, median over paired seeds), 'equal_accuracy' (how many times as
+    much of `currency` as the method `against` spends for the same accuracy, paired by seed; an
+    interval that no seed censors: `gainrl.compare.ratios`), 'correlation' (rank correlation of C
     with `quantity`, with `given` held fixed, over prompts), 'learnt_first' (rank correlation of C
     before RL with the gain in pass rate over the first half of the probed run, over prompts),
     'overhead' (seconds of prefill scoring over a run's training seconds, percent), 'linearity'
@@ -70,8 +75,8 @@ class Claim(Section):
     against: tuple[Name, ...] = ()
     """A method or several, all of which have to be beaten; else the experiment's baseline."""
     currency: Literal["steps", "tokens", "seconds"] | None = None
-    """What measure 'cheaper' counts, and when 'difference' compares levels: once both runs of a
-    seed have spent as much of it; without it at the end."""
+    """What the measures 'cheaper' and 'equal_accuracy' count, and when 'difference' compares
+    levels: once both runs of a seed have spent as much of it; without it at the end."""
     quantity: Quantity | None = None
     """What 'correlation' (difficulty, pass_rate, gradient_norm), 'linearity' (weights,
     tokens_start, tokens_last) and 'extrapolation' (weights, logits) are of."""
@@ -88,7 +93,7 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
-        compares = self.measure in ("difference", "decline", "speedup", "cheaper", "overhead")
+        compares = self.measure in (*COSTED, "difference", "decline", "speedup", "overhead")
         if compares and (self.experiment is None or not self.methods):
             raise ValueError(f"measure '{self.measure}' needs the keys 'experiment' and 'methods'")
         traced = self.measure in ("linearity", "extrapolation")
@@ -102,10 +107,12 @@ class Claim(Section):
                 f"measure '{self.measure}' is of prompts, not of runs: it takes no 'experiment', "
                 "'methods' or 'against'"
             )
-        if self.measure == "cheaper" and self.currency is None:
-            raise ValueError("measure 'cheaper' needs 'currency'")
-        if self.currency is not None and self.measure not in ("cheaper", "difference"):
-            raise ValueError("'currency' belongs to the measures 'cheaper' and 'difference'")
+        if self.measure in COSTED and self.currency is None:
+            raise ValueError(f"measure '{self.measure}' needs 'currency'")
+        if self.currency is not None and self.measure not in (*COSTED, "difference"):
+            raise ValueError(
+                "'currency' belongs to the measures 'cheaper', 'equal_accuracy' and 'difference'"
+            )
         self._measurable()
         return self
 

@@ -41,7 +41,9 @@ POINTS = 2.0
 PLACES = 3
 """Of a table; each has two columns."""
 LEVELS = ("accuracy_at_equal_tokens", "area_over_log_tokens")
-SPEEDUP = "speedup_tokens"
+CHEAPER = ("equal_accuracy_tokens", "speedup_tokens")
+SOONER = ("", ": to its final level")
+"""How many times fewer tokens, by two measures, and what stands above them in a place's columns."""
 DIFFERENCES = ("difference_at_equal_tokens", "difference_in_area")
 WHAT = ("", ": area")
 """What stands in a place's columns: metrics of the baseline, of the others, and their heads."""
@@ -199,17 +201,25 @@ class _Page:
             yield Table(lines)
 
     def _sooner(self, name: str) -> Iterator[Block]:
-        """How many times fewer tokens a method needs to the baseline's level, a column a place."""
+        """How many times fewer tokens than the baseline a method needs, two columns a place."""
         frame, chosen = self.tables[name], self.preset.experiments[name]
-        others = [method for method in chosen.methods if method != chosen.baseline]
-        cells = {method: self._cells(frame, SPEEDUP, method) for method in others}
-        places = list(ranked(frame))
-        lines = [["method", *(f"{model}, {dataset}" for model, dataset in places)]]
-        for method, found in cells.items():
-            lines.append([self._label(method), *(shown(found.get(place)) for place in places)])
-        yield Heading(f"Times fewer tokens to the final level of {self._label(chosen.baseline)}")
+        base, places = self._label(chosen.baseline), list(ranked(frame))
+        heads = [f"{model}, {dataset}{what}" for model, dataset in places for what in SOONER]
+        lines = [["method", *heads]]
+        for method in chosen.methods:
+            if method == chosen.baseline:
+                continue
+            cells = [self._cells(frame, metric, method) for metric in CHEAPER]
+            texts = [shown(found.get(place)) for place in places for found in cells]
+            lines.append([self._label(method), *texts])
+        yield Heading(f"Times fewer tokens than {base}")
         yield Table(lines)
-        yield Caption("Medians over seeds, with bounds where runs end before that level.")
+        yield Caption(
+            f"At equal accuracy: how many times as many tokens {base} takes to the accuracy that "
+            "the worse of the two ends at, with the ratios at which the paired difference is not "
+            f"told from 0. To its final level: {base}'s mean final accuracy over seeds; medians "
+            "over seeds, with bounds where runs end before that level."
+        )
 
     def _cells(
         self, frame: pd.DataFrame, metric: str, method: str

@@ -142,7 +142,7 @@ def speed_rows(
     if not baseline_learnt(group[baseline], benchmark):
         for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
             names = [f"{currency.cost}_to_baseline", *([currency.ratio] * (method != baseline))]
-            yield from (_undefined(name, len(group[baseline]), UNLEARNT) for name in names)
+            yield from (undefined(name, len(group[baseline]), UNLEARNT) for name in names)
         return
     for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
         ours, theirs = (
@@ -158,7 +158,7 @@ def speed_rows_of(found: Speed, currency: Currency, is_baseline: bool) -> Iterat
     if is_baseline:
         return
     if found.ratio is None:
-        yield _undefined(currency.ratio, found.cost.n, AT_TARGET)
+        yield undefined(currency.ratio, found.cost.n, AT_TARGET)
         return
     yield median_row(currency.ratio, found.ratio.value, found.ratio, found.ratio.text(*RATIO))
 
@@ -190,7 +190,8 @@ def baseline_learnt(runs: Sequence[Run], benchmark: str) -> bool:
     return health.learnt([*before.values()], after)
 
 
-def _undefined(metric: str, n: int, note: str) -> Row:
+def undefined(metric: str, n: int, note: str) -> Row:
+    """A row of what cannot be said, and why not."""
     numbers = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": n}
     return {"metric": metric, **numbers, "note": note}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from gainrl.compare.ratios import ratio_text
 from gainrl.compare.render import with_interval
 from gainrl.config.experiments import Column
 from gainrl.plan.results import AVERAGE
@@ -34,6 +36,10 @@ _OF_MAIN: dict[str, tuple[str, str]] = {
     "equal_tokens": ("At equal tokens (points)", "difference_at_equal_tokens"),
     "equal_seconds": ("At equal seconds (points)", "difference_at_equal_seconds"),
     "equal_flops": ("At equal FLOP (points)", "difference_at_equal_flops"),
+    "equal_accuracy_steps": ("Fewer steps at equal accuracy", "equal_accuracy_steps"),
+    "equal_accuracy_tokens": ("Fewer tokens at equal accuracy", "equal_accuracy_tokens"),
+    "equal_accuracy_seconds": ("Fewer seconds at equal accuracy", "equal_accuracy_seconds"),
+    "equal_accuracy_flops": ("Fewer FLOP at equal accuracy", "equal_accuracy_flops"),
 }
 """By name of the preset's `columns`: what stands above a column, and the metric below."""
 _ACCURACIES = ("final_accuracy", "accuracy_at_equal_tokens")
@@ -130,6 +136,8 @@ def shown(row: dict[str, Any] | None) -> str:
         return median_text(row)
     if metric.startswith("speedup"):
         return median_text(row)
+    if metric.startswith("equal_accuracy"):
+        return "undefined" if math.isnan(mean) else ratio_text(mean, low, high)
     if metric in _SPECS:
         return with_interval(mean, low, high, _SPECS[metric], 1)
     if metric in ("seconds", "preparation_seconds"):

@@ -13,6 +13,7 @@ from gainrl.compare.aggregate import (
     probability_of_improvement,
     stratified_interval,
 )
+from gainrl.compare.ratios import Ratio
 from gainrl.compare.statistics import (
     SHARES,
     FloatArray,
@@ -22,9 +23,9 @@ from gainrl.compare.statistics import (
 )
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
-from gainrl.results.budget import DECADE, Budget, equal_differences
+from gainrl.results.budget import DECADE, Budget, equal_accuracies, equal_differences
 from gainrl.results.runs import Group, Run
-from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Row, speed_rows
+from gainrl.results.speed import FLOPS, SECONDS, TOKENS, Row, speed_rows, undefined
 
 WHOLE_RUN = "all"
 """Benchmark of the metrics that belong to the training run and not to a test."""
@@ -132,6 +133,12 @@ class ExperimentRows:
             yield interval_row("difference_to_baseline", difference, "paired by seed")
             for metric, found, note in equal_differences(*where):
                 yield interval_row(metric, found, note)
+            for metric, ratio, note in equal_accuracies(*where):
+                yield (
+                    ratio_row(metric, ratio, note)
+                    if ratio
+                    else undefined(metric, len(curves), note)
+                )
         yield from speed_rows(*where)
 
     def _at_equal_tokens(self, group: Group, method: str, benchmark: str) -> Iterator[Row]:
@@ -208,6 +215,12 @@ def interval_row(metric: str, interval: Interval, note: str) -> Row:
     numbers = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
     tested = {"p": interval.p()} if metric.startswith("difference_") else {}
     return {"metric": metric, **numbers, "note": note, **tested}
+
+
+def ratio_row(metric: str, ratio: Ratio, note: str) -> Row:
+    """A row of a tidy table; `mean` is the ratio."""
+    numbers = {"mean": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n}
+    return {"metric": metric, **numbers, "note": note}
 
 
 def single_row(metric: str, value: float, note: str) -> Row:

@@ -42,13 +42,15 @@ def table1(
     [0, 1];
     steps_to_baseline, and tokens_, seconds_ and flops_to_baseline: cost until the baseline's final
     accuracy, `mean` is the median over seeds with censored ones as infinity; speedup, and
-    speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN where
-    censoring leaves it open; difference_at_equal_tokens, _seconds and _flops: shares, paired by
-    seed (gainrl.results.budget); accuracy_at_equal_tokens, area_over_log_tokens (mean accuracy over
-    the logarithm of tokens in the last tenfold) and difference_in_area (paired by seed): at what
-    every run of the model and data set has generated; rollout_tokens: all tokens of a run; flops:
-    FLOP a run; seconds: training without tests; zero_variance_share: groups of equal rewards, mean
-    over steps; overhead_share: of training seconds, what the curriculum took;
+    speedup_tokens, _seconds and _flops: ratios, `mean` is the median over paired seeds, NaN
+    where censoring leaves it open; difference_at_equal_tokens, _seconds and _flops: shares,
+    paired by seed (gainrl.results.budget); equal_accuracy_steps, _tokens, _seconds and _flops:
+    how many times as much the baseline spends for the same accuracy (gainrl.compare.ratios);
+    accuracy_at_equal_tokens, area_over_log_tokens (mean accuracy over the logarithm of tokens
+    in the last tenfold) and difference_in_area (paired by seed): at what every run of the model
+    and data set has generated; rollout_tokens: all tokens of a run; flops: FLOP a run; seconds:
+    training without tests; zero_variance_share: groups of equal rewards, mean over steps;
+    overhead_share: of training seconds, what the curriculum took;
     preparation_seconds and preparation_share (of the mean training seconds): measured once.
     Several benchmarks are also given as their unweighted `average`. Several tasks (model, data set
     and benchmark) are put into one number as interquartile_mean and probability_of_improvement, in
@@ -189,6 +191,14 @@ _SPEED_UPS: dict[str, str] = {
 }
 
 
+_EQUAL_ACCURACY: dict[str, str] = {
+    "equal_accuracy_steps": "steps",
+    "equal_accuracy_tokens": "tokens",
+    "equal_accuracy_seconds": "seconds",
+    "equal_accuracy_flops": "FLOP",
+}
+
+
 _EQUAL: dict[str, str] = {
     "equal_tokens": "tokens",
     "equal_seconds": "seconds",
@@ -208,6 +218,13 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
             f" At equal {', '.join(equal)}: smoothed accuracies when both runs of a seed had spent"
             " as much as the one of them that spent less."
         )
+    same = [what for name, what in _EQUAL_ACCURACY.items() if name in columns]
+    if same:
+        text += (
+            f" Fewer {', '.join(same)} at equal accuracy: how many times as many the baseline takes"
+            " to the accuracy that the worse of the two ends at; the ratios at which the paired"
+            " difference is not told from 0."
+        )
     if {"at_tokens", "area", "area_difference"} & {*columns}:
         text += _at_tokens(frame)
     tested = frame[frame["survives"] != ""]
@@ -218,7 +235,7 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
             f"{frame.attrs['false_discovery']:.0%} of such marks false in the mean (Benjamini and "
             "Hochberg)."
         )
-    if {"flops", "speedup_flops", "equal_flops"} & {*columns}:
+    if {"flops", "speedup_flops", "equal_flops", "equal_accuracy_flops"} & {*columns}:
         text += (
             " FLOP: 2 P a token for each forward pass and 4 P for each backward pass, P parameters;"
             " attention left out."

@@ -1,0 +1,165 @@
+"""How many times as much the baseline spends for the same accuracy, with an interval.
+
+A median of speed-ups is open as soon as half of the seeds end below the baseline's final level,
+which half of the baseline's own do; and where start models differ, hardly a level is one that all
+come to. The question is therefore turned round: for a ratio r, is a method that has spent 1 / r of
+a budget where the baseline is with all of it? That is a mean of paired differences, with an
+interval by Student's t, and the ratios that it does not refute are an interval of r (Fieller 1954
+inverts the t of a ratio of means in the same way). No seed is censored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gainrl.compare.pairs import Track
+from gainrl.compare.statistics import (
+    TIMES,
+    FloatArray,
+    Interval,
+    holds,
+    levels_at_equal_cost,
+    mean_interval,
+    smooth,
+)
+from gainrl.config.statistics import Statistics
+
+MOST = 64.0
+"""The largest ratio that is looked at, and one over the least; beyond it is open."""
+FINE = 128
+"""Ratios between one and its double: ends of an interval are known to half a percent."""
+OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What the baseline spends for an accuracy over what a method spends, over `n` paired seeds.
+
+    Above 1 the method is cheaper. value: 0 or inf where the curves do not meet within MOST times.
+    low, high: its interval; 0 or inf where it is open, NaN if n = 1. gap: of a ratio, the level of
+    the method less the baseline's, paired by seed.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    gap: Callable[[float], Interval] = field(compare=False, repr=False)
+
+    def p(self, threshold: float = 1.0) -> float:
+        """Two-sided p that the true ratio is the threshold: that the gap there is 0."""
+        return self.gap(threshold).p()
+
+    def text(self) -> str:
+        """What a table prints, such as '0.75× [0.60, 0.85]' or '3.10× [1.20, open]'."""
+        return ratio_text(self.value, self.low, self.high)
+
+
+def ratio_text(value: float, low: float, high: float) -> str:
+    """What `Ratio.text` prints."""
+    shown = f"{value:.2f}{TIMES}" if 0 < value < math.inf else OPEN
+    if math.isnan(low):
+        return shown
+    ends = (f"{end:.2f}" if 0 < end < math.inf else OPEN for end in (low, high))
+    return f"{shown} [{', '.join(ends)}]"
+
+
+def equal_accuracy(
+    method: Sequence[Track],
+    baseline: Sequence[Track],
+    how: Statistics,
+    from_start: bool = False,
+) -> Ratio:
+    """How many times as much the baseline spends as a method for the same accuracy.
+
+    Both runs of a seed are read on their smoothed curves, within the budget B that both of them
+    spent. At a ratio r >= 1 the method is read at B / r and the baseline at B; at r < 1 the method
+    at B and the baseline at r B. So the accuracy is the one that the worse of the two ends at, and
+    the ratio is 1 over that of the two exchanged. At r = 1 the gap is `equal_difference`, and the
+    interval excludes 1 where that of the difference excludes 0.
+
+    The value is where the mean gap changes its sign first on the way from 1. The interval goes from
+    the least to the largest ratio at which the gap's interval holds 0.
+
+    Args:
+        method, baseline: a track a seed, in the same seed order and unit.
+        from_start: the first tests are of the start model (`levels_at_equal_cost`). Without it a
+            ratio at which some run would be read before its first test is beyond what is known.
+
+    Raises:
+        ValueError: as for `levels_at_equal_cost`, or not as many tracks of both.
+    """
+    pairs = [
+        _pair(one, other, how.smoothing, from_start)
+        for one, other in zip(method, baseline, strict=True)
+    ]
+
+    def gaps(ratios: FloatArray) -> FloatArray:
+        """(n, ratios)."""
+        return np.stack([pair.gaps(ratios) for pair in pairs])
+
+    def gap(ratio: float) -> Interval:
+        return mean_interval(gaps(np.array([ratio]))[:, 0], how.confidence)
+
+    octaves = round(math.log2(MOST))
+    ratios = 2.0 ** (np.arange(-octaves * FINE, octaves * FINE + 1) / FINE)
+    least, most = max(pair.least for pair in pairs), min(pair.most for pair in pairs)
+    ratios = ratios[(least <= ratios) & (ratios <= most)]
+    found = gaps(ratios)
+    value, n = _first_zero(ratios, found.mean(0)), len(pairs)
+    if n == 1:
+        return Ratio(value, math.nan, math.nan, n, gap)
+    kept = holds(found, 0.0, how.confidence)
+    held = [min(max(value, ratios[0]), ratios[-1]), *ratios[kept]]
+    low = 0.0 if kept[0] or value == 0 else float(min(held))
+    high = math.inf if kept[-1] or math.isinf(value) else float(max(held))
+    return Ratio(value, low, high, n, gap)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The smoothed curves of a seed's two runs, and the ratios at which both can be read."""
+
+    method: tuple[FloatArray, FloatArray]
+    baseline: tuple[FloatArray, FloatArray]
+    budget: float
+    least: float
+    most: float
+
+    def gaps(self, ratios: FloatArray) -> FloatArray:
+        """(ratios,) level of the method less the baseline's."""
+        ours = np.interp(self.budget / np.maximum(ratios, 1), *self.method)
+        theirs = np.interp(self.budget * np.minimum(ratios, 1), *self.baseline)
+        return np.asarray(ours - theirs, dtype=np.float64)
+
+
+def _pair(one: Track, other: Track, window: int, from_start: bool) -> _Pair:
+    _, _, budget = levels_at_equal_cost(one, other, window, from_start)
+    (ours, levels), (theirs, base) = (
+        (smooth(costs, window), smooth(accuracies, window)) for costs, accuracies in (one, other)
+    )
+    least, most = 0.0, math.inf
+    if not from_start and budget > 0:
+        least, most = theirs[0] / budget, budget / ours[0] if ours[0] > 0 else math.inf
+    return _Pair((ours, levels), (theirs, base), budget, least, most)
+
+
+def _first_zero(ratios: FloatArray, means: FloatArray) -> float:
+    """Where means, which fall in the main, change their sign first on the way from a ratio of 1."""
+    one = int(np.flatnonzero(ratios == 1)[0])
+    if means[one] >= 0:
+        below = one + np.flatnonzero(means[one:] < 0)
+        if not below.size:
+            return math.inf
+        left = int(below[0]) - 1
+    else:
+        above = np.flatnonzero(means[:one] >= 0)
+        if not above.size:
+            return 0.0
+        left = int(above[-1])
+    ends = slice(left, left + 2)
+    return float(2 ** np.interp(0, -means[ends], np.log2(ratios[ends])))
