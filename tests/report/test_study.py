@@ -90,7 +90,8 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     make_study(made, page)
     text = page.read_text()
     order = ["## What was found", "## Design", "\n## study\n", "study_ranked.png"]
-    order += ["## What each method was given", "## Verdicts", "## What would change the answer"]
+    order += ["## What each method was given", "## What tuning was worth"]
+    order += ["## Verdicts", "## What would change the answer"]
     places = [text.index(each) for each in order]
     assert places == sorted(places)
     assert (
@@ -108,6 +109,7 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     assert re.search(found, text)
     assert "MoPPS undecided, known to" in text
     assert text.count("| lr 0.001 |") == 3  # the better of the two settings, of each method
+    assert re.search(r"\| MoPPS \| 50\.0 \(45\.0; 40\.0\) \|", text)
     (sooner,) = re.findall(r"tokens than GRPO\*\*\n\n(.*?)\n\n", text, re.DOTALL)
     # MoPPS ends a point higher, and of GRPO's last 200 tokens a point takes 18; both get to GRPO's
     # final level with their last test

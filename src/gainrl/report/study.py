@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
@@ -111,7 +112,8 @@ class _Page:
             blocks.append(Title(f"## {self._caption(name)}"))
             blocks += [*self._compared(name), self._note(name), *self._sooner(name)]
         parts = [markdown(blocks), *map(self._picture, self.names)]
-        parts.append(markdown([Title("## What each method was given"), self._chosen()]))
+        given = [Title("## What each method was given"), self._chosen()]
+        parts.append(markdown([*given, Title("## What tuning was worth"), *self._tuned()]))
         if self.preset.claims:
             verdicts = [
                 block
@@ -262,6 +264,25 @@ class _Page:
             link = self._link(path, text) if self.among else text
             lines.append([self._label(choice["method"]), place, words(choice["values"]), link])
         return Table(lines)
+
+    def _tuned(self) -> Iterator[Block]:
+        """How far apart the settings of a method were, in the runs that chose among them."""
+        found: dict[str, dict[str, str]] = {}
+        for choice in self.choices:
+            levels = [100 * fmean(each["accuracies"]) for each in choice["settings"]]
+            place = f"{choice['model']}, {choice['dataset']}"
+            text = f"{max(levels):.1f} ({median(levels):.1f}; {min(levels):.1f})"
+            found.setdefault(self._label(choice["method"]), {})[place] = text
+        places = list(dict.fromkeys(place for row in found.values() for place in row))
+        lines = [["method", *places]]
+        lines += [
+            [method, *(row.get(each, "–") for each in places)] for method, row in found.items()
+        ]
+        yield Table(lines)
+        yield Caption(
+            "Accuracy (%) that the choice was made by, mean over the seeds of tuning: of the best "
+            "setting and, in parentheses, of the median and of the worst one."
+        )
 
     def _open(self) -> Iterator[str]:
         """What is undecided, and how many seeds would know it to POINTS points either way."""
