@@ -29,7 +29,7 @@ def curves(
     Args:
         starts: (R, n, 1) how much better than another a seed's start model learns, by any method.
     """
-    top = 0.65 + starts + rng.normal(0, 0.02, (experiments, n, 1))
+    top = np.clip(0.65 + starts + rng.normal(0, 0.02, (experiments, n, 1)), 0.31, 0.99)
     pace = 20 * np.exp(rng.normal(0, 0.25, (experiments, n, 1))) / faster
     level = 0.3 + (top - 0.3) * (1 - np.exp(-COSTS / pace))
     return rng.binomial(PROBLEMS, level) / PROBLEMS
