@@ -104,6 +104,7 @@ class _Page:
             Title(f"# Which curriculum pays: preset {self.preset.preset}"),
             Paragraph(QUESTION),
             Title("## What was found"),
+            Paragraph(self._headline()),
             Points(tuple(self._answers())),
             Title("## Design"),
             Points(tuple(self._design())),
@@ -136,6 +137,21 @@ class _Page:
         if self.among:
             return f"[{text}]({os.path.relpath(path, self.folder)})"
         return f"`{path.relative_to(self.context.root.parent)}`"
+
+    def _headline(self) -> str:
+        """How many differences at equal tokens survive on either side, and the highest of all."""
+        every = pd.concat(
+            [rows for frame in self.tables.values() for rows in ranked(frame).values()]
+        )
+        kept = every[every["survives"] == "yes"]
+        above, below = int((kept["mean"] > 0).sum()), int((kept["mean"] < 0).sum())
+        best = every.sort_values("mean", ascending=False, kind="stable").iloc[0].to_dict()
+        return (
+            f"Of {len(every)} differences to the baseline at equal tokens {above} "
+            f"{'is' if above == 1 else 'are'} above it and {below} below by more than chance among "
+            f"so many. The highest is that of {self._label(best['method'])} on {best['model']}, "
+            f"{best['dataset']}: {_interval(best, '+.1f')} points."
+        )
 
     def _answers(self) -> Iterator[str]:
         for name, frame in self.tables.items():
@@ -253,7 +269,8 @@ class _Page:
         if not self.among:
             (self.folder / "img").mkdir(parents=True, exist_ok=True)
             path = Path(shutil.copy(path, self.folder / "img" / f"{name}.png"))
-        return f"![{name}: methods by rank]({os.path.relpath(path, self.folder)})\n"
+        shown = f"![{name}: methods by rank]({os.path.relpath(path, self.folder)})"
+        return f"{shown}\n\n*At equal tokens; blue: survives the control of false discoveries.*\n"
 
     def _chosen(self) -> Table:
         lines = [["method", "place", "setting", "choice"]]
