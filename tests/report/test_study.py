@@ -117,6 +117,8 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     # MoPPS ends a point higher, and of GRPO's last 200 tokens a point takes 18; both get to GRPO's
     # final level with their last test
     assert re.search(r"\| MoPPS \| 1\.\d\d× \[[^|]*\] \| 1\.00× \(1 of 3 censored\) \|", sooner)
+    (early,) = re.findall(r"half of these tokens\*\*\n\n(.*?)\n\n", text, re.DOTALL)
+    assert "| gain | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |" in early  # the gain comes at the end
     assert "A curriculum pays" in text
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (page.parent / link).exists(), link

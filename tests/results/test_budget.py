@@ -55,6 +55,10 @@ def test_rows_are_paired_by_seed_and_name_their_budget(tmp_path):
     assert found["mean"] == pytest.approx(0.1)
     assert (found["low"], found["high"]) == pytest.approx((0.1 - 1.27062, 0.1 + 1.27062))
     assert found["note"] == "paired by seed, at 300 tokens in the mean"
+    # at half: 200 tokens, 0.3 - 0.2, and 100, 0.5 - 0.25
+    half = cell(table, "gain", "difference_at_half_tokens")
+    assert half["mean"] == pytest.approx((0.1 + 0.25) / 2)
+    assert half["note"] == "paired by seed, at 150 tokens in the mean"
     # at 4 seconds of the 8: 0.6 - 0.2 and 0.6 - 0.4
     assert cell(table, "gain", "difference_at_equal_seconds")["mean"] == pytest.approx(0.3)
     assert "difference_at_equal_tokens" not in set(table[table["method"] == "grpo"]["metric"])

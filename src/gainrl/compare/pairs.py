@@ -85,17 +85,18 @@ def equal_difference(
     baseline: Sequence[Track],
     how: Statistics,
     from_start: bool = False,
+    share: float = 1.0,
 ) -> tuple[Interval, float]:
     """Level of a method less the baseline's at equal cost, paired by seed, and the mean budget.
 
     The budget of a seed is what both of its runs spent, and `from_start` whether first tests are of
-    the start model (`levels_at_equal_cost`).
+    the start model (`levels_at_equal_cost`). share: of the budget; both are read at it.
 
     Raises:
         ValueError: as for `levels_at_equal_cost`, or not as many tracks of both.
     """
     pairs = [
-        levels_at_equal_cost(one, other, how.smoothing, from_start)
+        levels_at_equal_cost(one, other, how.smoothing, from_start, share)
         for one, other in zip(method, baseline, strict=True)
     ]
     levels, base, budgets = np.transpose(pairs)

@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gainrl.compare.pairs import Track
 from gainrl.compare.statistics import (
     TIMES,
+    TOLERANCE,
     FloatArray,
     Interval,
     holds,
@@ -31,7 +33,7 @@ from gainrl.config.statistics import Statistics
 MOST = 64.0
 """The largest ratio that is looked at, and one over the least; beyond it is open."""
 FINE = 128
-"""Ratios between one and its double: ends of an interval are known to half a percent."""
+"""Ratios between one and its double at which gaps are looked at first."""
 OPEN = "open"
 
 
@@ -80,10 +82,11 @@ def equal_accuracy(
     spent. At a ratio r >= 1 the method is read at B / r and the baseline at B; at r < 1 the method
     at B and the baseline at r B. So the accuracy is the one that the worse of the two ends at, and
     the ratio is 1 over that of the two exchanged. At r = 1 the gap is `equal_difference`, and the
-    interval excludes 1 where that of the difference excludes 0.
+    interval leaves out 1 where that of the difference leaves out 0.
 
-    The value is where the mean gap changes its sign first on the way from 1. The interval goes from
-    the least to the largest ratio at which the gap's interval holds 0.
+    The value is the ratio next to 1 at which the mean gap is 0. The interval goes from there (and
+    from 1, if that holds) outward as far as the gap's own interval holds 0: a curve that falls
+    again may have the same accuracy once more, which is another question.
 
     Args:
         method, baseline: a track a seed, in the same seed order and unit.
@@ -97,27 +100,32 @@ def equal_accuracy(
         _pair(one, other, how.smoothing, from_start)
         for one, other in zip(method, baseline, strict=True)
     ]
-
-    def gaps(ratios: FloatArray) -> FloatArray:
-        """(n, ratios)."""
-        return np.stack([pair.gaps(ratios) for pair in pairs])
+    n = len(pairs)
+    least, most = max(pair.least for pair in pairs), min(pair.most for pair in pairs)
 
     def gap(ratio: float) -> Interval:
-        return mean_interval(gaps(np.array([ratio]))[:, 0], how.confidence)
+        if not least <= ratio <= most:
+            return Interval(math.nan, math.nan, math.nan, n)
+        return mean_interval([float(pair.gaps(ratio)) for pair in pairs], how.confidence)
 
-    octaves = round(math.log2(MOST))
-    ratios = 2.0 ** (np.arange(-octaves * FINE, octaves * FINE + 1) / FINE)
-    least, most = max(pair.least for pair in pairs), min(pair.most for pair in pairs)
-    ratios = ratios[(least <= ratios) & (ratios <= most)]
-    found = gaps(ratios)
-    value, n = _first_zero(ratios, found.mean(0)), len(pairs)
+    def kept(ratio: float) -> bool:
+        found = gap(ratio)
+        return found.low <= 0 <= found.high
+
+    ratios = _grid(least, most)
+    gaps = np.stack([pair.gaps(ratios) for pair in pairs])
+    value = _next_zero(ratios, gaps.mean(0), lambda ratio: gap(ratio).mean)
     if n == 1:
         return Ratio(value, math.nan, math.nan, n, gap)
-    kept = holds(found, 0.0, how.confidence)
-    held = [min(max(value, ratios[0]), ratios[-1]), *ratios[kept]]
-    low = 0.0 if kept[0] or value == 0 else float(min(held))
-    high = math.inf if kept[-1] or math.isinf(value) else float(max(held))
-    return Ratio(value, low, high, n, gap)
+    among = holds(gaps, 0.0, how.confidence)
+    near = [value, 1.0] if kept(1.0) else [value]
+    return Ratio(
+        value,
+        _end(ratios[::-1], among[::-1], min(near), 0.0, kept),
+        _end(ratios, among, max(near), math.inf, kept),
+        n,
+        gap,
+    )
 
 
 @dataclass(frozen=True)
@@ -130,8 +138,8 @@ class _Pair:
     least: float
     most: float
 
-    def gaps(self, ratios: FloatArray) -> FloatArray:
-        """(ratios,) level of the method less the baseline's."""
+    def gaps(self, ratios: FloatArray | float) -> FloatArray:
+        """Of each ratio, the level of the method less the baseline's."""
         ours = np.interp(self.budget / np.maximum(ratios, 1), *self.method)
         theirs = np.interp(self.budget * np.minimum(ratios, 1), *self.baseline)
         return np.asarray(ours - theirs, dtype=np.float64)
@@ -148,18 +156,60 @@ def _pair(one: Track, other: Track, window: int, from_start: bool) -> _Pair:
     return _Pair((ours, levels), (theirs, base), budget, least, most)
 
 
-def _first_zero(ratios: FloatArray, means: FloatArray) -> float:
-    """Where means, which fall in the main, change their sign first on the way from a ratio of 1."""
+def _grid(least: float, most: float) -> FloatArray:
+    """(ratios,) 1 and those that are looked at on both of its sides, increasing."""
+    octaves = round(math.log2(MOST))
+    ratios = 2.0 ** (np.arange(-octaves * FINE, octaves * FINE + 1) / FINE)
+    return np.asarray(ratios[(least <= ratios) & (ratios <= most)], dtype=np.float64)
+
+
+def _next_zero(ratios: FloatArray, means: FloatArray, mean: Callable[[float], float]) -> float:
+    """The ratio next to 1 where the mean gap is 0; 0 or inf where it is none on that side.
+
+    Above 1 the gap falls in the main, from what it is at 1.
+    """
     one = int(np.flatnonzero(ratios == 1)[0])
-    if means[one] >= 0:
-        below = one + np.flatnonzero(means[one:] < 0)
-        if not below.size:
-            return math.inf
-        left = int(below[0]) - 1
+    if abs(means[one]) <= TOLERANCE:
+        return 1.0
+    if means[one] > 0:
+        crossed = one + np.flatnonzero(means[one:] <= TOLERANCE)[:1]
+        beyond, step = math.inf, -1
     else:
-        above = np.flatnonzero(means[:one] >= 0)
-        if not above.size:
-            return 0.0
-        left = int(above[-1])
-    ends = slice(left, left + 2)
-    return float(2 ** np.interp(0, -means[ends], np.log2(ratios[ends])))
+        crossed = np.flatnonzero(means[:one] >= -TOLERANCE)[-1:]
+        beyond, step = 0.0, 1
+    if not crossed.size:
+        return beyond
+    at = int(crossed[0])
+    sign = math.copysign(1, means[one])
+    before, after = float(ratios[at + step]), float(ratios[at])
+    return _edge(before, after, lambda ratio: sign * mean(ratio) > TOLERANCE)
+
+
+def _end(
+    ratios: FloatArray,
+    kept: NDArray[np.bool_],
+    start: float,
+    beyond: float,
+    holds: Callable[[float], bool],
+) -> float:
+    """How far ratios are kept from `start` on, in their order; `beyond` if to the last."""
+    if start == beyond:
+        return beyond
+    outward = ratios > start if beyond else ratios < start
+    refused = np.flatnonzero(outward & ~kept)
+    if not refused.size:
+        return beyond
+    at = int(refused[0])
+    if at and outward[at - 1]:
+        start = float(ratios[at - 1])
+    elif start in (0.0, math.inf):  # beyond all that is looked at
+        return float(ratios[at])
+    return _edge(start, float(ratios[at]), holds)
+
+
+def _edge(inside: float, outside: float, holds: Callable[[float], bool]) -> float:
+    """Where a condition that holds inside ends on the way to outside, by bisection."""
+    for _ in range(40):
+        middle = math.sqrt(inside * outside)
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return inside

@@ -272,6 +272,7 @@ def levels_at_equal_cost(
     other: tuple[ArrayLike, ArrayLike],
     window: int,
     from_start: bool = False,
+    share: float = 1.0,
 ) -> tuple[float, float, float]:
     """Levels of two runs at the most that both had spent, on the line between two tests.
 
@@ -285,6 +286,7 @@ def levels_at_equal_cost(
         window: tests in the trailing mean (`smooth`).
         from_start: the first tests are of the start model even where they cost something, so that a
             run has their level before.
+        share: of that budget; both are read at it.
 
     Returns:
         Level of the one, level of the other, and the budget in the unit of the costs.
@@ -293,7 +295,7 @@ def levels_at_equal_cost(
         ValueError: one run had spent all before the other's first test, or as for `smooth`.
     """
     curves = [(smooth(costs, window), smooth(accuracy, window)) for costs, accuracy in (one, other)]
-    budget = min(float(costs[-1]) for costs, _ in curves)
+    budget = share * min(float(costs[-1]) for costs, _ in curves)
     if not from_start and budget < max(float(costs[0]) for costs, _ in curves):
         raise ValueError(f"one run ended at {budget:g}, before the other's first test")
     first, second = (float(np.interp(budget, *curve)) for curve in curves)

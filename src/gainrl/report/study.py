@@ -31,6 +31,7 @@ from gainrl.errors import ConfigError, DataError
 from gainrl.plan.results import AVERAGE
 from gainrl.plan.tuning import words
 from gainrl.records import read_json, write_text
+from gainrl.results.budget import ON_THE_WAY
 from gainrl.stages.common import Context
 from gainrl.tables.answer import answers
 from gainrl.tables.columns import SURVIVES, shown
@@ -112,8 +113,9 @@ class _Page:
         for name in self.names:
             blocks.append(Title(f"## {self._caption(name)}"))
             blocks += [*self._compared(name), self._note(name), *self._sooner(name)]
+            blocks += self._on_the_way(name)
         parts = [markdown(blocks), *map(self._picture, self.names)]
-        given = [Title("## What each method was given"), self._chosen()]
+        given: list[Block] = [Title("## What each method was given"), self._chosen()]
         parts.append(markdown([*given, Title("## What tuning was worth"), *self._tuned()]))
         if self.preset.claims:
             verdicts = [
@@ -237,6 +239,27 @@ class _Page:
             "the worse of the two ends at, with the ratios at which the paired difference is not "
             f"told from 0. To its final level: {base}'s mean final accuracy over seeds; medians "
             "over seeds, with bounds where runs end before that level."
+        )
+
+    def _on_the_way(self, name: str) -> Iterator[Block]:
+        """Differences to the baseline at parts of the budget, a column a part of each place."""
+        frame, chosen = self.tables[name], self.preset.experiments[name]
+        places, metrics = (
+            list(ranked(frame)),
+            [f"difference_at_{each}_tokens" for each in ON_THE_WAY],
+        )
+        heads = [f"{m}, {d}: {each}" for m, d in places for each in ON_THE_WAY]
+        lines = [["method (points)", *heads]]
+        for method in chosen.methods:
+            if method == chosen.baseline:
+                continue
+            cells = [self._cells(frame, metric, method) for metric in metrics]
+            lines.append([self._label(method), *(shown(c.get(p)) for p in places for c in cells)])
+        yield Heading("On the way: at a quarter and at half of these tokens")
+        yield Table(lines)
+        yield Caption(
+            "As at equal tokens. Settings were chosen by tuning's budget; what is ahead early need "
+            "not be ahead at the end."
         )
 
     def _cells(

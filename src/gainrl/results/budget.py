@@ -21,6 +21,8 @@ from gainrl.config.preset import Statistics
 from gainrl.results.runs import Group, Run
 from gainrl.results.speed import FLOPS, SECONDS, STEPS, TOKENS, Currency, no_target
 
+ON_THE_WAY = {"quarter": 0.25, "half": 0.5}
+"""Shares of the tokens at which methods are held against the baseline too."""
 DECADE = 10.0
 """How many times its lower end the upper end of an area over log tokens is."""
 
@@ -90,6 +92,11 @@ def equal_metric(currency: Currency) -> str:
     return f"difference_at_equal_{currency.cost}"
 
 
+def _read_at(budget: float, currency: Currency) -> str:
+    """Where a difference at equal cost was read, in words."""
+    return f"paired by seed, at {format(budget, currency.spec)} {currency.cost} in the mean"
+
+
 def equal_differences(
     group: Group,
     method: str,
@@ -107,8 +114,11 @@ def equal_differences(
             currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
         )
         found, budget = equal_difference(ours, theirs, config, from_start=True)
-        note = f"paired by seed, at {format(budget, currency.spec)} {currency.cost} in the mean"
-        yield equal_metric(currency), found, note
+        yield equal_metric(currency), found, _read_at(budget, currency)
+        if currency is TOKENS:
+            for name, share in ON_THE_WAY.items():
+                found, budget = equal_difference(ours, theirs, config, True, share)
+                yield f"difference_at_{name}_tokens", found, _read_at(budget, currency)
 
 
 def equal_accuracies(
