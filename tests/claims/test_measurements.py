@@ -10,6 +10,7 @@ import pytest
 from run_folders import write_run
 
 from gainrl.claims import verdicts as rules
+from gainrl.claims.table import decide, read_claims, write_claims
 from gainrl.config.claims import Claim
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -198,3 +199,24 @@ def test_learnt_first_compares_c_before_rl_with_the_gain_of_the_first_half():
     assert first.interval.mean == pytest.approx(1)
     assert last.interval.mean == pytest.approx(-1)
     assert "steps 0 to 10" in first.note
+
+
+def test_an_open_end_is_said_in_words(tmp_path):
+    """GAIN-RL is above where GRPO ends from its first test on."""
+    curves = {"grpo": [[0.2, 0.3, 0.4], [0.2, 0.3, 0.41]], "gain": [[0.5, 0.6, 0.7]] * 2}
+    found = runs_of(tmp_path, curves, {"grpo": 50, "gain": 50})
+    part = rules.equal_accuracy_ratio(found["gain"], found["grpo"], "tokens", CONFIG, "chain")
+    claim = Claim(
+        statement="twice as cheap",
+        measure="equal_accuracy",
+        threshold=2,
+        currency="tokens",
+        experiment="table1",
+        methods=["gain"],
+    )
+    write_claims(
+        decide({"twice": claim}, {"twice": [part]}, CONFIG), tmp_path / "claims.csv", CONFIG
+    )
+    (read,) = read_claims(tmp_path / "claims.csv")
+    assert (read.parts[0].verdict, read.parts[0].high) == ("supported", math.inf)
+    assert "| not determined [64, open] |" in (tmp_path / "claims.md").read_text()

@@ -143,6 +143,31 @@ def test_a_method_that_falls_again_is_judged_by_where_it_ends():
     assert Rule(1, attained=True).verdict(found.low, found.high) == "not supported"
 
 
+def test_the_interval_of_a_method_that_peaks_holds_where_it_comes_down_again():
+    """It ends half a point above the baseline, and was there with 1 / 2.8 of the budget."""
+    rng = np.random.default_rng(3)
+    costs, covered = np.linspace(0, 400, 9), 0
+    rise = 0.2 + 0.001 * costs
+    peak = np.interp(costs, [0, 200, 400], [0.2, 0.75, 0.605])
+
+    def runs(level):
+        ends = rng.normal(0, 0.03, (10, 1)) * costs / 400 + rng.normal(0, 0.01, (10, 9))
+        return [track(costs, level + each) for each in ends]
+
+    for _ in range(60):
+        found = equal_accuracy(runs(peak), runs(rise), PLAIN)
+        covered += found.low <= 2.75 <= found.high
+    assert covered >= 52  # 95% of them are 57
+
+
+def test_ratios_that_are_exact_keep_their_threshold():
+    for times in (1.2, 1.5, 3.0):
+        baseline = [track([0, 1], [0, 0.3])] * 3
+        found = equal_accuracy([track([0, 1], [0, 0.3 * times])] * 3, baseline, PLAIN)
+        assert Rule(times, attained=True).verdict(found.low, found.high) == "supported"
+        assert found.p(times) == 1
+
+
 def test_curves_without_a_test_of_the_start_model_are_not_read_before_their_first_test():
     """Tests from 100 tokens on, of 400: nothing is known of ratios above 4."""
     baseline = [track([100, 400], [0.2, 0.3 + d]) for d in (0, 0.01, 0.02)]
@@ -150,6 +175,11 @@ def test_curves_without_a_test_of_the_start_model_are_not_read_before_their_firs
     found = equal_accuracy(method, baseline, PLAIN)
     assert found.text() == "open [4.00, open]"
     assert math.isnan(found.p(8))
+    weak = equal_accuracy(
+        [track([100, 400], [0.2, 0.25 + d]) for d in (0, 0.01, 0.03)], baseline, PLAIN
+    )
+    assert weak.high < 4
+    assert weak.p(8) == weak.p(4) < 0.05  # further away still
     assert found.p(2) < 0.05
     with pytest.raises(ValueError, match="before the other's first test"):
         equal_accuracy([track([500, 600], [0.2, 0.3])], [baseline[0]], PLAIN)

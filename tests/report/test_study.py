@@ -145,6 +145,14 @@ def test_what_the_page_rests_on_is_named_where_it_is_missing(made, tmp_path):
     assert not (tmp_path / "report_study.md").exists()
 
 
+def test_a_page_of_the_baseline_alone_is_refused(made, tmp_path):
+    table = made.layout.table("study")
+    frame = pd.read_csv(table)
+    frame[frame["method"] == "grpo"].to_csv(table, index=False)
+    with pytest.raises(DataError, match="no methods to compare beside the baseline"):
+        make_study(made, tmp_path / "report_study.md")
+
+
 def test_a_preset_without_tuning_has_no_such_page(tmp_path):
     with pytest.raises(ConfigError, match="preset 'small' has no experiment of tuned methods"):
         make_study(Context(plan.load(BASE), tmp_path), tmp_path / "report_study.md")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from gainrl.claims.verdicts import Measurement, overall, p_value, rule, verdict
+from gainrl.compare.ratios import OPEN
 from gainrl.compare.render import Caption, Heading, Table, write_views
 from gainrl.compare.statistics import interval_words
 from gainrl.compare.verdicts import SUPPORTED, UNDECIDED, VERDICTS, adjusted, survives
@@ -146,9 +147,10 @@ def _where(row: Verdict) -> str:
 
 def shown(row: Verdict) -> str:
     """Value, interval and note of a part, as a table prints them."""
-    text = "not determined" if math.isnan(row.mean) else f"{row.mean:.3g}"
+    text = f"{row.mean:.3g}" if math.isfinite(row.mean) else "not determined"
     if not math.isnan(row.low):
-        text += f" [{row.low:.3g}, {row.high:.3g}]"
+        high = f"{row.high:.3g}" if math.isfinite(row.high) else OPEN
+        text += f" [{row.low:.3g}, {high}]"
     return f"{text}; {row.note}" if row.note else text
 
 

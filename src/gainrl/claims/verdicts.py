@@ -61,7 +61,7 @@ UNITS = {
 class Measurement:
     """One measurement for a claim: where, of what, its interval and what to know of it.
 
-    ratio: of what the interval is, where it is a median of ratios or a ratio of means.
+    ratio: of what the interval is, where it is a median of ratios or a ratio at equal accuracy.
     """
 
     model: str

@@ -105,8 +105,9 @@ def _caption(summary: Summary) -> str:
     text = (
         f"{spread} Final level: mean of the {tests} of a run. Differences are paired by seed, read "
         f"where both runs of a seed had spent as many {budgets} as the one that spent less. "
-        f"At equal accuracy: how many times as many {base} takes to the accuracy that the worse of "
-        "the two ends at; the ratios at which the paired difference is not told from 0. "
+        f"At equal accuracy: {'tokens' if summary.has_tokens else 'steps'} of {base} over the "
+        "method's (above 1: the method is cheaper) to the accuracy that the worse of the two has "
+        f"where both had spent as much{_ratios(counts)}. "
         f"Speed-up: what {base} spent until its own curve, smoothed over the same tests, stays at "
         "its mean final level, over what the method spent; median over paired seeds. A censored "
         "seed did not get there within its run and is never dropped."
@@ -116,6 +117,16 @@ def _caption(summary: Summary) -> str:
     if not summary.has_tokens:
         text += " No tokens were given, so nothing is said at equal tokens."
     return text
+
+
+def _ratios(counts: set[int]) -> str:
+    """What an interval of a ratio is, where there are any."""
+    if counts == {1}:
+        return ""
+    return (
+        "; interval: the ratios at which the paired difference is not told from 0, open where it "
+        "goes on"
+    )
 
 
 def _all_tasks(summary: Summary) -> list[list[str]]:
@@ -145,7 +156,7 @@ def _tested(line: Line) -> str:
 def _discoveries(summary: Summary) -> str:
     tests = sum(not math.isnan(line.p) for line in summary.lines)
     if not tests:
-        return "Nothing is tested: one seed decides nothing."
+        return "Nothing is tested: one seed decides nothing, and what is undefined or open neither."
     return (
         "p: two-sided, of the rule's threshold, by the statistic of the interval. Adjusted for "
         f"{tests} verdict{'s' * (tests > 1)} (Benjamini and Hochberg): of those that survive, at "

@@ -41,9 +41,10 @@ OPEN = "open"
 class Ratio:
     """What the baseline spends for an accuracy over what a method spends, over `n` paired seeds.
 
-    Above 1 the method is cheaper. value: 0 or inf where the curves do not meet within MOST times.
-    low, high: its interval; 0 or inf where it is open, NaN if n = 1. gap: of a ratio, the level of
-    the method less the baseline's, paired by seed.
+    Above 1 the method is cheaper. value: 0 or inf where the curves do not meet within MOST times,
+    or within what is known. low, high: its interval; 0 or inf where it is open, NaN if n = 1. gap:
+    of a ratio, the level of the method less the baseline's, paired by seed. known: the ratios at
+    which all runs can be read.
     """
 
     value: float
@@ -51,10 +52,18 @@ class Ratio:
     high: float
     n: int
     gap: Callable[[float], Interval] = field(compare=False, repr=False)
+    known: tuple[float, float] = (0.0, math.inf)
 
     def p(self, threshold: float = 1.0) -> float:
-        """Two-sided p that the true ratio is the threshold: that the gap there is 0."""
-        return self.gap(threshold).p()
+        """Two-sided p that the true ratio is the threshold: that the gap there is 0.
+
+        Beyond what is known it is that of the nearest ratio that is; NaN if the interval, open
+        there, holds the threshold.
+        """
+        at = min(max(threshold, self.known[0]), self.known[1])
+        if at != threshold and self.low <= threshold <= self.high:
+            return math.nan
+        return self.gap(at).p()
 
     def text(self) -> str:
         """What a table prints, such as '0.75× [0.60, 0.85]' or '3.10× [1.20, open]'."""
@@ -84,9 +93,9 @@ def equal_accuracy(
     the ratio is 1 over that of the two exchanged. At r = 1 the gap is `equal_difference`, and the
     interval leaves out 1 where that of the difference leaves out 0.
 
-    The value is the ratio next to 1 at which the mean gap is 0. The interval goes from there (and
-    from 1, if that holds) outward as far as the gap's own interval holds 0: a curve that falls
-    again may have the same accuracy once more, which is another question.
+    The value is the ratio next to 1 at which the mean gap is 0. The interval goes from the least to
+    the largest ratio at which the gap's own interval holds 0, on the value's side of 1 where that
+    at 1 does not.
 
     Args:
         method, baseline: a track a seed, in the same seed order and unit.
@@ -104,8 +113,6 @@ def equal_accuracy(
     least, most = max(pair.least for pair in pairs), min(pair.most for pair in pairs)
 
     def gap(ratio: float) -> Interval:
-        if not least <= ratio <= most:
-            return Interval(math.nan, math.nan, math.nan, n)
         return mean_interval([float(pair.gaps(ratio)) for pair in pairs], how.confidence)
 
     def kept(ratio: float) -> bool:
@@ -116,16 +123,12 @@ def equal_accuracy(
     gaps = np.stack([pair.gaps(ratios) for pair in pairs])
     value = _next_zero(ratios, gaps.mean(0), lambda ratio: gap(ratio).mean)
     if n == 1:
-        return Ratio(value, math.nan, math.nan, n, gap)
+        return Ratio(value, math.nan, math.nan, n, gap, (least, most))
     among = holds(gaps, 0.0, how.confidence)
-    near = [value, 1.0] if kept(1.0) else [value]
-    return Ratio(
-        value,
-        _end(ratios[::-1], among[::-1], min(near), 0.0, kept),
-        _end(ratios, among, max(near), math.inf, kept),
-        n,
-        gap,
-    )
+    if not kept(1.0):
+        among &= (ratios > 1) == (value > 1)
+    low = _end(ratios[::-1], among[::-1], value, 0.0, kept)
+    return Ratio(value, low, _end(ratios, among, value, math.inf, kept), n, gap, (least, most))
 
 
 @dataclass(frozen=True)
@@ -188,28 +191,25 @@ def _next_zero(ratios: FloatArray, means: FloatArray, mean: Callable[[float], fl
 def _end(
     ratios: FloatArray,
     kept: NDArray[np.bool_],
-    start: float,
+    value: float,
     beyond: float,
     holds: Callable[[float], bool],
 ) -> float:
-    """How far ratios are kept from `start` on, in their order; `beyond` if to the last."""
-    if start == beyond:
+    """The outermost ratio that is kept, in the order of `ratios`; `beyond` if the last one is."""
+    if kept[-1] or value == beyond:
         return beyond
-    outward = ratios > start if beyond else ratios < start
-    refused = np.flatnonzero(outward & ~kept)
-    if not refused.size:
-        return beyond
-    at = int(refused[0])
-    if at and outward[at - 1]:
-        start = float(ratios[at - 1])
-    elif start in (0.0, math.inf):  # beyond all that is looked at
-        return float(ratios[at])
-    return _edge(start, float(ratios[at]), holds)
+    side = 1 if beyond else -1
+    known = [*ratios[kept], *([value] if 0 < value < math.inf else [])]
+    if not known:  # the value is beyond what is looked at, on the other side
+        return float(ratios[0])
+    inside = side * max(side * each for each in known)
+    outside = next(each for each in ratios if side * each > side * inside)
+    return _edge(inside, float(outside), holds)
 
 
 def _edge(inside: float, outside: float, holds: Callable[[float], bool]) -> float:
-    """Where a condition that holds inside ends on the way to outside, by bisection."""
+    """Where a condition that holds inside ends on the way to outside, to seven digits."""
     for _ in range(40):
         middle = math.sqrt(inside * outside)
         inside, outside = (middle, outside) if holds(middle) else (inside, middle)
-    return inside
+    return float(f"{inside:.7g}")

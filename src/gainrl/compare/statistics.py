@@ -20,12 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gainrl.compare.student import median_rank, p_value, quantile, sign_p
+from gainrl.compare.student import TOLERANCE, median_rank, p_value, quantile, sign_p
 
 FloatArray = NDArray[np.float64]
-
-TOLERANCE = 1e-9
-"""Accuracies are multiples of 1 / problems; means that differ by less than this are equal."""
 
 ANY, SHARES = (-math.inf, math.inf), (0.0, 1.0)
 """What a mean can be, and what one of accuracies can."""
@@ -156,6 +153,8 @@ def mean_interval(
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
     error = float(_error(sample))
+    if error == 0 and abs(mean) <= TOLERANCE:
+        mean = 0.0  # rounding must not put it on a side of 0
     half = quantile(confidence, n - 1) * error
     low, high = max(mean - half, within[0]), min(mean + half, within[1])
     return Interval(mean, low, high, n, error)

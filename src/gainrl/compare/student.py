@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+TOLERANCE = 1e-9
+"""Accuracies are multiples of 1 / problems; means that differ by less than this are equal."""
 SHORTFALL = 0.015
 """How much less than asked for a median's interval may hold, for order statistics come in steps."""
 
@@ -50,7 +52,7 @@ def p_value(mean: float, error: float, n: int, threshold: float) -> float:
         return math.nan
     apart = abs(mean - threshold)
     if error == 0:
-        return 0.0 if apart > 0 else 1.0
+        return 0.0 if apart > TOLERANCE else 1.0
     return max(0.0, 1 - central(apart / error, n - 1))
 
 

@@ -142,9 +142,10 @@ class _Page:
 
     def _headline(self) -> str:
         """How many differences at equal tokens survive on either side, and the highest of all."""
-        every = pd.concat(
-            [rows for frame in self.tables.values() for rows in ranked(frame).values()]
-        )
+        found = [rows for frame in self.tables.values() for rows in ranked(frame).values()]
+        if not found:
+            raise DataError("no methods to compare beside the baseline")
+        every = pd.concat(found)
         kept = every[every["survives"] == "yes"]
         above, below = int((kept["mean"] > 0).sum()), int((kept["mean"] < 0).sum())
         best = every.sort_values("mean", ascending=False, kind="stable").iloc[0].to_dict()
@@ -235,10 +236,11 @@ class _Page:
         yield Heading(f"Times fewer tokens than {base}")
         yield Table(lines)
         yield Caption(
-            f"At equal accuracy: how many times as many tokens {base} takes to the accuracy that "
-            "the worse of the two ends at, with the ratios at which the paired difference is not "
-            f"told from 0. To its final level: {base}'s mean final accuracy over seeds; medians "
-            "over seeds, with bounds where runs end before that level."
+            f"At equal accuracy: {base}'s tokens over the method's (above 1: the method is "
+            "cheaper) to the accuracy that the worse of the two has where both had generated as "
+            "many, with the ratios at which the paired difference is not told from 0. To its final "
+            f"level: {base}'s mean final accuracy over seeds; medians over seeds, with bounds "
+            "where runs end before that level."
         )
 
     def _on_the_way(self, name: str) -> Iterator[Block]:

@@ -221,9 +221,10 @@ def _told(columns: Sequence[Column], frame: pd.DataFrame) -> str:
     same = [what for name, what in _EQUAL_ACCURACY.items() if name in columns]
     if same:
         text += (
-            f" Fewer {', '.join(same)} at equal accuracy: how many times as many the baseline takes"
-            " to the accuracy that the worse of the two ends at; the ratios at which the paired"
-            " difference is not told from 0."
+            f" Fewer {', '.join(same)} at equal accuracy: the baseline's over the method's (above"
+            " 1: the method is cheaper) to the accuracy that the worse of the two has where both"
+            " had spent as much; interval: the ratios at which the paired difference is not told"
+            " from 0, open where it goes on."
         )
     if {"at_tokens", "area", "area_difference"} & {*columns}:
         text += _at_tokens(frame)
