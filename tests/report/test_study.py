@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -143,6 +144,21 @@ def test_what_the_page_rests_on_is_named_where_it_is_missing(made, tmp_path):
     with pytest.raises(DataError, match=r"study\.csv: no such table; `snakemake study`"):
         make_study(made, tmp_path / "report_study.md")
     assert not (tmp_path / "report_study.md").exists()
+
+
+def test_it_says_how_many_choices_hang_on_a_seed_of_tuning(made, tmp_path):
+    make_study(made, tmp_path / "study.md")
+    assert "alone would have made" not in (tmp_path / "study.md").read_text()  # there is one seed
+    for at, method in enumerate(("grpo", "gain", "mopps")):
+        path = made.layout.choice(*PLACE, method)
+        choice = json.loads(path.read_text())
+        choice["seeds"] = [10, 11]
+        for k, each in enumerate(choice["settings"]):  # of the first method the seeds disagree
+            each["accuracies"] = [0.4 + 0.1 * k, 0.5 - 0.1 * k if at == 0 else 0.4 + 0.1 * k]
+        path.write_text(json.dumps(choice))
+    make_study(made, tmp_path / "study.md")
+    text = (tmp_path / "study.md").read_text()
+    assert "alone would have made the same choice in 2 of 3 cases" in text
 
 
 def test_a_page_of_the_baseline_alone_is_refused(made, tmp_path):

@@ -295,7 +295,11 @@ class _Page:
             (self.folder / "img").mkdir(parents=True, exist_ok=True)
             path = Path(shutil.copy(path, self.folder / "img" / f"{name}.png"))
         shown = f"![{name}: methods by rank]({os.path.relpath(path, self.folder)})"
-        return f"{shown}\n\n*At equal tokens; blue: survives the control of false discoveries.*\n"
+        confidence = self.preset.statistics.confidence
+        return (
+            f"{shown}\n\n*At equal tokens, with {confidence:.0%} intervals; blue survives the "
+            "control of false discoveries. Places have scales of their own.*\n"
+        )
 
     def _chosen(self) -> Table:
         lines = [["method", "place", "setting", "choice"]]
@@ -324,6 +328,20 @@ class _Page:
         yield Caption(
             "Accuracy (%) that the choice was made by, mean over the seeds of tuning: of the best "
             "setting and, in parentheses, of the median and of the worst one."
+            f"{self._luck()}"
+        )
+
+    def _luck(self) -> str:
+        """In how many choices each seed of tuning alone would have chosen the same."""
+        if len(self.choices[0]["seeds"]) < 2:
+            return ""
+        alike = 0
+        for choice in self.choices:
+            by_seed = zip(*(each["accuracies"] for each in choice["settings"]), strict=True)
+            alike += len({max(enumerate(row), key=lambda each: each[1])[0] for row in by_seed}) == 1
+        return (
+            f" Each seed of tuning alone would have made the same choice in {alike} of "
+            f"{len(self.choices)} cases; so part of a choice is luck, which no interval here holds."
         )
 
     def _open(self) -> Iterator[str]:
@@ -340,9 +358,12 @@ class _Page:
                 needed = f"about {math.ceil(seeds)} seeds" if math.isfinite(seeds) else "more seeds"
                 yield (
                     f"{name}, {model}, {dataset}: {methods} undecided, known to {half:.1f} points "
-                    f"either way at worst; {needed} would know {POINTS:g}"
+                    f"either way at worst; {needed} would know it to {POINTS:g} points"
                 )
-        yield "A choice among settings is made on the problems of the comparison, with other seeds."
+        yield (
+            "Intervals are over seeds: choices, prompts and test problems are as they are. A "
+            "choice among settings is made on the problems of the comparison, with other seeds."
+        )
 
 
 def _interval(row: dict[Any, Any], spec: str) -> str:
