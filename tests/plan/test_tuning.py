@@ -12,7 +12,7 @@ import yaml
 from presets import BASE, REPOSITORY, error_of
 
 from gainrl import plan
-from gainrl.plan.tuning import tried_runs
+from gainrl.plan.tuning import base_of, runs_of_tuning, tried_runs
 
 DOCUMENT = REPOSITORY / "docs" / "tuning.md"
 
@@ -196,3 +196,52 @@ def test_a_changed_grid_is_another_job_and_what_is_varied_is_not_in_it():
     key = plan.RunKey(*place, 0)
     assert plan.chosen(one, layout, key) == [layout.choice(*place)]
     assert plan.chosen(one, layout, plan.RunKey(*untuned, 0)) == []
+
+
+def lent(**changes: Any) -> dict[str, Any]:
+    """The tuned preset with a method that has the settings chosen for `gain`."""
+    data = tuned(borrowed={"as-gain": "gain"}, **changes)
+    data["methods"]["as-gain"] = {"curriculum": "uniform"}
+    data["experiments"]["table1"]["methods"].append("as-gain")
+    return data
+
+
+def test_a_borrower_tries_nothing_and_has_what_the_grid_says_of_another_s_choice():
+    preset = plan.load(lent())
+    place = preset.experiments["table1"].places[0]
+    assert plan.is_tuned(preset, "as-gain")
+    assert "as-gain" not in {base_of(preset, run.method) for run in runs_of_tuning(preset)}
+    run = plan.RunKey(*place, "as-gain", 0)
+    layout = plan.Layout("x")
+    assert plan.chosen(preset, layout, run) == [layout.choice(*place, "gain")]
+    choice = {"chosen": "gain.try1", "values": {"lr": 0.5, "prompts": 4, "beta": 0.7}}
+    method = plan.with_choice(preset, "as-gain", choice)
+    assert method.curriculum == preset.methods["as-gain"].curriculum
+    assert method.training.given == {"lr": 0.5, "prompts": 4}
+    training = preset.training_for(place[1], place[0], "as-gain")
+    assert (training.tokens, training.tests) == (900, 3)
+
+    other = plan.load(lent(methods={"grpo": {}, "gain": {"beta": [0.1, 0.2]}}))
+    slices = [plan.train_slice(each, *place, "as-gain") for each in (preset, other)]
+    assert slices[0]["tuning"] != slices[1]["tuning"]  # another choice may come of it
+
+
+def test_settings_are_chosen_where_only_a_borrower_is_trained():
+    data = lent()
+    data["experiments"]["table2"] |= {"methods": ["grpo", "as-gain"], "baseline": "grpo"}
+    preset = plan.load(data)
+    assert {*preset.experiments["table2"].places} <= {*plan.places_of(preset, "gain")}
+
+
+@pytest.mark.parametrize(
+    ("borrowed", "message"),
+    [
+        ({"as-gian": "gain"}, "unknown name 'as-gian'; did you mean 'as-gain'?"),
+        ({"as-gain": "gian"}, "no method 'gian' is tuned; did you mean 'gain'?"),
+        ({"grpo": "gain"}, "borrowed.grpo: 'methods' has it too"),
+    ],
+)
+def test_who_borrows_and_from_whom_is_checked(borrowed, message):
+    data = lent()
+    data["tuning"]["borrowed"] = borrowed
+    assert message in error_of(data)

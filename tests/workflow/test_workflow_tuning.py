@@ -32,7 +32,7 @@ def test_settings_are_tried_one_is_chosen_and_the_compared_runs_have_it(tuned):
     assert {name: jobs[name] for name in ("try_setting", "tune", "train")} == {
         "try_setting": 4,  # two methods, two settings, one tuning seed
         "tune": 2,
-        "train": 6,
+        "train": 9,  # and one that borrows
     }
     preset = plan.load(project.folder / "experiments/tiny.yaml")
     for method in METHODS:
@@ -46,9 +46,14 @@ def test_settings_are_tried_one_is_chosen_and_the_compared_runs_have_it(tuned):
             assert run["training"]["lr"] == record["values"]["lr"]
             assert run["training"]["prompts"] == record["values"]["prompts"]
             assert run["training"]["tokens"] == 400
+    chosen = read_json(choice(project, "tuned-gain"))
+    run = read_json(project.run("as-gain", preset.seeds[0]) / "run.json")
+    assert run["slice"]["tuning"]["chosen"] == chosen["chosen"]
+    assert run["training"]["lr"] == chosen["values"]["lr"]
+    assert run["slice"]["method"]["curriculum"] == {"name": "uniform"}
     table = pd.read_csv(project.folder / TARGETS[0])
     assert table.groupby("method")["chosen"].sum().to_dict() == dict.fromkeys(METHODS, 1)
-    assert set(pd.read_csv(project.folder / TARGETS[1])["method"]) >= set(METHODS)
+    assert set(pd.read_csv(project.folder / TARGETS[1])["method"]) >= {*METHODS, "as-gain"}
 
 
 def test_a_second_call_does_nothing_and_another_grid_tries_chooses_and_trains_anew(tuned):
@@ -61,10 +66,10 @@ def test_a_second_call_does_nothing_and_another_grid_tries_chooses_and_trains_an
 
     # A tried setting keeps its name, so its run is made again; other methods' runs are left alone.
     found = project.planned(other_grid, *TARGETS)
-    assert found == {"try_setting": 4, "tune": 2, "train": 6, "make_tuning": 1, "make_tuned": 1}
+    assert found == {"try_setting": 4, "tune": 2, "train": 9, "make_tuning": 1, "make_tuned": 1}
     # What the grid says of the rate holds, not the preset's own.
     assert project.planned(lambda p: p["tuning"].update(tokens=500), *TARGETS) == {
-        "train": 6,
+        "train": 9,
         "make_tuned": 1,
     }
 

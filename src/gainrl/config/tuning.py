@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue, model_validator
 
 from gainrl.config.base import Count, Name, Positive, Rate, Section
+from gainrl.errors import nearest
 
 TRY = ".try"
 """Between a method's name and the number of one of its tried settings."""
@@ -46,6 +47,10 @@ class Tuning(Section):
     methods: dict[Name, dict[str, tuple[JsonValue, ...]]] = Field(min_length=1)
     """The tuned methods, each with the values of its curriculum's own parameters, {} for none. A
     composed curriculum says the part too: `sampler.pool`, `filter.limit`."""
+    borrowed: dict[Name, Name] = Field(default_factory=dict)
+    """Methods that try nothing, each with the tuned method whose choice of the grid's keys it has:
+    {as-gain: gain}, where `as-gain` draws uniformly, says whether GAIN-RL's order helps or its
+    settings."""
     seeds: tuple[Count, ...] = Field(min_length=1)
     """Of the runs of each setting; none of the preset's `seeds`."""
     budget: Positive
@@ -77,11 +82,15 @@ class Tuning(Section):
         found = re.fullmatch(rf"(.+){re.escape(TRY)}\d+", name)
         return found[1] if found and found[1] in self.methods else None
 
+    def owner(self, name: str) -> str | None:
+        """Whose choice a method's runs have, mostly its own; None of methods that are not tuned."""
+        return name if name in self.methods else self.borrowed.get(name)
+
     def ends(self, name: str) -> dict[str, Any]:
         """Keys of `training` that say when the runs of a method end; of one not tuned, none."""
         if self.base_of(name):
             return {"tokens": self.budget, "tests": self.tests, "keep_model": False}
-        if name in self.methods:
+        if self.owner(name):
             return {"tokens": self.tokens or self.budget, "tests": self.tests}
         return {}
 
@@ -107,6 +116,17 @@ class Tuning(Section):
                 raise ValueError(
                     f"methods.{name}: its values give {size} settings, but each method tries "
                     f"{self.number}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _lent(self) -> Tuning:
+        for name, owner in self.borrowed.items():
+            if name in self.methods:
+                raise ValueError(f"borrowed.{name}: 'methods' has it too, with tries of its own")
+            if owner not in self.methods:
+                raise ValueError(
+                    f"borrowed.{name}: no method '{owner}' is tuned{nearest(owner, self.methods)}"
                 )
         return self
 

@@ -60,10 +60,12 @@ from gainrl.plan.runs import (
 from gainrl.plan.tuning import (
     is_tried,
     is_tuned,
+    owner_of,
     places_of,
     seeds_of,
     settings_of,
     tried_runs,
+    with_choice,
 )
 
 __all__ = [
@@ -104,6 +106,7 @@ __all__ = [
     "model_slice",
     "need_studies",
     "order_keys",
+    "owner_of",
     "places_of",
     "policy_of",
     "preparation",
@@ -129,4 +132,5 @@ __all__ = [
     "tried_runs",
     "tuning_slice",
     "warmup_tables",
+    "with_choice",
 ]

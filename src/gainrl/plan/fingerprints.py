@@ -184,12 +184,13 @@ def train_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[s
     A tuned method's settings are in an input file; here is what that is chosen from.
     """
     found = run_slice(preset, model, dataset, method)
-    if not tuning.is_tuned(preset, method):
+    owner = tuning.owner_of(preset, method)
+    if owner is None:
         return found
-    settings = tuning.settings_of(preset, method).values()
+    settings = tuning.settings_of(preset, owner).values()
     varied = {key for setting in settings for key in setting}
     found["training"] = {k: v for k, v in found["training"].items() if k not in varied}
-    return {**found, "tuning": digest(tuning_slice(preset, model, dataset, method))}
+    return {**found, "tuning": digest(tuning_slice(preset, model, dataset, owner))}
 
 
 def tuning_slice(preset: Preset, model: str, dataset: str, method: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gainrl.plan.datasets import difficulty_ranges, goes_by_column, warmup_datas
 from gainrl.plan.layout import Layout, Seeded, Signal, Trained
 from gainrl.plan.policies import feature_kinds
 from gainrl.plan.runs import benchmarks_of, selecting
-from gainrl.plan.tuning import is_tuned
+from gainrl.plan.tuning import owner_of
 
 FEATURE_TABLES: Mapping[str, Signal] = {
     "tokens": "scores",
@@ -76,9 +76,8 @@ def inputs_of(preset: Preset, layout: Layout, run: Seeded) -> Inputs:
 
 def chosen(preset: Preset, layout: Layout, run: Trained) -> list[Path]:
     """The file that a tuned method's runs have their settings from; none of other methods."""
-    if not is_tuned(preset, run.method):
-        return []
-    return [layout.choice(run.model, run.dataset, run.method)]
+    owner = owner_of(preset, run.method)
+    return [layout.choice(run.model, run.dataset, owner)] if owner else []
 
 
 def preparation(preset: Preset, layout: Layout, runs: Iterable[Seeded]) -> list[Path]:

@@ -98,12 +98,15 @@ def _tuning(preset: Preset, given: dict[str, Any]) -> None:
         return
     given["methods"] = {k: v for k, v in given["methods"].items() if not is_tried(preset, k)}
     left = {name for each in given["experiments"].values() for name in each["methods"]}
+    borrowed = {k: v for k, v in given["tuning"]["borrowed"].items() if k in left}
+    left |= {*borrowed.values()}
     own = {name: each for name, each in given["tuning"]["methods"].items() if name in left}
     given["tuning"] |= {
         "grid": {"lr": [preset.training.lr]},
         "methods": {
             name: {key: values[:1] for key, values in each.items()} for name, each in own.items()
         },
+        "borrowed": borrowed,
         "tries": None,
         "seeds": given["tuning"]["seeds"][:1],
         "budget": ROLLOUTS * STEPS,

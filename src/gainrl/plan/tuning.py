@@ -20,8 +20,13 @@ STREAM = 53
 
 
 def is_tuned(preset: Preset, method: str) -> bool:
-    """Whether the runs of a method have a setting that tuning has chosen."""
-    return preset.tuning is not None and method in preset.tuning.methods
+    """Whether the runs of a method have a setting that tuning has chosen, for it or another."""
+    return owner_of(preset, method) is not None
+
+
+def owner_of(preset: Preset, method: str) -> str | None:
+    """Whose choice the runs of a method have: mostly its own; None of one that is not tuned."""
+    return None if preset.tuning is None else preset.tuning.owner(method)
 
 
 def is_tried(preset: Preset, method: str) -> bool:
@@ -137,6 +142,18 @@ def with_setting(method: Method, setting: Mapping[str, Any], key: str) -> Method
     return found
 
 
+def with_choice(preset: Preset, method: str, choice: Mapping[str, Any]) -> Method:
+    """A tuned method as its runs are trained, by the file of its owner's choice.
+
+    A borrower keeps its own curriculum and has what the grid says of training.
+    """
+    own = preset.methods[method]
+    if owner_of(preset, method) == method:
+        return preset.methods[choice["chosen"]].model_copy(update={"label": own.label})
+    shared = {key: value for key, value in choice["values"].items() if key in Grid.model_fields}
+    return with_setting(own, shared, f"tuning.borrowed.{method}")
+
+
 def words(setting: Mapping[str, Any]) -> str:
     """A setting as people read it."""
     return ", ".join(f"{key} {value}" for key, value in setting.items())
@@ -154,8 +171,9 @@ def runs_of_tuning(preset: Preset) -> list[RunKey]:
 
 
 def places_of(preset: Preset, method: str) -> list[tuple[str, str]]:
-    """Models and data sets that a method is trained on, each once."""
-    found = (each for each in preset.experiments.values() if method in each.methods)
+    """Models and data sets that a method, or one that borrows from it, is trained on, each once."""
+    owned = {method, *(name for name in preset.methods if owner_of(preset, name) == method)}
+    found = (each for each in preset.experiments.values() if owned & {*each.methods})
     return list(dict.fromkeys(place for experiment in found for place in experiment.places))
 
 
@@ -184,10 +202,14 @@ def _check(preset: Preset, tuning: Tuning) -> None:
         if name not in preset.methods:
             hint = nearest(name, preset.methods)
             raise ConfigError(f"tuning.methods: unknown name '{name}'{hint}")
+    for name in tuning.borrowed:
+        if name not in preset.methods:
+            hint = nearest(name, preset.methods)
+            raise ConfigError(f"tuning.borrowed: unknown name '{name}'{hint}")
     for name, experiment in preset.experiments.items():
-        tuned = [each for each in experiment.methods if each in tuning.methods]
+        tuned = [each for each in experiment.methods if is_tuned(preset, each)]
         for method in experiment.methods:
-            if tuned and method not in tuning.methods:
+            if tuned and method not in tuned:
                 raise ConfigError(
                     f"experiments.{name}.methods: '{tuned[0]}' is tuned and '{method}' is not; "
                     "of methods that are compared all are, or none (tuning.methods)"

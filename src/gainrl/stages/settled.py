@@ -23,18 +23,17 @@ def settled(context: Context, key: RunKey) -> tuple[Context, dict[str, str] | No
         DataError: there is no choice, or its file is damaged.
     """
     preset, layout = context.preset, context.layout
-    if not plan.is_tuned(preset, key.method):
+    owner = plan.owner_of(preset, key.method)
+    if owner is None:
         return context, None
-    path = layout.choice(key.model, key.dataset, key.method)
+    path = layout.choice(key.model, key.dataset, owner)
     choice = read_json(path)
-    tried = plan.digest(plan.tuning_slice(preset, key.model, key.dataset, key.method))
+    tried = plan.digest(plan.tuning_slice(preset, key.model, key.dataset, owner))
     if choice["tried"] != tried:
         raise ConfigError(
             f"{path}: chosen from other settings ({choice['tried']}) than the preset tries "
             f"({tried}); `gainrl tune` chooses from these"
         )
-    label = preset.methods[key.method].label
-    method = preset.methods[choice["chosen"]].model_copy(update={"label": label})
-    methods = {**preset.methods, key.method: method}
+    methods = {**preset.methods, key.method: plan.with_choice(preset, key.method, choice)}
     noted = {name: choice[name] for name in ("chosen", "tried", "results")}
     return replace(context, preset=preset.model_copy(update={"methods": methods})), noted
