@@ -90,7 +90,7 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     page = made.layout.home / "report_study.md"
     make_study(made, page)
     text = page.read_text()
-    order = ["## What was found", "## Design", "\n## study\n", "study_ranked.png"]
+    order = ["## What was found", "study_ranked.png", "## Design", "\n## study\n"]
     order += ["## What each method was given", "## What tuning was worth"]
     order += ["## Verdicts", "## What would change the answer"]
     places = [text.index(each) for each in order]

@@ -33,7 +33,6 @@ from gainrl.plan.tuning import words
 from gainrl.records import read_json, write_text
 from gainrl.results.budget import ON_THE_WAY
 from gainrl.stages.common import Context
-from gainrl.tables.answer import answers
 from gainrl.tables.columns import SURVIVES, shown
 from gainrl.tables.ranked_figure import ranked
 from gainrl.tuning.plan import choices
@@ -101,22 +100,20 @@ class _Page:
 
     def text(self) -> str:
         """The whole page."""
-        blocks: list[Block] = [
+        found: list[Block] = [
             Title(f"# Which curriculum pays: preset {self.preset.preset}"),
             Paragraph(QUESTION),
             Title("## What was found"),
             Paragraph(self._headline()),
-            Points(tuple(self._answers())),
-            Title("## Design"),
-            Points(tuple(self._design())),
         ]
+        parts = [markdown(found), *map(self._picture, self.names)]
+        blocks: list[Block] = [Title("## Design"), Points(tuple(self._design()))]
         for name in self.names:
             blocks.append(Title(f"## {self._caption(name)}"))
             blocks += [*self._compared(name), self._note(name), *self._sooner(name)]
             blocks += self._on_the_way(name)
-        parts = [markdown(blocks), *map(self._picture, self.names)]
-        given: list[Block] = [Title("## What each method was given"), self._chosen()]
-        parts.append(markdown([*given, Title("## What tuning was worth"), *self._tuned()]))
+        blocks += [Title("## What each method was given"), self._chosen()]
+        parts.append(markdown([*blocks, Title("## What tuning was worth"), *self._tuned()]))
         if self.preset.claims:
             verdicts = [
                 block
@@ -155,12 +152,6 @@ class _Page:
             f"so many. The highest is that of {self._label(best['method'])} on {best['model']}, "
             f"{best['dataset']}: {_interval(best, '+.1f')} points."
         )
-
-    def _answers(self) -> Iterator[str]:
-        for name, frame in self.tables.items():
-            chosen = self.preset.experiments[name]
-            labels = {method: self._label(method) for method in chosen.methods}
-            yield from answers(frame, chosen.baseline, labels, name)
 
     def _design(self) -> Iterator[str]:
         tuning, preset = self.preset.tuning, self.preset
