@@ -22,7 +22,7 @@ def test_local_runs_get_a_script_and_no_estimate(here, capsys):
     data = yaml.safe_load((REPOSITORY / "experiments/tiny.yaml").read_text())
     assert planned(here, data, "--root", "else where") == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("22 runs on the local backend")
+    assert printed.startswith("25 runs on the local backend")
     assert "Sum" not in printed
     assert "No step has been timed here yet" in printed
     assert "hours" not in printed
@@ -67,7 +67,7 @@ def test_runs_that_end_by_tokens_say_how_many(tmp_path, monkeypatch, capsys):
     tiny = str(REPOSITORY / "experiments" / "tiny.yaml")
     assert cli.main(["plan", "--preset", tiny, "--out", "out", "--profile", str(PROFILE)]) == 0
     text = capsys.readouterr().out
-    assert "Those that end by tokens generate 4,000 in all." in text  # 10 runs of 400
+    assert "Those that end by tokens generate 5,200 in all." in text  # 13 runs of 400
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert ["nano/chain/tuned-gain.try1", "1", "400 tokens", "–"] in lines
     assert ["nano/chain/grpo", "3", "4", "–"] in lines

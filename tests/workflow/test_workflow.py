@@ -258,7 +258,7 @@ def test_the_tracking_store_is_checked_and_says_what_is_missing(project):
     clean = project.gainrl("tracking", "check")
     assert (clean.returncode, clean.stderr) == (0, "")
     # Those of tuned methods and their settings are not made here (test_workflow_tuning).
-    assert re.search(r" (0|10) unfinished runs", clean.stdout)
+    assert re.search(r" (0|13) unfinished runs", clean.stdout)
     note = project.run("adarft", 1) / "tracking.json"
     kept = note.read_bytes()
     note.unlink()

@@ -102,4 +102,4 @@ def test_a_preset_that_only_extends_another_stands_alone(project) -> None:
     (project.folder / "own.yaml").write_text(yaml.safe_dump(own))
     done = project.snakemake("all", "--dry-run", "--quiet", "rules", preset="own.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs_in(done.stdout + done.stderr)["train"] == 6
+    assert jobs_in(done.stdout + done.stderr)["train"] == 7

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, model_validator
 
-from gainrl.config.base import Count, Name, Positive, Rate, Section
+from gainrl.config.base import Absent, Count, Name, Positive, Rate, Section
 from gainrl.errors import nearest
 
 TRY = ".try"
@@ -47,7 +47,7 @@ class Tuning(Section):
     methods: dict[Name, dict[str, tuple[JsonValue, ...]]] = Field(min_length=1)
     """The tuned methods, each with the values of its curriculum's own parameters, {} for none. A
     composed curriculum says the part too: `sampler.pool`, `filter.limit`."""
-    borrowed: dict[Name, Name] = Field(default_factory=dict)
+    borrowed: Annotated[dict[Name, Name], Absent()] = Field(default_factory=dict)
     """Methods that try nothing, each with the tuned method whose choice of the grid's keys it has:
     {as-gain: gain}, where `as-gain` draws uniformly, says whether GAIN-RL's order helps or its
     settings."""
