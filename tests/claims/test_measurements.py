@@ -37,6 +37,18 @@ def twice(**curves):
     return {method: [curve] * 2 for method, curve in curves.items()}
 
 
+def at_equal_accuracy(method, threshold):
+    """The claim that a method is so many times as cheap as the baseline."""
+    return Claim(
+        statement=f"{threshold} times as cheap",
+        measure="equal_accuracy",
+        threshold=threshold,
+        currency="tokens",
+        experiment="table1",
+        methods=[method],
+    )
+
+
 @pytest.fixture
 def group(tmp_path):
     return runs_of(tmp_path, {"grpo": GRPO, "gain": GAIN})
@@ -93,14 +105,7 @@ def test_equal_accuracy_is_what_two_methods_spend_for_the_same(tmp_path):
     part = rules.equal_accuracy_ratio(group["ppo"], group["grpo"], "tokens", CONFIG, "chain")
     assert part.interval.mean == pytest.approx(0.75, rel=1e-3)
     assert part.quantity == "tokens of GRPO over PPO's at equal accuracy"
-    claim = Claim(
-        statement="PPO is no dearer",
-        measure="equal_accuracy",
-        threshold=0.9,
-        currency="tokens",
-        experiment="table1",
-        methods=["ppo"],
-    )
+    claim = at_equal_accuracy("ppo", 0.9)
     assert rules.verdict(claim, part.interval.low, part.interval.high) == "not supported"
     assert rules.p_value(claim, part) == 0  # two seeds that are alike
     level = twice(grpo=[0.2, 0.2, 0.2], ppo=[0.2, 0.3, 0.4])
@@ -206,14 +211,7 @@ def test_an_open_end_is_said_in_words(tmp_path):
     curves = {"grpo": [[0.2, 0.3, 0.4], [0.2, 0.3, 0.41]], "gain": [[0.5, 0.6, 0.7]] * 2}
     found = runs_of(tmp_path, curves, {"grpo": 50, "gain": 50})
     part = rules.equal_accuracy_ratio(found["gain"], found["grpo"], "tokens", CONFIG, "chain")
-    claim = Claim(
-        statement="twice as cheap",
-        measure="equal_accuracy",
-        threshold=2,
-        currency="tokens",
-        experiment="table1",
-        methods=["gain"],
-    )
+    claim = at_equal_accuracy("gain", 2)
     write_claims(
         decide({"twice": claim}, {"twice": [part]}, CONFIG), tmp_path / "claims.csv", CONFIG
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -214,18 +214,9 @@ class _Page:
 
     def _sooner(self, name: str) -> Iterator[Block]:
         """How many times fewer tokens than the baseline a method needs, two columns a place."""
-        frame, chosen = self.tables[name], self.preset.experiments[name]
-        base, places = self._label(chosen.baseline), list(ranked(frame))
-        heads = [f"{model}, {dataset}{what}" for model, dataset in places for what in SOONER]
-        lines = [["method", *heads]]
-        for method in chosen.methods:
-            if method == chosen.baseline:
-                continue
-            cells = [self._cells(frame, metric, method) for metric in CHEAPER]
-            texts = [shown(found.get(place)) for place in places for found in cells]
-            lines.append([self._label(method), *texts])
+        base = self._label(self.preset.experiments[name].baseline)
         yield Heading(f"Times fewer tokens than {base}")
-        yield Table(lines)
+        yield self._by_place(name, "method", dict(zip(CHEAPER, SOONER, strict=True)))
         yield Caption(
             f"At equal accuracy: {base}'s tokens over the method's (above 1: the method is "
             "cheaper) to the accuracy that the worse of the two has where both had generated as "
@@ -236,24 +227,28 @@ class _Page:
 
     def _on_the_way(self, name: str) -> Iterator[Block]:
         """Differences to the baseline at parts of the budget, a column a part of each place."""
-        frame, chosen = self.tables[name], self.preset.experiments[name]
-        places, metrics = (
-            list(ranked(frame)),
-            [f"difference_at_{each}_tokens" for each in ON_THE_WAY],
-        )
-        heads = [f"{m}, {d}: {each}" for m, d in places for each in ON_THE_WAY]
-        lines = [["method (points)", *heads]]
-        for method in chosen.methods:
-            if method == chosen.baseline:
-                continue
-            cells = [self._cells(frame, metric, method) for metric in metrics]
-            lines.append([self._label(method), *(shown(c.get(p)) for p in places for c in cells)])
+        metrics = {f"difference_at_{each}_tokens": f": {each}" for each in ON_THE_WAY}
         yield Heading("On the way: at a quarter and at half of these tokens")
-        yield Table(lines)
+        yield self._by_place(name, "method (points)", metrics)
         yield Caption(
             "As at equal tokens. Settings were chosen by tuning's budget; what is ahead early need "
             "not be ahead at the end."
         )
+
+    def _by_place(self, name: str, first: str, metrics: Mapping[str, str]) -> Table:
+        """A line a method but the baseline; of each place a column a metric, by its head's end."""
+        frame, chosen = self.tables[name], self.preset.experiments[name]
+        places = list(ranked(frame))
+        ends = metrics.values()
+        lines = [
+            [first, *(f"{model}, {dataset}{end}" for model, dataset in places for end in ends)]
+        ]
+        for method in chosen.methods:
+            if method != chosen.baseline:
+                cells = [self._cells(frame, metric, method) for metric in metrics]
+                texts = [shown(found.get(place)) for place in places for found in cells]
+                lines.append([self._label(method), *texts])
+        return Table(lines)
 
     def _cells(
         self, frame: pd.DataFrame, metric: str, method: str

@@ -110,9 +110,7 @@ def equal_differences(
     Without `parameters` there is none in FLOP.
     """
     for currency in (TOKENS, SECONDS, *([FLOPS] if parameters else [])):
-        ours, theirs = (
-            currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
-        )
+        ours, theirs = currency.both(group, method, baseline, benchmark, parameters)
         found, budget = equal_difference(ours, theirs, config, from_start=True)
         yield equal_metric(currency), found, _read_at(budget, currency)
         if currency is TOKENS:
@@ -140,8 +138,6 @@ def equal_accuracies(
         if why is not None:
             yield metric, None, why
             continue
-        ours, theirs = (
-            currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
-        )
+        ours, theirs = currency.both(group, method, baseline, benchmark, parameters)
         found = equal_accuracy(ours, theirs, config, from_start=True)
         yield metric, found, "times as much as the method spends; paired by seed"

@@ -95,6 +95,16 @@ class Currency:
         """What each run had spent before its tests, and their accuracies."""
         return [Track(self.at_tests(run, parameters or 0), run.curve(benchmark)) for run in runs]
 
+    def both(
+        self, group: Group, method: str, baseline: str, benchmark: str, parameters: int | None
+    ) -> tuple[list[Track], list[Track]]:
+        """The tracks of a method's runs and of the baseline's."""
+        ours, theirs = group[method], group[baseline]
+        return (
+            self.tracks(ours, benchmark, parameters),
+            self.tracks(theirs, benchmark, parameters),
+        )
+
 
 STEPS = Currency("steps", "speedup", ".0f", lambda run, _: np.ones(len(run.steps)))
 TOKENS = Currency(
@@ -145,9 +155,7 @@ def speed_rows(
             yield from (undefined(name, len(group[baseline]), UNLEARNT) for name in names)
         return
     for currency in (STEPS, TOKENS, SECONDS, *([FLOPS] if parameters else [])):
-        ours, theirs = (
-            currency.tracks(group[name], benchmark, parameters) for name in (method, baseline)
-        )
+        ours, theirs = currency.both(group, method, baseline, benchmark, parameters)
         yield from speed_rows_of(speed(ours, theirs, config), currency, method == baseline)
 
 

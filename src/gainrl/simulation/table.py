@@ -111,7 +111,7 @@ def _speed(
     a mean over seeds would have to take out, and half of the baseline's seeds would end below it.
     """
     targets = [float(smooth(run.curve(name), config.smoothing)[-1]) for run in group[baseline]]
-    ours, theirs = (currency.tracks(group[each], name, None) for each in (method, baseline))
+    ours, theirs = currency.both(group, method, baseline, name, None)
     yield from speed_rows_of(speed(ours, theirs, config, targets), currency, method == baseline)
 
 
