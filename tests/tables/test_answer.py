@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from gainrl.results.speed import UNLEARNT
 from gainrl.tables.answer import answers
 
 LABELS = {"grpo": "GRPO", "gain": "GAIN-RL", "sec": "SEC", "pcl": "PCL"}
@@ -52,3 +53,27 @@ def test_of_several_benchmarks_the_average_and_a_line_for_each_model():
     first, second = said(*rows)
     assert first == "table1, one trained on mixed: GRPO ends at 50.0% on average (5 seeds)"
     assert "two trained on mixed" in second
+
+
+def cheaper(method, mean, low=math.nan, high=math.nan, note="times as much"):
+    return row(method, "equal_accuracy_tokens", mean, low, high) | {"note": note}
+
+
+def test_how_many_tokens_a_method_saves_stands_behind_the_points():
+    rows = [row("grpo", "final_accuracy", 0.4, n=1)]
+    rows += [row(method, "difference_to_baseline", 0.1, n=1) for method in ("gain", "sec", "pcl")]
+    rows += [cheaper("gain", 0.354, 0.251, 0.462), cheaper("sec", 1.5, 1.1, math.inf)]
+    assert said(*rows)[0].endswith(
+        "PCL +10.0 points (not told apart). Tokens for the same accuracy, GRPO's over the method's "
+        "(above 1 it is faster): GAIN-RL 0.35\u00d7 [0.25, 0.46], SEC 1.50\u00d7 [1.10, open]"
+    )
+
+
+def test_where_the_baseline_did_not_learn_nothing_is_faster_and_the_answer_says_why():
+    rows = [row("grpo", "final_accuracy", 0.4, n=1)]
+    for method in ("gain", "sec"):
+        rows.append(row(method, "difference_to_baseline", 0.1, n=1))
+        rows.append(cheaper(method, math.nan, note=UNLEARNT))
+    assert said(*rows)[0].endswith(
+        ". Tokens for the same accuracy are undefined: the baseline did not learn"
+    )

@@ -124,7 +124,7 @@ def test_both_files_are_written_and_agree(folders, tmp_path):
     lines = (tmp_path / "out/table1.md").read_text().splitlines()
     assert lines[0] == "Table 1. Tiny."
     gain = next(line for line in lines if line.startswith("| GAIN-RL"))
-    assert "| 75.0 [0.0, 100.0] | +25.0 [-38.5, +88.5] | ≥2.00× (1 of 2 censored) |" in gain
+    assert "| 2.00× [open, open] | 75.0 [0.0, 100.0] | +25.0 [-38.5, +88.5] |" in gain
     assert "n = 2 seeds" in lines[-1]
     assert "100 problems, 1 sample each, greedy; final is step 4" in lines[-1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [

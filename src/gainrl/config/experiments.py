@@ -90,7 +90,14 @@ class Experiment(Section):
     caption: str | None = None
     """What stands above the table for people; None is made from the preset."""
     columns: tuple[Column, ...] = Field(
-        default=("at_tokens", "area", "equal_tokens", "final", "difference", "speedup_tokens"),
+        default=(
+            "at_tokens",
+            "area",
+            "equal_tokens",
+            "equal_accuracy_tokens",
+            "final",
+            "difference",
+        ),
         min_length=1,
     )
     """What the table for people shows (the CSV has everything)."""

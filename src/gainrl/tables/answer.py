@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from gainrl.compare.ratios import ratio_text
 from gainrl.compare.render import with_interval
 from gainrl.plan.results import AVERAGE
 
@@ -16,6 +17,7 @@ HELD = (
     ("difference_to_baseline", "at the end"),
 )
 """Metrics that methods are held against the baseline by, the first that the table has."""
+CHEAPER = "equal_accuracy_tokens"
 
 
 def answers(
@@ -24,8 +26,9 @@ def answers(
     """The baseline's final accuracy and each method's difference to it, in words.
 
     A method is better or worse where its interval leaves 0 out, and not told apart where it holds
-    it; a difference that does not survive the control of false discoveries says so. Of several
-    benchmarks it is their average.
+    it; a difference that does not survive the control of false discoveries says so. Then how many
+    times a method's tokens the baseline takes for the same accuracy. Of several benchmarks it is
+    their average.
 
     Args:
         frame: the experiment's table (`tables.table.COLUMNS`).
@@ -60,7 +63,30 @@ def _place(group: pd.DataFrame, baseline: str, labels: Mapping[str, str]) -> str
     if not others:
         return text
     parts = [f"{labels[method]} {_held(row)}" for method, row in others.items()]
-    return f"{text}; {where}: {', '.join(parts)}{_resolved([*others.values()])}"
+    ratios = {
+        labels[method]: cells[method, CHEAPER] for method in others if (method, CHEAPER) in cells
+    }
+    return (
+        f"{text}; {where}: {', '.join(parts)}{_resolved([*others.values()])}"
+        f"{_cheaper(ratios, labels[baseline])}"
+    )
+
+
+def _cheaper(rows: Mapping[str, Mapping[Any, Any]], baseline: str) -> str:
+    """How many times a method's tokens the baseline takes, or why that is not said."""
+    if not rows:
+        return ""
+    said = {method: row for method, row in rows.items() if not math.isnan(row["mean"])}
+    if not said:  # for a reason that lies in the baseline
+        return f". Tokens for the same accuracy are {next(iter(rows.values()))['note']}"
+    parts = [
+        f"{method} {ratio_text(row['mean'], row['low'], row['high'])}"
+        for method, row in said.items()
+    ]
+    return (
+        f". Tokens for the same accuracy, {baseline}'s over the method's (above 1 it is faster): "
+        f"{', '.join(parts)}"
+    )
 
 
 def _resolved(rows: Sequence[Mapping[Any, Any]]) -> str:
