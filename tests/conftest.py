@@ -16,9 +16,9 @@ WORKFLOW = "tests/workflow/"
 
 def pytest_report_header():
     """Which make of processor the digests of tests/workflow/test_portable.py held on."""
-    from processor import processor
+    from gainrl.config import arithmetic
 
-    return f"processor: {processor()}"
+    return f"processor: {arithmetic.processor()}"
 
 
 def pytest_collection_modifyitems(items):

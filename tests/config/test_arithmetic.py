@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 import yaml
 from presets import BASE, REPOSITORY, error_of
@@ -52,6 +54,17 @@ def test_a_processor_without_its_instructions_is_refused(portable, cpuinfo, flag
 def test_a_machine_that_is_not_linux_is_refused(portable, tmp_path):
     with pytest.raises(ConfigError, match="needs a processor with avx2, fma"):
         arithmetic.check("portable", tmp_path / "no such file")
+
+
+def test_a_processor_is_named_by_what_its_arithmetic_goes_by(cpuinfo, tmp_path):
+    path = cpuinfo("fma avx avx512f avx2 avx512f")
+    text = path.read_text().replace(
+        "AnyMake\n", "AnyMake\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: Any: 9\n", 1
+    )
+    path.write_text(text)
+    said = "AnyMake, family 25, model 17 (Any: 9): avx avx2 avx512f fma"
+    assert arithmetic.processor(path) == said
+    assert arithmetic.processor(tmp_path / "no such file") == platform.processor()
 
 
 @pytest.mark.parametrize(

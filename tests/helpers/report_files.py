@@ -48,7 +48,13 @@ experiments:
 COMMON = {
     "commit": "abc123",
     "versions": {"torch": "2.0+cpu", "gainrl": "0.1.0"},
-    "machine": {"platform": "Linux-6", "cores": 2, "gpus": 0, "gpu": None},
+    "machine": {
+        "platform": "Linux-6",
+        "processor": "AnyMake, family 25",
+        "cores": 2,
+        "gpus": 0,
+        "gpu": None,
+    },
     "slice": {"threads": 2, "method": {"algorithm": "grpo"}},
 }
 SIGNAL = [

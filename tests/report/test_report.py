@@ -298,7 +298,7 @@ def test_runs_of_one_commit_and_machine_are_said_to_be_so(results):
             ("git commit", "abc123"),
             ("torch", "2.0+cpu"),
             ("gainrl", "0.1.0"),
-            ("machine", "Linux-6, 2 cores, no GPU"),
+            ("machine", "Linux-6, AnyMake, family 25, 2 cores, no GPU"),
         )
     ]
     assert 'class="warning"' not in made.text

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from plans import plans
 from simulator import simulator
 from training import training
+
+from gainrl.config import arithmetic
 
 HERE = Path(__file__).parent
 RECORDERS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -31,12 +32,7 @@ ELSEWHERE = 1e-3
 
 def machine() -> dict[str, str]:
     """What floating-point sums depend on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    return {"cpu": model or platform.processor(), "torch": torch.__version__}
+    return {"cpu": arithmetic.processor(), "torch": torch.__version__}
 
 
 def read(name: str) -> dict[str, Any]:

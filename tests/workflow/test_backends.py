@@ -9,6 +9,8 @@ import pytest
 import yaml
 from project import COPIED, REPOSITORY, Project, jobs_in
 
+from gainrl.config import arithmetic
+
 PRESET = yaml.safe_load(
     """
 preset: own
@@ -56,6 +58,7 @@ def test_its_runs_end_in_a_table(own):
             written = json.loads((run / "run.json").read_text())
             assert written["training"]["backend"] == "untrained:Untrained"
             assert written["machine"]["gpus"] == 0
+            assert written["machine"]["processor"] == arithmetic.processor()
             assert written["slice"]["training"] == written["training"]
             assert "verl" not in written["slice"]
             done = json.loads((run / "done.json").read_text())

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from processor import processor
 from project import COPIED, REPOSITORY, Project
 
+from gainrl.config.arithmetic import processor
 from gainrl.records import read_json
 
 TORCH = "2.13.0"

@@ -9,6 +9,7 @@ is loaded, so they have to be there before Python starts.
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ PORTABLE: Mapping[str, str] = {
 }
 NEEDED = ("avx2", "fma")
 """Instructions that its kernels consist of, as Linux names them."""
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux describes the processor."""
 
 
 def variables(arithmetic: Arithmetic) -> Mapping[str, str]:
@@ -37,7 +40,7 @@ def variables(arithmetic: Arithmetic) -> Mapping[str, str]:
     return PORTABLE if arithmetic == "portable" else {}
 
 
-def check(arithmetic: Arithmetic, cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
+def check(arithmetic: Arithmetic, cpuinfo: Path = CPUINFO) -> None:
     """Refuse a process whose arithmetic would be another one.
 
     Args:
@@ -58,8 +61,28 @@ def check(arithmetic: Arithmetic, cpuinfo: Path = Path("/proc/cpuinfo")) -> None
         raise ConfigError(f"arithmetic: portable needs a processor with {', '.join(lacking)}")
 
 
-def flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+def flags(cpuinfo: Path = CPUINFO) -> set[str]:
     """What the processor can do, as Linux says it; empty where there is no such file."""
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    found = next((line for line in lines if line.startswith("flags")), "")
-    return set(found.partition(":")[2].split())
+    return set(_described(cpuinfo).get("flags", "").split())
+
+
+def processor(cpuinfo: Path = CPUINFO) -> str:
+    """Make, family, model and vector instructions: on equal ones native arithmetic is the same.
+
+    Returns:
+        "AuthenticAMD, family 25, model 1 (AMD EPYC): avx avx2 fma", say; where Linux describes no
+        processor of these, what Python knows of it, which may be nothing.
+    """
+    said = _described(cpuinfo)
+    if "vendor_id" not in said:
+        return platform.processor()
+    wide = sorted(flag for flag in flags(cpuinfo) if flag.startswith(("avx", "fma", "amx")))
+    family, model, name = (said.get(key, "?") for key in ("cpu family", "model", "model name"))
+    return f"{said['vendor_id']}, family {family}, model {model} ({name}): {' '.join(wide)}"
+
+
+def _described(cpuinfo: Path) -> dict[str, str]:
+    """The first processor's lines."""
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    pairs = (line.split(":", 1) for line in text.partition("\n\n")[0].splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}

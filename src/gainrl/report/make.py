@@ -280,4 +280,5 @@ def _machine(noted: dict[str, Any] | None) -> str:
         return "not recorded"
     cores = f"{noted['cores']} core{'' if noted['cores'] == 1 else 's'}"
     gpus = f"{noted['gpus']} x {noted['gpu'] or 'GPU'}" if noted["gpus"] else "no GPU"
-    return f"{noted['platform']}, {cores}, {gpus}"
+    kind = noted.get("processor")  # not of runs that were made before it was noted
+    return ", ".join([noted["platform"], *([kind] if kind else []), cores, gpus])

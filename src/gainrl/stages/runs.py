@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from gainrl import plan
+from gainrl.config import arithmetic
 from gainrl.config.imported import imported
 from gainrl.curricula import Setting
 from gainrl.errors import ConfigError
@@ -308,9 +309,9 @@ class TrainingRun:
         )
 
     def _machine(self) -> dict[str, Any]:
-        """What the run is trained on: platform, processors that it may use, GPUs."""
-        cores = len(os.sched_getaffinity(0))
-        return {"platform": platform.platform(), "cores": cores, **self.devices()}
+        """What the run is trained on: platform, kind of processor, cores that it may use, GPUs."""
+        found = {"platform": platform.platform(), "processor": arithmetic.processor()}
+        return found | {"cores": len(os.sched_getaffinity(0)), **self.devices()}
 
     def _track_records(self) -> None:
         """Track what is recorded; what the store has already is left alone."""
