@@ -1,7 +1,7 @@
 """The default's start model, pre-trained for a few steps with portable arithmetic: the same bits.
 
-The digest held on AMD EPYC of families 25 and 26. The header of a test run names its processor, and
-so does the message where the digest differs.
+The digest held on AMD EPYC of family 25, with AVX-512 and without, and of family 26. The header of
+a test run names its processor, and so does the message where the digest differs.
 """
 
 from __future__ import annotations
