@@ -26,6 +26,7 @@ import torch
 from scipy.stats import spearmanr
 from transformers import AutoModelForCausalLM, Qwen2Config
 
+from gainrl.config.arithmetic import processor
 from gainrl.config.data import Registered
 from gainrl.config.models import PackagedGguf
 from gainrl.data.prompts import Prompts, encode
@@ -228,7 +229,7 @@ def main() -> None:
     rows, agreement = measure(
         build, prompts, arguments.prompts, arguments.repeats, arguments.only_ours
     )
-    place = torch.cuda.get_device_name() if device().type == "cuda" else platform.processor()
+    place = torch.cuda.get_device_name() if device().type == "cuda" else processor()
     about = {
         "device": place or platform.machine(), "threads": arguments.threads,
         "torch": torch.__version__, "prompts": arguments.prompts, "prefix": prompts.n_prefix,

@@ -26,6 +26,7 @@ import torch
 import transformers
 import trl
 
+from gainrl.config.arithmetic import processor
 from gainrl.config.data import Generated
 from gainrl.config.models import Nano
 from gainrl.config.training import Training
@@ -143,9 +144,7 @@ def main() -> None:
             run = ours if name == "ours" else trls
             times[name].append(median(run(model, tokenizer, prompts, asked)[COLD:]))
     pairs = [theirs / own for own, theirs in zip(times["ours"], times["TRL"], strict=True)]
-    print(
-        f"{platform.processor() or platform.machine()}, {asked.threads} thread(s), torch", end=" "
-    )
+    print(f"{processor() or platform.machine()}, {asked.threads} thread(s), torch", end=" ")
     print(f"{torch.__version__}, transformers {transformers.__version__}, TRL {trl.__version__}")
     for name, found in times.items():
         print(
