@@ -33,7 +33,7 @@ $(STAMP): envs/local.txt pyproject.toml
 REST := not slow and not slurm and not verl and not trl
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --no-loadscope-reorder \
-		-m "not alone and $(REST)"
+		--durations=15 -m "not alone and $(REST)"
 	$(BIN)/python -m pytest -m "alone and $(REST)"
 
 VERL := .environments/verl-cpu/ready
