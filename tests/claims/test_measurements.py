@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,16 @@ def test_a_speedup_keeps_censored_seeds(group):
     other = rules.faster(group["grpo"], group["grpo"], CONFIG, "chain")
     assert (other.interval.low, other.interval.high) == (0.0, math.inf)  # too few seeds
     assert "1 of 2 censored" in other.note
+
+
+def test_a_speedup_goes_by_each_runs_own_steps(group):
+    """Runs by tokens: GRPO's of 4 steps; GAIN-RL's of 2 and of 4, whose first test is enough."""
+    ends = zip(group["gain"], [(1, 2), (2, 4)], strict=True)
+    gain = [
+        replace(run, evaluations=run.evaluations.assign(step=[0, *steps])) for run, steps in ends
+    ]
+    part = rules.faster(gain, group["grpo"], CONFIG, "chain")
+    assert part.interval.mean == pytest.approx((4 / 1 + 4 / 2) / 2)  # the median of two
 
 
 def test_a_difference_in_a_currency_is_read_where_both_have_spent_as_much(tmp_path):

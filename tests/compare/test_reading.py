@@ -134,6 +134,7 @@ def test_a_trainer_state_of_trl_has_running_tokens(tmp_path):
 
 VERL = lines(verl_rows(0, 2))
 NAN = lines([{"step": 1, "data": {ACC: float("nan")}}])
+UNCOUNTED = json.dumps(trl_state([0.2, 0.4])).replace('"num_tokens": 200.0', '"num_tokens": NaN')
 
 
 def test_a_log_of_verl_has_each_steps_tokens_and_attempts_are_put_together(tmp_path):
@@ -165,6 +166,7 @@ def test_a_log_of_verl_has_each_steps_tokens_and_attempts_are_put_together(tmp_p
         ("a-seed0.json", "{}", {}, "no 'log_history', as in TRL's trainer_state.json"),
         ("a-seed0.txt", "", {}, "curves are read from .csv, .json and .jsonl"),
         ("a-seed0.jsonl", NAN, {}, f"step 1: '{ACC}' is nan"),
+        ("a-seed0.json", UNCOUNTED, {"metric": "eval_reward"}, "nan tokens are no number"),
     ],
 )  # fmt: skip
 def test_a_log_that_cannot_be_used_is_refused_in_one_line(tmp_path, name, text, more, message):

@@ -55,6 +55,13 @@ def test_the_batch_is_a_share_of_the_noise_scale_and_the_rate_goes_with_it():
     assert metrics["rate"] == curriculum.rate()
 
 
+def test_gradients_without_noise_have_no_noise_scale():
+    curriculum = policy()
+    told(curriculum, (1.0, -0.5))
+    assert curriculum.allocation.metrics()["noise_scale"] == 0.0
+    assert curriculum.allocation.metrics()["batch"] == 8.0
+
+
 def test_moments_are_averaged_over_groups():
     """Of a horizon of 8 groups the second step of 8 weighs 1 - 1/e, the first 1/e of that."""
     curriculum = policy(horizon=8.0)

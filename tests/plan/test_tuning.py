@@ -226,6 +226,21 @@ def test_a_borrower_tries_nothing_and_has_what_the_grid_says_of_another_s_choice
     assert slices[0]["tuning"] != slices[1]["tuning"]  # another choice may come of it
 
 
+@pytest.mark.parametrize(
+    ("own", "grid", "message"),
+    [
+        ({"training": {"mini_batch": 8}}, {"prompts": [4, 8]}, "mini_batch 8 does not divide"),
+        ({"algorithm": "ppo"}, {"epochs": [1, 2]}, "needs an algorithm without a critic"),
+    ],
+)
+def test_a_borrower_that_a_choice_would_not_suit_is_refused_before_the_choice(own, grid, message):
+    data = lent(grid=grid, methods={"grpo": {}, "gain": {}})
+    data["methods"]["as-gain"] |= own
+    error = error_of(data)
+    assert "tuning.borrowed.as-gain: " in error
+    assert message in error
+
+
 def test_settings_are_chosen_where_only_a_borrower_is_trained():
     data = lent()
     data["experiments"]["table2"] |= {"methods": ["grpo", "as-gain"], "baseline": "grpo"}

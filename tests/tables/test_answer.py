@@ -28,7 +28,7 @@ def test_methods_are_held_against_the_baseline_at_equal_tokens():
         "table1, tiny trained on mixed: GRPO ends at 40.0 [38.0, 43.0]% on chain (5 seeds); at "
         "equal tokens: GAIN-RL +2.0 [+1.0, +3.0] points (better), SEC -2.0 [-3.0, -1.0] "
         "points (worse), PCL +0.0 [-1.0, +1.0] points (not told apart). Intervals are "
-        "up to 1.0 points to either side; of four times as many seeds, half of that"
+        "up to 1.0 points to either side; of four times as many seeds, half of that or less"
     ]
 
 

@@ -165,6 +165,18 @@ def test_a_run_killed_again_and_again_ends_like_the_uninterrupted_one(
     assert_tracked_once(new_root, monkeypatch)
 
 
+def test_a_run_killed_in_its_last_test_has_its_steps_counted_twice(runner, new_root):
+    """Without a checkpoint it begins anew, and what was generated before is not forgotten."""
+    content = preset()
+    content["training"]["save_every"] = 100
+    changed = runner.write_preset("once.json", content)
+    killed = runner(new_root, *TRAIN, moment=f"testing {STEPS}", preset=changed)
+    assert killed == -signal.SIGKILL, runner.said
+    assert runner(new_root, *TRAIN, preset=changed) == 0, runner.said
+    redone = read_lines(new_root / RUN / "redone.jsonl")
+    assert [row["step"] for row in redone] == [1, 2, 3, 4, 5]
+
+
 def test_a_run_with_a_critic_goes_on_as_exactly(runner, prepared, new_root, tmp_path):
     argv, run = [*TRAIN[:-4], "--method", "ppo", "--seed", "0"], RUN.parents[1] / "ppo" / "seed0"
     whole = Path(shutil.copytree(prepared, tmp_path / "whole"))

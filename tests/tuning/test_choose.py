@@ -52,6 +52,19 @@ def tried_run(root: Path, name: str, seed: int, finals, tokens=100) -> Path:
     return write_run(root, name, seed, [0.2, *finals], tokens=tokens, training=training)
 
 
+def cut(folder: Path, steps: int) -> None:
+    """Leave the first steps of a run, tested after each."""
+    for name in ("steps", "timing"):
+        path = folder / f"{name}.jsonl"
+        write_lines(path, [json.loads(line) for line in path.read_text().splitlines()[:steps]])
+    rows = [json.loads(line) for line in (folder / "eval.jsonl").read_text().splitlines()]
+    for row, step in zip(rows, range(steps + 1), strict=True):
+        row["step"] = step
+    write_lines(folder / "eval.jsonl", rows)
+    done = json.loads((folder / "done.json").read_text())
+    (folder / "done.json").write_text(json.dumps({**done, "steps": steps}))
+
+
 CURVES = {  # two seeds each; the mean of the last is what counts
     "grpo.try0": ([0.9, 0.4], [0.9, 0.6]),
     "grpo.try1": ([0.1, 0.7], [0.1, 0.5]),
@@ -82,20 +95,24 @@ def test_the_highest_mean_at_the_budget_is_chosen_and_of_equal_ones_the_first(co
 def test_what_a_run_has_beyond_its_budget_does_not_count(tmp_path):
     """Steps of 300 tokens: tested at 300 and 600 of 400; at 400 it is on the line between."""
     folder = tried_run(tmp_path, "grpo.try0", 10, [0.4, 1.0], tokens=300)
-    for name in ("steps", "timing"):
-        path = folder / f"{name}.jsonl"
-        write_lines(path, [json.loads(line) for line in path.read_text().splitlines()[:2]])
-    rows = [json.loads(line) for line in (folder / "eval.jsonl").read_text().splitlines()]
-    for row, step in zip(rows, (0, 1, 2), strict=True):
-        row["step"] = step
-    write_lines(folder / "eval.jsonl", rows)
-    done = json.loads((folder / "done.json").read_text())
-    (folder / "done.json").write_text(json.dumps({**done, "steps": 2}))
+    cut(folder, 2)
     run = read_run(folder)
     assert accuracy_at_budget(run, 1) == pytest.approx(0.4 + 0.6 / 3)
-    # levels of two tests: 0.3 at 150 and 0.7 at 450; two tests of a run that spends exactly
-    # its budget cost 300 in the mean
-    assert accuracy_at_budget(run, 2) == pytest.approx(0.5)
+    # two tests of a run that spends exactly its budget are at 200 and 400
+    assert accuracy_at_budget(run, 2) == pytest.approx((0.2 + 0.2 * 2 / 3 + 0.4 + 0.6 / 3) / 2)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_the_size_of_a_step_makes_no_level(tmp_path, window):
+    """Two runs on one line, 0.2 + 0.001 a token: of steps of 100 tokens, and of one of 500."""
+    small = tried_run(tmp_path, "grpo.try0", 10, [0.4, 0.6])
+    folder = write_run(
+        tmp_path, "grpo.try1", 10, [0.2, 0.7], tokens=500,
+        training={**TRAINING, "tokens": 400, "tests": 2, "steps": 25},
+    )  # fmt: skip
+    cut(folder, 1)
+    levels = [accuracy_at_budget(read_run(each), window) for each in (small, folder)]
+    assert levels[1] == pytest.approx(levels[0])
 
 
 def test_the_same_choice_is_written_again_and_another_one_is_refused(context, tmp_path):

@@ -139,10 +139,10 @@ def faster(
     what = f"{method[0].label} to the final level of {against[0].label}"
     if note := no_target(against, benchmark, config.smoothing):
         return _part(method[0], benchmark, what, _unknown(len(method)), note)
-    window, at = config.smoothing, method[0].evaluated
+    window = config.smoothing
     target = target_accuracy([run.curve(benchmark) for run in against], window)
-    fast = [cost_to_reach(at, run.curve(benchmark), target, window) for run in method]
-    slow = [Reach(at[-1], at[-1])] * len(method)
+    fast = [cost_to_reach(run.evaluated, run.curve(benchmark), target, window) for run in method]
+    slow = [Reach(run.evaluated[-1], run.evaluated[-1]) for run in against]
     return _median(method[0], benchmark, what, speedup(slow, fast, config.confidence))
 
 

@@ -69,8 +69,9 @@ def curves_of(points: Iterable[Point]) -> list[Curve]:
         low = {"step": point.step, "seed": point.seed}
         if below := next((name for name, value in low.items() if value < 0), None):
             raise DataError(f"{point.where}: {below} {low[below]} is below 0")
-        if point.tokens is not None and point.tokens < 0:
-            raise DataError(f"{point.where}: {point.tokens:g} tokens are below 0")
+        if point.tokens is not None and not 0 <= point.tokens < np.inf:
+            what = "below 0" if point.tokens < 0 else "no number"
+            raise DataError(f"{point.where}: {point.tokens:g} tokens are {what}")
         runs.setdefault((point.method, point.seed, point.task), []).append(point)
     return [_curve(found) for found in runs.values()]
 

@@ -102,7 +102,9 @@ class NoiseBatch(Adaptive):
         self.factor = (rates[1] / rates[0]) ** self.scaling
 
     def noise_scale(self) -> float:
-        """B_simple, as far as the averages can tell; 0 before any."""
+        """B_simple, as far as the averages can tell; 0 before any, and where they see no noise."""
+        if self.scale.noise <= 0:
+            return 0.0
         largest = LARGEST * self.horizon if self.scale.weight else 0.0
         return min(self.scale.groups or largest, largest)
 

@@ -16,7 +16,7 @@ from gainrl.plan.datasets import check_datasets, check_difficulties, known_rows
 from gainrl.plan.layout import RunKey
 from gainrl.plan.policies import check_format, policy_of
 from gainrl.plan.runs import order_keys, runs, snapshots
-from gainrl.plan.tuning import expanded
+from gainrl.plan.tuning import expanded, settings_of, with_choice, words
 from gainrl.training import algorithms
 
 
@@ -62,6 +62,7 @@ def _check(preset: Preset) -> None:
                 )
     check_backends(preset)
     _check_tests(preset)
+    _check_borrowed(preset)
     for run in runs(preset):
         _check_downsample(preset, run)
         _check_budget(preset, run)
@@ -111,6 +112,24 @@ def _check_budget(preset: Preset, run: RunKey) -> None:
                           f"run by tokens may not make {where}")  # fmt: skip
     if training.epochs > 1 and algorithms.named(preset.methods[run.method].algorithm).critic:
         raise ConfigError(f"training.epochs: needs an algorithm without a critic {where}")
+
+
+def _check_borrowed(preset: Preset) -> None:
+    """Refuse a borrower whose own keys do not go with a setting that it may be given."""
+    borrowed = preset.tuning.borrowed if preset.tuning else {}
+    firsts = {(run.model, run.dataset, run.method): run for run in runs(preset)}
+    for run in firsts.values():
+        if run.method not in borrowed:
+            continue
+        for setting in settings_of(preset, borrowed[run.method]).values():
+            given = {run.method: with_choice(preset, run.method, {"values": setting})}
+            changed = preset.model_copy(update={"methods": {**preset.methods, **given}})
+            try:
+                _check_budget(changed, run)
+            except (ConfigError, ValueError) as error:
+                raise ConfigError(
+                    f"tuning.borrowed.{run.method}: {words(setting)}: {error}"
+                ) from error
 
 
 def check_names(preset: Preset, named: Mapping[str, Any]) -> None:

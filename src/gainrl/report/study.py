@@ -112,7 +112,7 @@ class _Page:
             blocks.append(Title(f"## {self._caption(name)}"))
             blocks += [*self._compared(name), self._note(name), *self._sooner(name)]
             blocks += self._on_the_way(name)
-        blocks += [Title("## What each method was given"), self._chosen()]
+        blocks += [Title("## What each method was given"), *self._chosen()]
         parts.append(markdown([*blocks, Title("## What tuning was worth"), *self._tuned()]))
         if self.preset.claims:
             verdicts = [
@@ -287,7 +287,7 @@ class _Page:
             "control of false discoveries. Places have scales of their own.*\n"
         )
 
-    def _chosen(self) -> Table:
+    def _chosen(self) -> Iterator[Block]:
         lines = [["method", "place", "setting", "choice"]]
         for choice in self.choices:
             place = f"{choice['model']}, {choice['dataset']}"
@@ -295,7 +295,12 @@ class _Page:
             text = choice["results"]
             link = self._link(path, text) if self.among else text
             lines.append([self._label(choice["method"]), place, words(choice["values"]), link])
-        return Table(lines)
+        yield Table(lines)
+        folder = self.context.layout.home / "tuning"
+        yield Caption(
+            "Choice: the digest of all that was tried, which "
+            f"{self._link(folder, 'tuning')}/MODEL/DATASET/METHOD/ has."
+        )
 
     def _tuned(self) -> Iterator[Block]:
         """How far apart the settings of a method were, in the runs that chose among them."""
@@ -331,20 +336,21 @@ class _Page:
         )
 
     def _open(self) -> Iterator[str]:
-        """What is undecided, and how many seeds would know it to POINTS points either way."""
+        """What does not survive, and how many seeds would know it to POINTS points either way."""
         for name, frame in self.tables.items():
             for (model, dataset), rows in ranked(frame).items():
                 open_ = [row for row in rows.to_dict("records") if row["survives"] != "yes"]
                 if not open_:
-                    yield f"{name}, {model}, {dataset}: nothing is undecided"
+                    yield f"{name}, {model}, {dataset}: all differences survive that control"
                     continue
                 methods = ", ".join(self._label(row["method"]) for row in open_)
                 half = max(100 * (row["high"] - row["low"]) / 2 for row in open_)
                 seeds = rows["n"].iloc[0] * (half / POINTS) ** 2
                 needed = f"about {math.ceil(seeds)} seeds" if math.isfinite(seeds) else "more seeds"
                 yield (
-                    f"{name}, {model}, {dataset}: {methods} undecided, known to {half:.1f} points "
-                    f"either way at worst; {needed} would know it to {POINTS:g} points"
+                    f"{name}, {model}, {dataset}: not beyond the control of false discoveries: "
+                    f"{methods}; known to {half:.1f} points either way at worst, {needed} would "
+                    f"know it to {POINTS:g} points"
                 )
         yield (
             "Intervals are over seeds: choices, prompts and test problems are as they are. A "

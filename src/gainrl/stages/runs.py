@@ -228,9 +228,7 @@ class TrainingRun:
         config, rows = self.folder / CONFIG, read_lines(self.steps)
         if not config.exists() or read_json(config)["config_hash"] != self.config_hash:
             return [] if resumed else None
-        ended = Schedule.of(self.settings, self.evaluation).ends
-        tokens = sum(row["rollout_tokens"] for row in rows)
-        if not resumed and rows and ended(rows[-1]["step"], tokens):
+        if not resumed and self._ended(rows):
             return None
         seconds = {row["step"]: row["seconds_step"] for row in read_lines(self.timing)}
         return [
@@ -240,6 +238,16 @@ class TrainingRun:
             for row in rows
             if row["step"] > resumed
         ]
+
+    def _ended(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether steps are those of a whole run, which was tested after the last one."""
+        ends = Schedule.of(self.settings, self.evaluation).ends
+        if not rows or not ends(rows[-1]["step"], sum(row["rollout_tokens"] for row in rows)):
+            return False
+        tested = {
+            row["benchmark"] for row in read_lines(self.tests) if row["step"] == rows[-1]["step"]
+        }
+        return tested >= {*self.slice["benchmarks"]}
 
     def _track(self, resumes: bool) -> Tracked:
         key, preset = self.key, self.context.preset

@@ -92,11 +92,11 @@ def _cheaper(rows: Mapping[str, Mapping[Any, Any]], baseline: str) -> str:
 def _resolved(rows: Sequence[Mapping[Any, Any]]) -> str:
     """How sure it is, and what would make it surer."""
     halves = [(row["high"] - row["low"]) / 2 for row in rows if math.isfinite(row["low"])]
-    if not halves:
+    if not any(halves):
         return ""
     return (
         f". Intervals are up to {100 * max(halves):.1f} points to either side; of four times as "
-        "many seeds, half of that"
+        "many seeds, half of that or less"
     )
 
 

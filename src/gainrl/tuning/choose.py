@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gainrl import plan
-from gainrl.compare.statistics import smooth
 from gainrl.errors import DataError
 from gainrl.plan.tuning import words
 from gainrl.records import read_json, write_json
@@ -72,18 +71,16 @@ def choose(context: Context, model: str, dataset: str, method: str) -> None:
 def accuracy_at_budget(run: Run, window: int) -> float:
     """Level of a run by tokens when it has spent them.
 
-    The level is the mean over the last `window` tests, and what it cost is the mean of what these
-    would have cost in a run that spends exactly as much at each; a run lies on the line between two
-    levels of its own there. Of several benchmarks it is the average.
-
-    Raises:
-        ValueError: as `smooth`.
+    The level is the mean over the last `window` tests of a run that is tested at exactly the tokens
+    that the preset says: this run's curve is read there, on the line between two of its own tests.
+    So settings of large steps, which are tested later or less often, are read where the others are.
+    Of several benchmarks it is the average.
     """
     budget, tests = (run.config["training"][key] for key in ("tokens", "tests"))
-    at = budget * (1 - (window - 1) / (2 * tests))
+    at = budget * (1 - np.arange(window) / tests)
     spent = np.concatenate([[0.0], np.cumsum(TOKENS.once(run, 0))])  # no accident of the machine
-    costs = smooth(spent[run.evaluated.astype(int)], window)
-    return float(np.interp(at, costs, smooth(run.curve(run.measures[-1]), window)))
+    costs = spent[run.evaluated.astype(int)]
+    return float(np.interp(at, costs, run.curve(run.measures[-1])).mean())
 
 
 def _freeze(path: Path, record: dict[str, Any]) -> None:
