@@ -108,7 +108,7 @@ def test_the_page_has_question_design_table_figure_and_verdicts(made, tmp_path):
     assert gain == "†"
     found = r"\| MoPPS \(points\) \| \+1\.0 \[-[\d.]+, \+[\d.]+\] \| \+0\.1 \["
     assert re.search(found, text)
-    assert "discoveries: MoPPS; known to" in text
+    assert "MoPPS do not survive the control of false discoveries; known to" in text
     headline = "Of 2 differences to the baseline at equal tokens 1 is above it and 0 below by more"
     assert headline in text
     assert "The highest is that of gain on tiny, chain: +20.0 [+17.5, +22.5] points." in text

@@ -105,7 +105,7 @@ class NoiseBatch(Adaptive):
         """B_simple, as far as the averages can tell; 0 before any, and where they see no noise."""
         if self.scale.noise <= 0:
             return 0.0
-        largest = LARGEST * self.horizon if self.scale.weight else 0.0
+        largest = LARGEST * self.horizon
         return min(self.scale.groups or largest, largest)
 
     def metrics(self) -> dict[str, float]:

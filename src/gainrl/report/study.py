@@ -39,6 +39,7 @@ from gainrl.tuning.plan import choices
 
 POINTS = 2.0
 """What a difference should be known to, in points."""
+CONTROL = "the control of false discoveries"
 PLACES = 3
 """Of a table; each has two columns."""
 LEVELS = ("accuracy_at_equal_tokens", "area_over_log_tokens")
@@ -341,16 +342,16 @@ class _Page:
             for (model, dataset), rows in ranked(frame).items():
                 open_ = [row for row in rows.to_dict("records") if row["survives"] != "yes"]
                 if not open_:
-                    yield f"{name}, {model}, {dataset}: all differences survive that control"
+                    yield f"{name}, {model}, {dataset}: all differences survive {CONTROL}"
                     continue
                 methods = ", ".join(self._label(row["method"]) for row in open_)
                 half = max(100 * (row["high"] - row["low"]) / 2 for row in open_)
                 seeds = rows["n"].iloc[0] * (half / POINTS) ** 2
                 needed = f"about {math.ceil(seeds)} seeds" if math.isfinite(seeds) else "more seeds"
                 yield (
-                    f"{name}, {model}, {dataset}: not beyond the control of false discoveries: "
-                    f"{methods}; known to {half:.1f} points either way at worst, {needed} would "
-                    f"know it to {POINTS:g} points"
+                    f"{name}, {model}, {dataset}: {methods} do not survive {CONTROL}; "
+                    f"known to {half:.1f} points either way at worst, {needed} would know it "
+                    f"to {POINTS:g} points"
                 )
         yield (
             "Intervals are over seeds: choices, prompts and test problems are as they are. A "
