@@ -82,3 +82,11 @@ def test_one_answer_by_chance_is_not_learnt():
     assert not health.learnt(before, after)
     assert health.learnt(before, [{"accuracy": 0.05, "problems": 200}])
     assert not health.learnt(before, [{"accuracy": 0.0, "problems": 10**6}])
+
+
+def test_a_run_by_tokens_says_that_its_steps_are_too_large_for_its_tests():
+    found = health.signs(steps(), curve(), planned=2)
+    assert lights(found)["tests"] == "green"
+    found = health.signs(steps(), curve(), planned=4)
+    assert lights(found)["tests"] == "yellow"
+    assert "tests: 2 of 4" in health.reasons(found)

@@ -41,6 +41,13 @@ def test_smoothing_delays_neither_run():
     assert budget == 4
 
 
+def test_the_start_model_is_in_no_level(tmp_path):
+    """Large steps: two tests, where three are averaged."""
+    large = run(tmp_path, "grpo", 0, [0.1, 0.5, 0.7], 100, 2.0)
+    assert large.level("chain", 3) == pytest.approx(0.6)
+    assert large.level("chain", 1) == pytest.approx(0.7)
+
+
 def test_rows_are_paired_by_seed_and_name_their_budget(tmp_path):
     # two steps a test
     runs = [

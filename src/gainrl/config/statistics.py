@@ -15,7 +15,8 @@ class Statistics(Section):
     confidence: Rate = 0.95
     """Of every interval."""
     smoothing: Positive = 3
-    """Last tests whose mean is the final accuracy; length of the trailing means in figures."""
+    """Last tests whose mean is the final accuracy, the start model's not among them; length of the
+    trailing means in figures."""
     seed: int = 0
     """Of the resampling."""
     false_discovery: Annotated[Rate, Absent()] = 0.05

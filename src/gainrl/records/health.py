@@ -38,12 +38,14 @@ class Sign:
     saw: str
 
 
-def signs(steps: Rows, tests: Rows) -> list[Sign]:
+def signs(steps: Rows, tests: Rows, planned: int | None = None) -> list[Sign]:
     """The signs of a run.
 
     Args:
         steps: rows of steps.jsonl (`StepRecord`), of at least one step.
         tests: rows of eval.jsonl (`TestRecord`), of the start model and of the last step.
+        planned: `training.tests` of a run by tokens, which makes fewer where a step spends the
+            tokens of several.
 
     Returns:
         In a fixed order; what was not recorded has no sign.
@@ -60,6 +62,9 @@ def signs(steps: Rows, tests: Rows) -> list[Sign]:
             found.append(_above(name, _mean(_last(values)), bounds, spec))
     if entropy := _values(steps, "entropy"):
         found.append(_entropy(entropy))
+    if planned is not None:
+        made = len({row["step"] for row in tests} - {0})
+        found.append(Sign("tests", LIGHTS[made < planned], f"{made} of {planned}"))
     return found
 
 

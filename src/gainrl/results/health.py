@@ -28,7 +28,7 @@ def fared(runs: Sequence[Run]) -> list[Fared]:
 
 def signs_of(run: Run) -> list[Sign]:
     """The signs of a finished run."""
-    return signs(_rows(run.steps), _rows(run.evaluations))
+    return signs(_rows(run.steps), _rows(run.evaluations), run.config["training"].get("tests"))
 
 
 def _together(found: Sequence[Sequence[Sign]]) -> tuple[dict[Light, int], dict[str, int]]:

@@ -336,7 +336,7 @@ class TrainingRun:
         idle = sum(row["zero_variance"] == 1 for row in rows)
         if idle:
             print(f"warning: in {idle} of {len(rows)} steps every group had zero variance")
-        signs = health.signs(rows, tests)
+        signs = health.signs(rows, tests, self.settings.tests)
         if said := health.reasons(signs):
             print(f"health: {health.light(signs)}: {said}", flush=True)
         self._track_records()
