@@ -44,11 +44,13 @@ $(VERL): $(STAMP) envs/verl-cpu.txt
 test-verl: $(VERL)
 	$(BIN)/python -m pytest -m "verl and not slow" tests/verl
 
+# Its own packages lie over those of .venv, which has torch and others in the same versions.
 TRL := .environments/trl-cpu/ready
-$(TRL): envs/trl-cpu.txt
+$(TRL): $(STAMP) envs/trl-cpu.txt
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> $$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/shared.pth
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/trl-cpu.txt
 	touch $@
 
 # GRPOTrainer of TRL on a CPU, in an environment of its own.
