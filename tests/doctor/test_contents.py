@@ -165,6 +165,25 @@ def test_policies_of_ones_own_are_tried(place, capsys):
     assert "gainrl check-curriculum" in line
 
 
+def test_a_key_of_the_grid_that_a_method_does_not_read_is_named(place, capsys):
+    """Found in our own study: batches by noise that are adaptive roll out as many as they like."""
+    drawn = {"sampler": "uniform"}
+    noise = {**drawn, "rollouts": "noise_batch"}
+    whole = {**drawn, "rollouts": {"name": "noise_batch", "adaptive": False}}
+    methods = {"noise": {"curriculum": noise}, "whole": {"curriculum": whole}}
+    path = preset(place, methods=methods)
+    content = yaml.safe_load(path.read_text())
+    names = ("grpo", "noise", "whole")
+    content["tuning"] = {"grid": {"rollouts": [4, 8]}, "methods": {name: {} for name in names}}
+    content["tuning"] |= {"seeds": [9], "budget": 100}
+    path.write_text(yaml.safe_dump(content))
+    found, _ = said(capsys, path)
+    named = {name: text for name, text in found.items() if name.startswith("tuning")}
+    (line,) = named.pop("tuning.grid.rollouts, noise")
+    assert line.startswith("warning: the same steps, whichever of these values is tried")
+    assert not named
+
+
 def test_a_table_beside_which_the_paper_has_nothing_is_named_before_the_runs(place, capsys):
     """A rehearsal found it: models of one's own in the place of the paper's, after all runs."""
     found, _ = said(capsys, preset(place, published={"table": 1}), code=1)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,16 @@ def check_needs(spec: Any) -> None:
     """Needs are among what a setting can have."""
     unknown = compose(spec).sampler.needs - set(NEEDS)
     assert not unknown, f"needs {sorted(unknown)}; known: {sorted(NEEDS)}"
+
+
+def check_reads(spec: Any, settings: Sequence[Mapping[str, Any]]) -> None:
+    """What a step asks for goes by these values of `Setting`: not all give one course of steps.
+
+    None of CHECKS: a policy may well decide such a thing itself, but then tuning it finds nothing.
+    """
+    courses = [_shown(build(spec, replace(example(), **values))) for values in settings]
+    same = all(course == courses[0] for course in courses)
+    assert not same, "the same steps, whichever of these values is tried"
 
 
 def _shown(curriculum: Curriculum) -> list[Any]:

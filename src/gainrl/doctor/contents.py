@@ -17,7 +17,7 @@ from gainrl import plan
 from gainrl.config.data import Files, Generated, Gym, Hub, Mix, Registered
 from gainrl.config.models import HubModel, LocalModel, PackagedGguf
 from gainrl.config.preset import Preset
-from gainrl.curricula.contract import CHECKS, failure
+from gainrl.curricula.contract import CHECKS, check_reads, failure
 from gainrl.data.entry import HubTable
 from gainrl.data.registry import find, grader_of
 from gainrl.doctor.check import Check, failed, ok, unseen, warning
@@ -63,6 +63,7 @@ def check_contents(preset: Preset, root: Path) -> Iterator[Check]:
         yield unseen("experiments", "the preset has none, so nothing is trained")
     yield from _batches(preset, read.sizes)
     yield from _policies(preset)
+    yield from _tried(preset)
     yield from check_published(preset)
 
 
@@ -245,6 +246,20 @@ def _policies(preset: Preset) -> Iterator[Check]:
                 break
         else:
             yield ok(f"methods.{method}.curriculum", f"keeps its contract ({len(CHECKS)} checks)")
+
+
+def _tried(preset: Preset) -> Iterator[Check]:
+    """Methods whose policy decides itself how many rollouts there are, whatever a try says."""
+    tuning = preset.tuning
+    values = tuning.grid.given.get("rollouts", ()) if tuning else ()
+    if tuning is None or len(values) < 2:
+        return
+    for method in tuning.methods:
+        asked = preset.methods[method].curriculum.model_dump()
+        settings = [{"rollouts": value} for value in values]
+        if line := failure(lambda spec, tried=settings: check_reads(spec, tried), asked):
+            do = "its other keys are what is tuned"
+            yield warning(f"tuning.grid.rollouts, {method}", line, do)
 
 
 def check_published(preset: Preset) -> Iterator[Check]:
