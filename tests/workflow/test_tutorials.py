@@ -105,7 +105,7 @@ def test_what_readme_says_of_ones_own_model_and_data(clone: Path) -> None:
     at = next(i for i, each in enumerate(told) if each.startswith("make setup"))
     setup, init, run = told[at : at + 3]
     assert "2 runs of" in called(clone, f"{setup} && {init} --methods grpo mopps --seeds 1")
-    assert "24 of 24 gold answers are read" in called(clone, "gainrl check --preset mine.yaml")
+    assert "52 of 52 gold answers are read" in called(clone, "gainrl check --preset mine.yaml")
     assert run == commands(PAGES / "own-data.md")[-1]
 
 
