@@ -12,6 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 WORKFLOW = "tests/workflow/"
+ONE_PROJECT = WORKFLOW + "test_workflow"
+"""How the files begin whose tests share the fixture `project`, the tiny preset's results."""
 
 
 def pytest_report_header():
@@ -22,13 +24,15 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(items):
-    """The workflow's tests share one project and take longest, so they come first."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WORKFLOW))
+    """Those that share one project take longest, so they come first, and then the workflow's."""
+    items.sort(
+        key=lambda i: (not i.nodeid.startswith(ONE_PROJECT), not i.nodeid.startswith(WORKFLOW))
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `-n`: a file stays together, and so does the workflow.
+    """With `-n`: a file stays together, and so do those that share one project.
 
     Fixtures of a module and of the session are made once that way. (`--dist loadgroup` would be
     that, but pytest-xdist 3.8.0 does not see the groups of pytest 9.2.0.)
@@ -37,7 +41,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return WORKFLOW if nodeid.startswith(WORKFLOW) else nodeid.partition("::")[0]
+            return ONE_PROJECT if nodeid.startswith(ONE_PROJECT) else nodeid.partition("::")[0]
 
     return ByFile(config, log)
 

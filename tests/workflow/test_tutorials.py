@@ -1,4 +1,4 @@
-"""README and the tutorials: their commands as they are written, and what is said of the report."""
+"""README and the tutorials: their commands as they are written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import COPIED, REPOSITORY, Project
+from project import COPIED, REPOSITORY
 
 from gainrl.config.models import Nano
 from gainrl.models.nano import build_model, build_tokenizer
-from gainrl.tables.columns import _WHOLE
 
 PAGES = REPOSITORY / "docs" / "tutorials"
 README = REPOSITORY / "README.md"
@@ -140,16 +139,3 @@ def test_one_more_method_of_the_nano_model(clone: Path) -> None:
     assert re.search(r"\b180 runs\b", called(clone, "snakemake plan --configfile more.yaml"))
     for target in ("run", "ui"):
         called(clone, f"make --dry-run {target}")
-
-
-def test_what_is_said_of_the_report_is_in_it(project: Project) -> None:
-    text = (PAGES / "report.md").read_text(encoding="utf-8")
-    page = (project.folder / "results/tiny/report.html").read_text(encoding="utf-8")
-    bold = re.findall(r"\*\*([A-Z][^*]+)\*\*", text)
-    headings = re.findall(r"<h2>(.*?)</h2>", page)
-    for name in set(bold) - {"The answer", "Tables and figures"}:
-        assert name in headings
-    titles = [title for title, _ in _WHOLE.values()]  # not all are in this page
-    heads = " ".join(re.findall(r"<th[^>]*>(.*?)</th>", page))
-    for column in re.findall(r"^\| ([A-Z][\w -]+?(?: \(.+?\))?) \|", text, re.MULTILINE):
-        assert column in heads or f"{column} (%)" in titles, column

@@ -1,4 +1,4 @@
-"""The last lines of a call: the answer and where it lies, or what failed and why."""
+"""The end of a call: its last lines, the answer or what failed and why; the page that they name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from project import COPIED, REPOSITORY, TINY, Project
+
+from gainrl.tables.columns import _WHOLE
 
 
 def test_a_call_ends_with_the_answer(project: Project) -> None:
@@ -79,3 +81,16 @@ def test_an_interrupted_call_says_that_it_goes_on(project: Project) -> None:
     assert process.wait(60) != 0, first + rest
     assert re.search(r"^not finished: \d+ jobs; the same call goes on from here$", rest, re.M)
     assert project.snakemake("--quiet", "rules").returncode == 0
+
+
+def test_what_is_said_of_the_report_is_in_it(project: Project) -> None:
+    text = (REPOSITORY / "docs/tutorials/report.md").read_text(encoding="utf-8")
+    page = (project.folder / "results/tiny/report.html").read_text(encoding="utf-8")
+    bold = re.findall(r"\*\*([A-Z][^*]+)\*\*", text)
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    for name in set(bold) - {"The answer", "Tables and figures"}:
+        assert name in headings
+    titles = [title for title, _ in _WHOLE.values()]  # not all are in this page
+    heads = " ".join(re.findall(r"<th[^>]*>(.*?)</th>", page))
+    for column in re.findall(r"^\| ([A-Z][\w -]+?(?: \(.+?\))?) \|", text, re.MULTILINE):
+        assert column in heads or f"{column} (%)" in titles, column
