@@ -32,6 +32,8 @@ class Unsolved(Filter):
     def draw(self, sampler: Sampler, count: int, seen: Groups) -> IntArray:
         """(count,) rows, unsolved ones as long as there are enough."""
         free = ~(np.zeros_like(self.solved) | sampler.excluded)
+        if np.count_nonzero(free) < count:
+            free[:] = True
         missing = count - np.count_nonzero(free & ~self.solved)
         if missing < 0:
             return sampler.draw_without(count, self.solved)

@@ -40,7 +40,7 @@ class Adaptive(Allocation):
 
     def start(self) -> None:
         """Half of the groups are mixed, as far as is known."""
-        self.mixed_share = 0.5
+        self.mixed_share, self.asked = 0.5, np.empty(0, dtype=np.int64)
 
     def prompts(self) -> int:
         """n of the next draw."""
@@ -50,12 +50,18 @@ class Adaptive(Allocation):
 
     def begin(self, rows: IntArray) -> Request:
         """The first rollouts."""
+        self.asked = np.empty(0, dtype=np.int64)
         return Request(rows, np.full(len(rows), self.first))
 
     def again(self, seen: Groups) -> Request | None:
-        """As many again for the mixed groups; None if they have had theirs, or there is none."""
-        rows = seen.rows[seen.mixed & (seen.rollouts == self.first)]
-        return self.begin(rows) if len(rows) else None
+        """As many again for the mixed groups; None if they have had theirs, or there is none.
+
+        A group that lost responses gets them too; one whose second ones are all lost is asked for
+        no third time in that draw.
+        """
+        due = seen.mixed & (seen.rollouts <= self.first) & ~np.isin(seen.rows, self.asked)
+        self.asked = np.append(self.asked, seen.rows[due])
+        return Request(seen.rows[due], np.full(due.sum(), self.first)) if due.any() else None
 
     def observe(self, outcome: Outcome) -> None:
         """Average the share of mixed groups: what was not mixed at first got no second chance."""

@@ -10,6 +10,19 @@ import numpy.typing as npt
 from gainrl.curricula.base import FloatArray, IntArray
 from gainrl.errors import ConfigError
 
+SPREAD = 1e-9
+"""A feature that varies by less than this share of its size is constant but for rounding."""
+
+
+def standardised(values: npt.ArrayLike) -> FloatArray:
+    """(N,) of mean 0 and standard deviation 1; of a constant all 0."""
+    given = np.asarray(values, dtype=np.float64)
+    spread = given.std()
+    if spread <= SPREAD * np.abs(given).max():
+        return np.zeros_like(given)
+    moved: FloatArray = (given - given.mean()) / spread
+    return moved
+
 
 def orders(values: npt.ArrayLike, size: int) -> IntArray:
     """(N,) rows by rank (ConfigError: no permutation)."""

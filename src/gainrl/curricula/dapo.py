@@ -18,7 +18,9 @@ class Mixed(Filter):
     """Draw until B groups have rewards that differ, or `limit` times; train on the first B.
 
     The original stops with an error at the limit; here the step goes on with the groups that there
-    are, or without any gradient if there are none.
+    are, or without any gradient if there are none. A draw counts however few of its prompts are new
+    in the step: a sampler that repeats itself (`pcl`, `insight` on a small table) reaches the limit
+    with few prompts.
 
     Parameters:
         limit: draws a step, 10 as in the public configuration.

@@ -25,9 +25,10 @@ class Gaussian(Sampler):
 
     and deviation `sigma`, and for each in turn the nearest prompt that is free; of equally near
     ones one by chance. Every prompt comes once before any comes again, but when fewer than B are
-    free all are. Prompts that the start model always solves come only when there is no other, where
-    the source drops them. It has such a schedule in each domain, with fixed shares, and profiles
-    the prompts anew once training stalls; neither is here. Its means and deviation are not given:
+    free all are. Prompts that the start model always solves count as none, and complete a batch
+    only where the table has fewer than B others; the source drops them. It has such a schedule in
+    each domain, with fixed shares, and profiles the prompts anew once training stalls; neither is
+    here. Its means and deviation are not given (Figure 6 plots the pass rates of its batches):
     these are ours.
 
     Parameters:
@@ -59,6 +60,7 @@ class Gaussian(Sampler):
         rates = 1 - np.asarray(difficulty, dtype=np.float64) / 100
         self.levels, self.level_of = np.unique(rates, return_inverse=True)
         self.further: FloatArray = np.where(self.levels >= 1, SOLVED, 0.0)
+        self.unsolved = rates < 1
         self.free = np.ones(self.setting.size, dtype=bool)
         self.step = 0
 
@@ -70,13 +72,16 @@ class Gaussian(Sampler):
     def draw(self, count: int) -> IntArray:
         """(count,) distinct rows, in the order of their targets."""
         targets = self.rng.normal(self.mean, self.sigma, count)
-        if self.free.sum() < count:
+        if (self.free & self.unsolved).sum() < min(count, self.unsolved.sum()) or (
+            self.free.sum() < count
+        ):
             self.free[:] = True
         left = np.bincount(self.level_of[self.free], minlength=len(self.levels))
         chosen = np.empty(count, dtype=np.int64)
         for at, target in enumerate(targets):
-            distance = np.abs(self.levels - target) + self.further
-            chosen[at] = np.where(left > 0, distance, np.inf).argmin()
+            distance = np.where(left > 0, np.abs(self.levels - target) + self.further, np.inf)
+            nearest = np.flatnonzero(distance == distance.min())
+            chosen[at] = nearest[0] if len(nearest) == 1 else self.rng.choice(nearest)
             left[chosen[at]] -= 1
         rows = np.empty(count, dtype=np.int64)
         for level in np.unique(chosen):

@@ -24,10 +24,10 @@ class Mopps(Sampler):
     shuffled epoch; here each is drawn anew.
 
     Parameters:
-        pool: candidates as a multiple of what is drawn (the whole table if that is smaller); the
-            public scripts take 16 for MATH and 8 for Countdown.
+        pool: candidates as a multiple of what is drawn (the whole table if that is smaller).
         target: accuracy in [0, 1].
-        decay: weight of the past in [0, 1]; 1 forgets nothing.
+        decay: weight of the past in [0, 1]; 1 forgets nothing. Of the public scripts those for MATH
+            have a pool of 16 and decay 1, those for Countdown 8 and 1/2; the default is neither.
     """
 
     pool: int = 16

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gainrl.curricula.base import IntArray, Outcome
+from gainrl.curricula.columns import standardised
 from gainrl.curricula.parts import Sampler
 from gainrl.curricula.registry import register
 
@@ -57,8 +58,7 @@ class Pcl(Sampler):
         assert features is not None
         columns = [np.ones(self.setting.size)]
         for name in sorted(features):
-            values = np.asarray(features[name], dtype=np.float64)
-            columns.append((values - values.mean()) / (values.std() or 1.0))
+            columns.append(standardised(features[name]))
         self.inputs = np.stack(columns, axis=1)
         width = len(columns)
         self.penalty = np.diag([0.0] + [self.ridge] * (width - 1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from gainrl.curricula.adaptive import Adaptive
 from gainrl.curricula.base import FloatArray, IntArray, Outcome
+from gainrl.curricula.columns import standardised
 from gainrl.curricula.logistic import FadingLogistic
 from gainrl.curricula.parts import Allocation, Sampler
 from gainrl.curricula.registry import register
@@ -24,8 +25,6 @@ KINDS: dict[str, tuple[str, ...]] = {
 NAMES = {"tokens": ["tokens"], "angle": ["c_intra", "c_inter"]}
 STATE = "state"
 """What the names of the principal components begin with, however many there are."""
-SPREAD = 1e-9
-"""A feature that varies by less than this share of its size is constant but for rounding."""
 
 
 @register("predicted")
@@ -108,10 +107,7 @@ class Predicted(Sampler):
         inputs = np.zeros((self.setting.size, 1 + len(names)))
         inputs[:, 0] = 1.0
         for column, name in enumerate(names, start=1):
-            values = np.asarray(given[name], dtype=np.float64)
-            spread = values.std()
-            if spread > SPREAD * np.abs(values).max():
-                inputs[:, column] = (values - values.mean()) / spread
+            inputs[:, column] = standardised(given[name])
         return inputs, ["intercept", *names]
 
     # --- choosing --------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Screened(Allocation):
         """
         whole = self.setting.rollouts
         self.some = max(whole // 4, 2) if self.first is None else self.first
-        self.rest = whole - self.some
+        self.rest, self.asked = whole - self.some, np.empty(0, dtype=np.int64)
         if self.rest < 1:
             raise ConfigError(
                 f"the allocation 'screened' takes {self.some} rollouts first, but "
@@ -60,12 +60,19 @@ class Screened(Allocation):
 
     def begin(self, rows: IntArray) -> Request:
         """The screening."""
+        self.asked = np.empty(0, dtype=np.int64)
         return Request(rows, np.full(len(rows), self.some))
 
     def again(self, seen: Groups) -> Request | None:
-        """The rest for mixed groups, until B have it; None if they do, or there is none."""
+        """The rest for mixed groups, until B have it; None if they do, or there is none.
+
+        A group that lost responses gets it too; one whose rest is lost as a whole is asked for it
+        no second time in that draw.
+        """
         mixed = np.flatnonzero(seen.mixed)[: self.setting.batch]
-        rows = seen.rows[mixed[seen.rollouts[mixed] == self.some]]
+        rows = seen.rows[mixed[seen.rollouts[mixed] <= self.some]]
+        rows = rows[~np.isin(rows, self.asked)]
+        self.asked = np.append(self.asked, rows)
         return Request(rows, np.full(len(rows), self.rest)) if len(rows) else None
 
 

@@ -17,11 +17,13 @@ from gainrl.errors import ConfigError
 CONVEX = 3
 """From so many rollouts on each further one lessens (n - 1) / n^2 by less than the one before."""
 LEAST = 1e-5
-"""Pass rates are at least so far from 0 and 1 where variances are predicted, as in the code."""
+"""Pass rates are at least so far from 0 and 1 where variances are predicted."""
 JITTER = 1e-4
 """On the diagonal of the kernel: prompts may be alike."""
 SAMPLE = 512
 """Prompts whose distances give the bandwidth."""
+ALIKE = 1e-6
+"""Prompts nearer than this share of the largest state are the same one, but for rounding."""
 
 
 @register("vip")
@@ -45,7 +47,7 @@ class VarianceInformed(Allocation):
         g <- g + k(., S) k(S, S)^-1 (l - g_S),    g_S <- l.
 
     x are the principal components of the start model's mean states, where the source has sentence
-    embeddings of another model; h is the median distance. The clip is ours.
+    embeddings of another model; h is the median distance of prompts that differ. The clip is ours.
 
     Parameters:
         lowest: at least 3, at most the preset's rollouts. highest: at least these.
@@ -88,7 +90,8 @@ class VarianceInformed(Allocation):
         size = self.setting.size
         some = self.inputs[np.unique(np.linspace(0, size - 1, min(SAMPLE, size)).astype(int))]
         pairs = np.sqrt(_squares(some, some)[np.triu_indices(len(some), 1)])
-        self.bandwidth = float(np.median(pairs)) if pairs.any() else 1.0
+        apart = pairs[pairs > ALIKE * np.linalg.norm(some, axis=1).max(initial=0)]
+        self.bandwidth = float(np.median(apart)) if len(apart) else 1.0
         self.latent = np.zeros(size)  # g
 
     def begin(self, rows: IntArray) -> Request:
