@@ -18,6 +18,7 @@ from gainrl.compare.power import (
     smallest_difference,
 )
 from gainrl.compare.statistics import Reach, paired_difference, speedup
+from gainrl.compare.student import median_rank
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20, 200])
@@ -119,6 +120,15 @@ def test_the_formula_is_the_power_of_the_tables_own_speed_up(n):
         ]
     )
     assert power_of_median(1.2, 0.2, n, 0.05) == pytest.approx(decided, abs=0.03)
+
+
+def test_the_power_of_many_seeds_is_a_probability():
+    for n in (50, 2000):
+        rank = median_rank(n, 0.95)
+        chance = stats.norm.cdf(math.log(1.01) / 0.2)
+        expected = stats.binom.sf(n - rank, n, chance)
+        assert power_of_median(1.01, 0.2, n, 0.05) == pytest.approx(expected, rel=1e-9)
+    assert power_of_median(1.2, 0.0, 2000, 0.05) == 1
 
 
 def test_a_speed_up_needs_five_seeds_at_least():

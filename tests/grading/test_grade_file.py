@@ -70,6 +70,7 @@ def test_the_grader_may_be_named(tmp_path, grader, right):
         ('{"anwser": "1", "gold": "1"}\n', "row 1 has no 'answer'; did you mean 'anwser'?"),
         ('{"answer": "1", "gold": "1"}\n{"answer": "1"}\n', "row 2 has no 'gold'; --gold names it"),
         ('{"answer": "1", "gold": null}\n', "row 1: a gold answer is neither text nor a number"),
+        ('{"answer": "1", "gold": NaN}\n', "row 1: a gold answer is neither text nor a number"),
         ('{"answer": 1, "gold": "1"}\n', "row 1: a response is neither text nor a list"),
         (
             '{"answer": "1", "gold": "1", "gainrl_rule": 1}\n',

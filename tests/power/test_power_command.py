@@ -173,6 +173,8 @@ def test_answers_that_are_not_of_the_runs_are_refused(runs):
         (["one.csv", "--speedup", "0.9"], "--speedup 0.9: a ratio above 1"),
         (["one.csv", "--speedup", "inf"], "--speedup inf: a ratio above 1"),
         (["one.csv", "--seeds", "1"], "--seeds 1: 2 at least"),
+        (["one.csv", "--seeds", "3", "100000"], "--seeds 100000: at most 5,000"),
+        (["nearly.csv"], "the pilots' differences are the same in all seeds"),
         (["one.csv", "--smoothing", "0"], "--smoothing 0"),
         (["one.csv", "--starts"], "start models need two"),
         (["one.csv", "--problems", "400"], "these pilots do not say what more problems change"),
@@ -213,6 +215,12 @@ def test_what_makes_no_sense_is_one_line(tmp_path, capsys, arguments, message):
     (tmp_path / "less.csv").write_text("".join(less))
     flat = [f"{name},{seed},{at},0" for name in "ab" for seed in (0, 1) for at in (0, 1)]
     (tmp_path / "flat.csv").write_text("\n".join(["method,seed,step,accuracy", *flat]) + "\n")
+    nearly = ["method,seed,step,accuracy"]  # equal but for the last bit of a difference
+    for seed, last in enumerate((0.25, 0.5, 0.3)):
+        for at, base in enumerate((0.1, last - 0.05, last)):
+            gain = base if at < 2 else round(last + 0.05, 2)
+            nearly += [f"a,{seed},{at},{base}", f"b,{seed},{at},{gain}"]
+    (tmp_path / "nearly.csv").write_text("\n".join(nearly) + "\n")
     given = [str(tmp_path / each) if each.endswith(".csv") else each for each in arguments]
     assert main(["power", *given]) == 2
     said = capsys.readouterr().err

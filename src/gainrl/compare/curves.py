@@ -154,11 +154,11 @@ def _same_seeds(methods: Task, baseline: str, remedy: str) -> None:
     for method, curves in methods.items():
         found = [curve.seed for curve in curves]
         if found != wanted:
-            both = " ".join(map(str, sorted({*found} & {*wanted}))) or "..."
+            both = " ".join(map(str, sorted({*found} & {*wanted})))
             raise DataError(
                 f"{curves[0].where}: method '{method}' has seeds {_list(found)}, the baseline "
-                f"'{baseline}' has {_list(wanted)}; methods are compared seed by seed: "
-                + remedy.format(both)
+                f"'{baseline}' has {_list(wanted)}; methods are compared seed by seed"
+                + (f": {remedy.format(both)}" if both else ", and these share none")
             )
 
 

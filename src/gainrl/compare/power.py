@@ -202,8 +202,12 @@ def power_of_median(ratio: float, deviation: float, n: int, alpha: float) -> flo
     if rank is None:
         return 0.0
     above = NORMAL.cdf(math.log(ratio) / deviation) if deviation > 0 else float(ratio > 1)
+    if not 0 < above < 1:
+        return above
+    ways = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
+    up, down = math.log(above), math.log1p(-above)
     counts = range(n - rank + 1, n + 1)
-    return sum(math.comb(n, k) * above**k * (1 - above) ** (n - k) for k in counts)
+    return min(sum(math.exp(ways[k] + k * up + (n - k) * down) for k in counts), 1.0)
 
 
 def seeds_for_speedup(ratio: float, deviation: float, alpha: float, power: float) -> int | None:

@@ -10,6 +10,7 @@ Gold answers may be worked solutions with '####' or \boxed; responses may be lis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -122,7 +123,7 @@ def gold_text(gold: Any, grader: str = "maths") -> str:
         gold = gold.tolist()
     if isinstance(gold, list | tuple) and gold:
         return ALTERNATIVES.join(gold_text(each, grader) for each in gold)
-    if isinstance(gold, int | float) and not isinstance(gold, bool):
+    if isinstance(gold, int | float) and not isinstance(gold, bool) and math.isfinite(gold):
         return str(gold)
     if not isinstance(gold, str) or not gold.strip():
         raise DataError(f"a gold answer is neither text nor a number: {_short(gold)}")

@@ -83,7 +83,7 @@ def _logs(ours: Sequence[Track], theirs: Sequence[Track]) -> FloatArray | None:
     if min(spent) <= 0:
         return None
     found = np.log(spent[len(ours) :]) - np.log(spent[: len(ours)])
-    return found if np.ptp(found) > 0 else None
+    return found if np.ptp(found) > TOLERANCE else None
 
 
 def _crossing(track: Track, level: float) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gainrl.compare.power import (
+    MOST,
     Parts,
     between_starts,
     pooled,
@@ -16,6 +17,7 @@ from gainrl.compare.power import (
     seeds_for_speedup,
     smallest_difference,
 )
+from gainrl.compare.statistics import TOLERANCE
 from gainrl.errors import DataError
 from gainrl.power.pilot import Pilot
 
@@ -54,6 +56,8 @@ class Wanted:
         for name, least in (("seeds", 2), ("problems", 1), ("samples", 1)):
             if any(value < least for value in getattr(self, name)):
                 raise DataError(f"--{name} {min(getattr(self, name))}: {least} at least")
+        if max(self.seeds) > MOST:
+            raise DataError(f"--seeds {max(self.seeds)}: at most {MOST:,}")
 
     @property
     def what(self) -> str:
@@ -80,7 +84,7 @@ def rows_of(pilots: Sequence[Pilot], wanted: Wanted, starts: bool) -> Iterator[R
             sd = float(logs.std(ddof=1))
             yield row_of(f"sd_log_speedup_{currency}", sd, pilot.task, pilot.method, logs.size)
     parts = together(pilots, starts)
-    if parts.of_a_seed() == 0:
+    if parts.of_a_seed() <= TOLERANCE:
         raise DataError(
             "the pilots' differences are the same in all seeds, which says nothing of a study's; "
             "take runs that learn"
