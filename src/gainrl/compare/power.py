@@ -204,10 +204,12 @@ def power_of_median(ratio: float, deviation: float, n: int, alpha: float) -> flo
     above = NORMAL.cdf(math.log(ratio) / deviation) if deviation > 0 else float(ratio > 1)
     if not 0 < above < 1:
         return above
-    ways = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
-    up, down = math.log(above), math.log1p(-above)
-    counts = range(n - rank + 1, n + 1)
-    return min(sum(math.exp(ways[k] + k * up + (n - k) * down) for k in counts), 1.0)
+    up, down, whole = math.log(above), math.log1p(-above), math.lgamma(n + 1)
+    logs = (  # of binomial probabilities, whose factors are too large for a float
+        whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * up + (n - k) * down
+        for k in range(n - rank + 1, n + 1)
+    )
+    return min(sum(map(math.exp, logs)), 1.0)
 
 
 def seeds_for_speedup(ratio: float, deviation: float, alpha: float, power: float) -> int | None:
