@@ -88,6 +88,48 @@ def test_a_comparison_is_cut_short_once(monkeypatch) -> None:
     assert time.perf_counter() - begin < 0.1
 
 
+def stopped_for(seconds: float) -> threading.Thread:
+    """Another process's work, as the worker sees it: the clock goes on, and it does not."""
+    pid = worker_pid()
+
+    def stop() -> None:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    return thread
+
+
+def test_a_worker_that_waits_for_a_processor_is_not_cut(monkeypatch) -> None:
+    monkeypatch.setattr(_workers, "SECONDS", 0.25)
+    assert any(compare_one(n) for n in range(3))
+    thread = stopped_for(1.0)
+    time.sleep(0.1)
+    assert grade(r"\boxed{a+b}", "b+a").reason == "equivalent"
+    thread.join()
+
+
+def test_a_worker_without_a_reply_is_replaced_and_asked_again(monkeypatch, caplog) -> None:
+    assert compare_one(1)
+    monkeypatch.setattr(_workers, "CLOCK_SECONDS", 0.5)
+    before = worker_pid()
+    os.kill(before, signal.SIGSTOP)
+    assert grade(r"\boxed{a+b}", "b+a").reason == "equivalent"
+    assert worker_pid() != before
+    assert not alive(before)
+
+
+def test_what_fails_twice_is_said_and_not_kept(monkeypatch, caplog) -> None:
+    assert compare_one(1)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(_workers, "CLOCK_SECONDS", 0.0)
+        assert grade(r"\boxed{a+b}", "b+a").reason == "worker failed"
+    assert "no reply in 0 s" in caplog.text
+    assert grade(r"\boxed{a+b}", "b+a").reason == "equivalent"
+
+
 def test_starting_a_worker_does_not_count(monkeypatch) -> None:
     """The import of sympy alone takes longer than this limit."""
     monkeypatch.setattr(_workers, "SECONDS", 0.25)
@@ -126,13 +168,12 @@ def test_a_large_parent_does_not_make_its_worker_look_grown(monkeypatch) -> None
     assert held[-1] == 1
 
 
-def test_a_worker_killed_from_outside_is_replaced(caplog) -> None:
+def test_a_worker_killed_from_outside_is_replaced() -> None:
     assert compare_one(1)
-    os.kill(worker_pid(), signal.SIGKILL)
-    with caplog.at_level(logging.WARNING):
-        assert grade(r"\boxed{a+b}", "b+a").reason == "worker failed"
-    assert "ended" in caplog.text
+    before = worker_pid()
+    os.kill(before, signal.SIGKILL)
     assert grade(r"\boxed{a+b}", "b+a").reason == "equivalent"
+    assert worker_pid() != before
 
 
 def test_a_worker_that_does_not_start_is_no_exception(monkeypatch, caplog) -> None:
@@ -250,7 +291,7 @@ def start_parent(then: str) -> tuple[subprocess.Popen[str], int]:
     ("then", "seconds"),
     [
         ("time.sleep(100)", 1),
-        # In the middle of a power that takes C code for ever; it has SECONDS + 1 to live.
+        # In the middle of a power that takes C code for ever; it has SECONDS of processor to live.
         (f"grade({ENDLESS!r}, '3')", 5),
         # A child that had a copy of the pipe lives on.
         ("os.fork() or (os.close(1), time.sleep(4), os._exit(0)); time.sleep(100)", 1),

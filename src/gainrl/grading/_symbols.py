@@ -1,12 +1,13 @@
 r"""The worker process that compares answers as symbols; started and killed by `_workers`.
 
-Run as `python -m gainrl.grading._symbols PARENT SECONDS MEMORY_MB`. One JSON list a line comes on
-standard input (the fields of `_workers.Comparison`), one JSON object a line goes to standard
-output: first {"ready": true} or {"error": ...}, then {"same": ..., "last": ...} for each line.
-After a last one it ends by itself, before memory that sympy keeps makes comparisons fail.
+Run as `python -m gainrl.grading._symbols PARENT MEMORY_MB`. One JSON list a line comes on standard
+input (the fields of `_workers.Comparison`, seconds of the processor and seconds by the clock), one
+JSON object a line goes to standard output: first {"ready": true} or {"error": ...}, then
+{"same": ..., "last": ...} for each line. After a last one it ends by itself, before memory that
+sympy keeps makes comparisons fail.
 
 It ends at the end of its input, when its parent is gone, and when one comparison takes longer than
-SECONDS, which the kernel sees to: sympy may be in C code for hours.
+it may, which the kernel sees to: sympy may be in C code for hours.
 """
 
 from __future__ import annotations
@@ -217,20 +218,24 @@ def _smooth(*values: Any) -> bool:
 
 def main() -> None:
     """Answer lines until there are no more."""
-    parent, seconds, memory = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]) << 20
+    parent, memory = int(sys.argv[1]), int(sys.argv[2]) << 20
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what a library prints is no reply
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its default is to end the process
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    for expires in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(expires, signal.SIG_DFL)  # their default is to end the process
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [expires])
     for which, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(which)[1]
         value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(which, (value, value))
     reply(out, prepare())
     for line in lines(parent):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        same = safely(*json.loads(line))
+        *job, seconds, clock = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, clock)
+        same = safely(*job)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         last = resident() > memory // 2
         reply(out, {"same": same, "last": last})
