@@ -248,3 +248,32 @@ def test_verdicts_are_adjusted_among_all_methods_and_tasks():
     text = markdown(blocks(summary))
     assert f"- gain on a: supported (p {wanted:.2g}, adjusted {2 * wanted:.2g}, does not " in text
     assert "Adjusted for 4 verdicts (Benjamini and Hochberg)" in text
+
+
+@pytest.mark.parametrize(
+    ("ends", "learnt"),
+    [
+        ((0.52, 0.45, 0.51, 0.47, 0.58), False),  # +0.6 ± 6 points: by chance
+        ((0.50, 0.50, 0.50, 0.50, 0.50 + 1e-12), False),  # level, but for rounding
+        ((0.58, 0.57, 0.61, 0.59, 0.60), True),
+    ],
+)
+def test_no_ratio_is_given_over_a_baseline_that_did_not_learn(ends, learnt):
+    curves = [
+        curve(method, seed, [(0, 0, 0.5), (10, 100, (0.5 + end) / 2), (20, 200, end)])
+        for method, found in (("grpo", ends), ("gain", (0.8, 0.81, 0.79, 0.82, 0.8)))
+        for seed, end in enumerate(found)
+    ]
+    for rule in ("equal-accuracy-tokens > 1", "speedup-tokens > 1", "speedup > 1"):
+        summary = compared(*curves, rule=rule)
+        line = line_of(summary, "gain")
+        given = [
+            each is not None
+            for against in (line.steps, line.tokens)
+            for each in (against.speed.ratio, against.same)
+        ]
+        assert given == [learnt] * 4, rule
+        assert (line.verdict == "supported") is learnt, rule
+        text = markdown(blocks(summary))
+        assert ("what grpo gains from its first tests on is not told from 0" in text) is not learnt
+    assert line_of(compared(*curves), "gain").verdict == "supported"  # of points there is one

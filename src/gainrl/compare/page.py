@@ -113,7 +113,10 @@ def _caption(summary: Summary) -> str:
         "seed did not get there within its run and is never dropped."
     )
     if undefined:
-        text += f" {UNDEFINED.capitalize()}: the first test is already at that level."
+        text += (
+            f" {UNDEFINED.capitalize()}: what {base} gains from its first tests on is not told "
+            "from 0, or a seed is at its final level from the first test on."
+        )
     if not summary.has_tokens:
         text += " No tokens were given, so nothing is said at equal tokens."
     return text

@@ -9,13 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from gainrl.compare.statistics import (
+    TOLERANCE,
     FloatArray,
     Interval,
     Median,
     cost_to_reach,
     levels_at_equal_cost,
+    mean_interval,
     median_cost,
     paired_difference,
+    smooth,
     speedup,
     target_accuracy,
 )
@@ -77,7 +80,20 @@ def speed(
 def at_target(baseline: Sequence[Track], window: int) -> bool:
     """Whether a baseline ends, in the mean, where its start models are already, or below."""
     target = target_accuracy([track.accuracies for track in baseline], window)
-    return bool(target <= np.mean([track.accuracies[0] for track in baseline]))
+    return bool(target <= np.mean([track.accuracies[0] for track in baseline]) + TOLERANCE)
+
+
+def learnt(baseline: Sequence[Track], how: Statistics) -> bool:
+    """Whether a baseline ends above its first tests by more than its seeds' spread, one-sided.
+
+    A level that it has by chance is one that any method has at once. Of one seed or two, whose
+    spread says next to nothing, any gain counts.
+    """
+    gains = [
+        smooth(track.accuracies, how.smoothing)[-1] - track.accuracies[0] for track in baseline
+    ]
+    gain = mean_interval(gains, 2 * how.confidence - 1)
+    return gain.mean > TOLERANCE and (gain.n < 3 or gain.low > 0)
 
 
 def equal_difference(

@@ -17,7 +17,7 @@ from gainrl.compare.aggregate import (
     stratified_interval,
 )
 from gainrl.compare.curves import Curve, Task, arranged, check_window
-from gainrl.compare.pairs import Speed, at_target, equal_difference, speed
+from gainrl.compare.pairs import Speed, equal_difference, learnt, speed
 from gainrl.compare.ratios import Ratio, equal_accuracy
 from gainrl.compare.statistics import (
     ANY,
@@ -51,8 +51,8 @@ class Against:
 
     difference: of levels at equal cost, in the unit of the accuracies; None of the baseline.
     budget: at which cost, mean over seeds. speed: to the baseline's final level. same: how many
-    times as much the baseline spends for the same accuracy; None of itself, and where its start
-    models are at its final level.
+    times as much the baseline spends for the same accuracy; None of itself. Both ratios are None
+    where the baseline has not learnt.
     """
 
     difference: Interval | None
@@ -213,8 +213,9 @@ def _against(
         difference, budget = equal_difference(ours, theirs, how)
     except ValueError as error:
         raise _apart(task[method], task[baseline], currency, how) from error
-    there = at_target(theirs, how.smoothing)
-    return Against(difference, budget, found, None if there else equal_accuracy(ours, theirs, how))
+    if not learnt(theirs, how):
+        return Against(difference, budget, replace(found, ratio=None))
+    return Against(difference, budget, found, equal_accuracy(ours, theirs, how))
 
 
 def _apart(
