@@ -23,8 +23,11 @@ def check(preset: str, root: Path | None, runs: bool) -> int:
 
     checked = plan.load(preset)
     from gainrl.doctor.make import check_preset  # after the preset, whose errors come at once
+    from gainrl.report.plan import results
 
-    code = check_preset(checked, root or Path("results"))
+    root = root or Path("results")
+    results(checked, plan.Layout(checked.preset, root))  # two of one name are an error
+    code = check_preset(checked, root)
     for key in plan.runs(checked) if runs else ():
         print(f"{key.parent}/seed{key.seed}")
     return code

@@ -144,6 +144,36 @@ def test_a_baseline_must_be_one_of_the_experiments_methods():
     assert "experiments.table1.baseline: unknown name 'adarft'" in message
 
 
+CLAIM = {"statement": "x", "measure": "difference", "threshold": 0, "experiment": "table1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("experiments", "table1", "methods"), ["grpo", "gain", "grpo"], "'grpo' is there twice"),
+        (("experiments", "table1", "models"), ["nano", "nano"], "'nano' is there twice"),
+        (("experiments", "table1", "datasets"), ["word", "word"], "'word' is there twice"),
+        (("experiments", "table1", "benchmarks"), ["gsm", "gsm"], "'gsm' is there twice"),
+        (("datasets", "mixed"), {"source": "mix", "parts": ["chain", "chain"]}, "'chain' is there"),
+        (("claims", "c"), CLAIM | {"methods": ["gain", "gain"]}, "'gain' is there twice"),
+        (
+            ("claims", "c"),
+            CLAIM | {"methods": ["grpo"]},
+            "claims.c.methods: 'grpo' is held against grpo, and would be its own rival",
+        ),
+        (
+            ("claims", "c"),
+            CLAIM | {"methods": ["gain"], "against": ["grpo", "gain"]},
+            "claims.c.methods: 'gain' is held against grpo, gain, and would be its own rival",
+        ),
+    ],
+)
+def test_a_list_of_names_has_each_once_and_a_claim_no_method_against_itself(path, value, said):
+    message = error_of(changed(*path, to=value))
+    assert said in message
+    assert ".".join(path[:2]) in message
+
+
 @pytest.mark.parametrize("written", ["gian", {"name": "gian"}])
 def test_an_unknown_curriculum(written):
     message = error_of(changed("methods", "gain", "curriculum", to=written))

@@ -129,6 +129,14 @@ def test_a_composed_curriculum_says_the_part():
         ({"tests": 1}, "tuning.tests: 1 tests and the start model's are fewer than"),
         ({"tries": 5}, "methods.grpo: its values give 4 settings, but each method tries 5"),
         ({"grid": {"lr": [1e-3, 1e-3]}}, "grid.lr: values must be distinct"),
+        (
+            {"methods": {"gain": {"alpha": [1, 1.0, 2]}}},
+            "methods.gain.alpha: values must be distinct",
+        ),
+        (
+            {"methods": {"gain": {"alpha": [1, 2], "sampler.alpha": [3, 4]}}},
+            "methods.gain: alpha and sampler.alpha are one parameter",
+        ),
         ({"methods": {"grpo": {}, "gain": {"beta": []}}}, "methods.gain.beta has no values"),
         ({"methods": {"grpo": {}, "gian": {}}}, "tuning.methods: unknown name 'gian'"),
         (

@@ -30,6 +30,17 @@ def _as_file_and_metric(value: str) -> str:
 
 
 Name = Annotated[str, Field(max_length=64), AfterValidator(_as_file_and_metric)]
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if twice := [value for row, value in enumerate(values) if value in values[:row]]:
+        raise ValueError(f"'{twice[0]}' is there twice")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+"""Of a list that says which, not how often."""
+Names = Annotated[tuple[Name, ...], Distinct]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

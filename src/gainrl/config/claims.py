@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from gainrl.config.base import Name, Section
+from gainrl.config.base import Name, Names, Section
 
 Measure = Literal[
     "difference",
@@ -70,9 +70,9 @@ class Claim(Section):
     """On which side of `threshold` the claim is supported."""
     experiment: Name | None = None
     """Whose runs are compared; not for measures of prompts, 'linearity' and 'extrapolation'."""
-    methods: tuple[Name, ...] = ()
+    methods: Names = ()
     """Of the experiment (or of the section `linearity`): each is a part of the claim."""
-    against: tuple[Name, ...] = ()
+    against: Names = ()
     """A method or several, all of which have to be beaten; else the experiment's baseline."""
     currency: Literal["steps", "tokens", "seconds"] | None = None
     """What the measures 'cheaper' and 'equal_accuracy' count, and when 'difference' compares
@@ -86,7 +86,7 @@ class Claim(Section):
     """Of measure 'linearity': all that moves, or what a published filter keeps ('range': of weights
     only)."""
 
-    @field_validator("against", mode="before", json_schema_input_type=Name | tuple[Name, ...])
+    @field_validator("against", mode="before", json_schema_input_type=Name | Names)
     @classmethod
     def _one_or_several(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else given

@@ -16,7 +16,7 @@ from gainrl.config.base import (
     Count,
     Expression,
     GraderName,
-    Name,
+    Names,
     Positive,
     Section,
     Share,
@@ -275,7 +275,7 @@ class Mix(DatasetBase):
 
     source: Literal["mix"]
     """Marks this kind of data set."""
-    parts: tuple[Name, ...] = Field(min_length=2)
+    parts: Names = Field(min_length=2)
     """Their names in the preset, two or more."""
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config.base import Absent, Count, Name, Positive, Section
+from gainrl.config.base import Absent, Count, Distinct, Name, Names, Positive, Section
 
 EngineName = Literal["transformers", "vllm"]
 
@@ -53,7 +53,7 @@ class Sampled(Section):
     """Nucleus that tokens are drawn from; 1 is all of them."""
     max_response: Positive | None = None
     """Longest answer in tokens, which a model's context may cut; None is training.max_response."""
-    pass_at: tuple[Positive, ...] = (1,)
+    pass_at: Annotated[tuple[Positive, ...], Distinct] = (1,)
     """The k of the pass@k that are shown, none above `samples`."""
 
     @model_validator(mode="after")
@@ -131,13 +131,13 @@ class Testing(Section):
 class Benchmarks(Section):
     """Models as they are, on benchmarks: the table `benchmarks`."""
 
-    models: tuple[Name, ...] = Field(min_length=1)
+    models: Names = Field(min_length=1)
     """Which models are tested."""
-    benchmarks: tuple[Name, ...] = Field(min_length=1)
+    benchmarks: Names = Field(min_length=1)
     """On the eval splits of which data sets."""
-    protocols: tuple[Name, ...] = ("paper",)
+    protocols: Names = ("paper",)
     """Under which protocols: 'paper', 'standard' or one of the section `protocols`."""
-    engines: tuple[EngineName, ...] | None = None
+    engines: Annotated[tuple[EngineName, ...], Distinct] | None = None
     """By which engines; None is the one of `testing.engine`."""
 
 

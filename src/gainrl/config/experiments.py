@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.config.base import Name, Section
+from gainrl.config.base import Distinct, Name, Names, Section
 from gainrl.errors import nearest
 
 Column = Literal[
@@ -67,16 +67,16 @@ class Published(Section):
 class Experiment(Section):
     """Which runs a table compares: each model on each data set by each method with each seed."""
 
-    models: tuple[Name, ...] = Field(min_length=1)
+    models: Names = Field(min_length=1)
     """What is trained."""
-    datasets: tuple[Name, ...] = Field(min_length=1)
+    datasets: Names = Field(min_length=1)
     """What it is trained on."""
-    methods: tuple[Name, ...] = Field(min_length=1)
+    methods: Names = Field(min_length=1)
     """How."""
-    only: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
+    only: dict[Name, Names] = Field(default_factory=dict)
     """The data sets, of these, that a model is trained on, for models that are not trained on
     all."""
-    benchmarks: tuple[Name, ...] | None = None
+    benchmarks: Names | None = None
     """The data sets whose eval split tests the runs; None is each run's own data set."""
     baseline: Name = "grpo"
     """The method that the others are compared with."""
@@ -84,12 +84,12 @@ class Experiment(Section):
     """Name of the experiment's learning curves, such as figure7; without it none are drawn."""
     speed: Literal["steps", "tokens", "seconds", "flops"] | None = None
     """What is counted in a second figure, `<figure>_speed`, with a line for each method."""
-    final: tuple[Name, ...] = ()
+    final: Names = ()
     """Protocols under which the final model of every run, and its start model, are tested
     besides."""
     caption: str | None = None
     """What stands above the table for people; None is made from the preset."""
-    columns: tuple[Column, ...] = Field(
+    columns: Annotated[tuple[Column, ...], Distinct] = Field(
         default=(
             "at_tokens",
             "area",

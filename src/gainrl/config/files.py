@@ -73,7 +73,7 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         is_json = file.suffix == ".json"
         data = json.loads(text, object_pairs_hook=_once) if is_json else read_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         kind, reason = "JSON" if is_json else "YAML", " ".join(str(error).split())
         raise ConfigError(f"{file}: not valid {kind}: {reason}") from error
     if data is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gainrl.config.base import Count, Name, Positive, Section
+from gainrl.config.base import Count, Distinct, Names, Positive, Section
 from gainrl.errors import nearest
 
 FEWEST = 4
@@ -51,13 +51,13 @@ class Extrapolation(Section):
 class Linearity(Section):
     """Which runs are traced, and how."""
 
-    models: tuple[Name, ...] = Field(min_length=1)
+    models: Names = Field(min_length=1)
     """Whose runs are traced."""
-    datasets: tuple[Name, ...] = Field(min_length=1)
+    datasets: Names = Field(min_length=1)
     """On which data sets."""
-    methods: tuple[Name, ...] = Field(min_length=1)
+    methods: Names = Field(min_length=1)
     """By which methods; some experiment has each of these runs."""
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct] | None = None
     """Which runs are looked at; None for all."""
     every: Positive
     """RL steps from one snapshot to the next; divides the steps of the runs."""

@@ -199,6 +199,13 @@ class Preset(Section):
                 _known(f"{key}.methods", name, methods)
             for name in claim.against:
                 _known(f"{key}.against", name, methods)
+            rivals = claim.against or (self.experiments[claim.experiment].baseline,)
+            itself = [name for name in claim.methods if name in rivals]
+            if itself and claim.measure != "overhead":
+                raise ValueError(
+                    f"{key}.methods: '{itself[0]}' is held against {', '.join(rivals)}, and would "
+                    "be its own rival"
+                )
         part = {"correlation": "signal", "learnt_first": "dynamics"}.get(claim.measure)
         if part and getattr(self.studies, part, None) is None:
             raise ValueError(f"{key}: measure '{claim.measure}' needs the key 'studies.{part}'")

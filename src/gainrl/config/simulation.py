@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from gainrl.config.base import Name, Positive, Section, Share
+from gainrl.config.base import Name, Names, Positive, Section, Share
 from gainrl.errors import nearest
 
 Above = Annotated[float, Field(gt=0)]
@@ -95,7 +95,7 @@ class Recorded(Section):
 class Regime(Learner):
     """One setting in which methods are compared."""
 
-    methods: tuple[Name, ...] = Field(min_length=1)
+    methods: Names = Field(min_length=1)
     """Of the preset, which are simulated."""
     steps: Positive = 200
     """RL steps of a run."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gainrl.config.base import Count, Name, Positive, Section
+from gainrl.config.base import Count, Name, Names, Positive, Section
 
 
 class SignalStudy(Section):
@@ -32,7 +32,7 @@ class LayerStudy(Section):
 class AnswerStudy(Section):
     """Figure 2: right answers by question, for two or more models."""
 
-    models: tuple[Name, ...] = Field(min_length=2)
+    models: Names = Field(min_length=2)
     """Whose answers."""
     prompts: Positive = 100
     """Questions."""
@@ -58,9 +58,9 @@ class DynamicsStudy(Section):
 class Studies(Section):
     """What the signal is worth: figures and a table about C, for models and data sets."""
 
-    models: tuple[Name, ...] = Field(min_length=1)
+    models: Names = Field(min_length=1)
     """Of which models."""
-    datasets: tuple[Name, ...] = Field(min_length=1)
+    datasets: Names = Field(min_length=1)
     """On which data sets."""
     signal: SignalStudy | None = None
     """The table of correlations; None for none."""

@@ -101,7 +101,7 @@ class Tuning(Section):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds must be distinct")
         for where, values in self._values():
-            if len({repr(value) for value in values}) != len(values):
+            if any(value in values[:row] for row, value in enumerate(values)):  # 1 is 1.0
                 raise ValueError(f"{where}: values must be distinct")
             if not values:
                 raise ValueError(f"{where} has no values: leave it out")
@@ -112,6 +112,8 @@ class Tuning(Section):
                         f"methods.{name}.{key}: 'grid' has this key for every method; a parameter "
                         f"of the same name is written sampler.{key}"
                     )
+                if f"sampler.{key}" in own:
+                    raise ValueError(f"methods.{name}: {key} and sampler.{key} are one parameter")
             if (size := len(self.settings(name))) < self.number:
                 raise ValueError(
                     f"methods.{name}: its values give {size} settings, but each method tries "
