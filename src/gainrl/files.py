@@ -145,11 +145,24 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         DataError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return parse_json(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; ValueError also where Python's reader gives up in another way."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def in_utf8(text: str) -> bytes:
+    """A JSON text as a file has it; half of a surrogate pair, which UTF-8 has not, escaped."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def not_utf8(path: str | os.PathLike[str], remedy: str = "save it as UTF-8") -> DataError:
@@ -218,8 +231,8 @@ def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         if number == len(lines):
             break  # after the last newline: nothing, or a torn line
         try:
-            rows.append(json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            rows.append(parse_json(line))
+        except ValueError as error:
             raise DataError(f"{path}: line {number} is not valid JSON") from error
     return rows
 

@@ -151,6 +151,21 @@ def test_a_log_of_verl_has_each_steps_tokens_and_attempts_are_put_together(tmp_p
     assert own[0].tokens == pytest.approx([0, 0.2, 0.4])
 
 
+def test_a_seed_may_be_larger_than_a_float_tells_apart(tmp_path):
+    seeds = [2**53, 2**53 + 1]
+    rows = "".join(f"grpo,{seed},0,0,0.2\n" for seed in seeds)
+    found = read_curves([written(tmp_path / "a.csv", CSV.partition("\n")[0] + "\n" + rows)])
+    assert [curve.seed for curve in found] == seeds
+
+
+def test_a_task_is_said_of_every_row_or_of_none(tmp_path):
+    text = "method,seed,step,accuracy,task\ngrpo,0,0,0.2,{}\ngrpo,0,1,0.2,{}\n"
+    path = written(tmp_path / "a.csv", text.format("chain", ""))
+    with pytest.raises(DataError, match=r"a\.csv: row 3, column 'task': the cell is empty"):
+        read_curves([path])
+    assert len(read_curves([written(path, text.format("", ""))])) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "more", "message"),
     [
@@ -162,6 +177,8 @@ def test_a_log_of_verl_has_each_steps_tokens_and_attempts_are_put_together(tmp_p
         ("a-seed0.jsonl", '{"step": 1.5}\n', {}, "row 1 has no whole number 'step'"),
         ("a-seed0.jsonl", '{"step": NaN}\n', {}, "row 1 has no whole number 'step'"),
         ("a-seed0.jsonl", '{"st\n{"step": 1}\n', {}, "row 1 is not valid JSON"),
+        ("a-seed0.jsonl", "[" * 10**5 + "\n{}\n", {}, "row 1 is not valid JSON: nested too deeply"),
+        ("a-seed0.json", "[" * 10**5, {}, "not valid JSON: nested too deeply"),
         ("a-seed0.jsonl", "", {}, "nothing is logged there"),
         ("a-seed0.json", "{}", {}, "no 'log_history', as in TRL's trainer_state.json"),
         ("a-seed0.txt", "", {}, "curves are read from .csv, .json and .jsonl"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gainrl import cli
+from gainrl.grading.program_tests import CallTests, encode
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "grade.md"
 
@@ -66,6 +67,8 @@ def test_the_grader_may_be_named(tmp_path, grader, right):
     [
         ("", "a.jsonl: no row to grade"),
         ("{\n", "a.jsonl: row 1 is not valid JSON"),
+        (f'{{"answer": {"9" * 5000}}}\n', "a.jsonl: row 1 is not valid JSON: Exceeds the limit"),
+        ("[" * 10**5 + "\n", "a.jsonl: row 1 is not valid JSON: nested too deeply"),
         ("[1]\n", "a.jsonl: row 1 is no JSON object"),
         ('{"anwser": "1", "gold": "1"}\n', "row 1 has no 'answer'; did you mean 'anwser'?"),
         ('{"answer": "1", "gold": "1"}\n{"answer": "1"}\n', "row 2 has no 'gold'; --gold names it"),
@@ -83,7 +86,12 @@ def test_a_file_that_cannot_be_graded_is_refused_and_nothing_is_written(
 ):
     path = tmp_path / "a.jsonl"
     path.write_text(text)
-    assert cli.main(["grade", str(path)]) == 2
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(4300)  # Python's own: the sandbox's protocol lifts it when imported
+    try:
+        assert cli.main(["grade", str(path)]) == 2
+    finally:
+        sys.set_int_max_str_digits(digits)
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
@@ -117,6 +125,46 @@ def test_what_is_no_jsonl_is_said_with_its_row(tmp_path, capsys, name, data, mes
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{name}: {message}" in line or message in line
     assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_half_of_a_surrogate_pair_comes_back_as_it_was(tmp_path):
+    path = tmp_path / "a.jsonl"
+    row = {"answer": "an emoji cut in half \ud83d \\boxed{1}", "gold": "1", "name": "caf\u00e9"}
+    path.write_text(json.dumps(row) + "\n")
+    assert cli.main(["grade", str(path)]) == 0
+    (found,) = rows_of(tmp_path / "a-graded.jsonl")
+    assert {key: found[key] for key in row} == row
+    assert found["gainrl_correct"] is True
+    assert "caf\u00e9" in (tmp_path / "a-graded.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_folder_is_no_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["grade", "."]) == 2
+    assert capsys.readouterr().err.startswith("gainrl: .: is a folder; JSONL is wanted")
+
+
+def test_gold_answers_that_are_no_tests_are_named_with_their_row(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    tests = encode(CallTests("", "f", (("[1]", "2"),)))
+    rows = [{"answer": "x", "gold": gold} for gold in (tests, tests, "5")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli.main(["grade", str(path), "--grader", "code"]) == 2
+    assert f"{path}: row 3: not the tests of a program: '5'" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_grader_of_ones_own_gets_one_text(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rewards.py").write_text(
+        "def reward(completion, answer):\n    return answer == '2'\n"
+    )
+    rows = [{"answer": "2", "gold": ["2"]}, {"answer": "2", "gold": ["2", "two"]}]
+    for count, code in ((1, 0), (2, 2)):
+        text = "".join(json.dumps(row) + "\n" for row in rows[:count])
+        (tmp_path / "a.jsonl").write_text(text)
+        assert cli.main(["grade", "a.jsonl", "--grader", "rewards.py:reward"]) == code
+    assert "row 2: a grader of one's own is given one text" in capsys.readouterr().err
 
 
 def test_the_answers_are_not_written_over(tmp_path, capsys):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from ordered_files import COUNT, questions, records, rows_of
 
+from gainrl import cli
 from gainrl.data.prompts import encode
 from gainrl.models.loading import load_model, load_tokenizer
 from gainrl.signals.orders import residual
@@ -361,3 +362,15 @@ def test_gsm8k_as_verl_has_it_goes_through_and_loads_again(ordered, folder):
     again = datasets.load_dataset("parquet", data_files=out, cache_dir=str(folder / "cache"))
     assert again["train"]["gainrl_rank"][:3] == [0, 1, 2]
     assert again["train"][5]["reward_model"] == found[5]["reward_model"]
+
+
+def test_half_of_a_surrogate_pair_comes_back_as_it_was(folder, capsys):
+    row = {"question": "an emoji cut in half \ud83d ?", "answer": "caf\u00e9", "difficulty": 1}
+    for name, text in (("a.jsonl", json.dumps(row) + "\n"), ("a.json", json.dumps([row]))):
+        (folder / name).write_text(text)
+        out = f"ordered-{name}"
+        command = ["order", name, "--by", "difficulty-column", "--out", out]
+        assert cli.main(command) == 0, capsys.readouterr().err
+        (found,) = rows_of(folder / out)
+        assert {key: found[key] for key in row} == row
+        assert "caf\u00e9" in (folder / out).read_text(encoding="utf-8")

@@ -95,6 +95,9 @@ def test_a_policy_that_breaks_it_is_told_where_and_is_not_measured(
         (["nothing"], "unknown curriculum 'nothing'"),
         (["mopps", "--set", "poool=3"], "has no parameter 'poool'; did you mean 'pool'"),
         (["mopps", "--set", "pool"], "--set pool: not KEY=VALUE"),
+        (['{"sampler": "mopps"}', "--set", "pool=3"], "--set pool=3: goes with a name; in JSON"),
+        (["[" * 3, "--set", "pool=3"], "unknown curriculum '[[['"),
+        (['{"a":' * 10**5], "curriculum: no JSON: nested too deeply"),
         (['{"name"'], "curriculum: no JSON"),
     ],
 )

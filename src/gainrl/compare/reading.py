@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from gainrl.compare.curves import RUNS, Curve, Log, Point, curves_of, points_of
 from gainrl.compare.units import check_units
 from gainrl.errors import DataError, nearest
-from gainrl.files import not_utf8, read_json
+from gainrl.files import not_utf8, parse_json, read_json
 
 PathLike = str | os.PathLike[str]
 REQUIRED = ("method", "seed", "step", "accuracy")
@@ -129,8 +128,12 @@ def read_csv(path: PathLike, columns: Mapping[str, str] | None = None) -> list[P
     for name in names.values():
         if head.count(name) > 1:
             raise DataError(f"{path}: the column '{name}' is there {head.count(name)} times")
-    return [_point(path, number, dict(zip(head, cells, strict=True)), names)
-            for number, cells in rows]  # fmt: skip
+    points = [_point(path, number, dict(zip(head, cells, strict=True)), names)
+              for number, cells in rows]  # fmt: skip
+    without = next((point for point in points if not point.task), None)
+    if without and any(point.task for point in points):
+        raise DataError(f"{without.where}, column '{names['task']}': the cell is empty")
+    return points
 
 
 def _rows(path: PathLike) -> Iterator[tuple[int, list[str]]]:
@@ -169,6 +172,8 @@ def _point(path: PathLike, number: int, row: Mapping[str, str], names: Mapping[s
     where = f"{path}: row {number}"
 
     def whole(name: str) -> int:
+        if row[names[name]].isdecimal():  # a seed may be more than a float can tell apart
+            return int(row[names[name]])
         value = _number(where, names[name], row[names[name]])
         if value != int(value):
             raise DataError(f"{where}, column '{names[name]}': {value:g} is no whole number")
@@ -279,11 +284,11 @@ def _lines(path: Path) -> list[Any]:
     found = []
     for number, line in enumerate([*lines, last], start=1):
         try:
-            found += [json.loads(line)] if line.strip() else []
-        except json.JSONDecodeError as error:
+            found += [parse_json(line)] if line.strip() else []
+        except ValueError as error:
             if line is last:
                 break
-            raise DataError(f"{path}: row {number} is not valid JSON") from error
+            raise DataError(f"{path}: row {number} is not valid JSON: {error}") from error
     if not found:
         raise DataError(f"{path}: nothing is logged there")
     return found

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.errors import ConfigError, DataError, nearest
-from gainrl.files import atomic_write, keep_inputs, not_utf8
+from gainrl.files import atomic_write, in_utf8, keep_inputs, not_utf8, parse_json
 from gainrl.grading.graders import CodeGrader, Grader, MathsGrader
 from gainrl.grading.grades import Grade
 from gainrl.grading.own import own
+from gainrl.grading.program_tests import decode
 from gainrl.grading.rewards import gold_text, grader_of, response_text
 
 BATCH = 1024
@@ -47,6 +48,8 @@ def grade_file(
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: must be at least 1")
+    if answers.is_dir():
+        raise DataError(f"{answers}: is a folder; JSONL is wanted, an object a line")
     target = out or answers.with_name(f"{answers.stem}-graded.jsonl")
     keep_inputs([target], [answers])
     judge = _judge(grader, workers or len(os.sched_getaffinity(0)))
@@ -58,7 +61,7 @@ def grade_file(
             counts.update((each.correct, each.reason) for each in graded)
             for (_, row), found in zip(batch, graded, strict=True):
                 row.update(zip(KEYS, _values(found), strict=True))
-                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
+                file.write(in_utf8(json.dumps(row, ensure_ascii=False) + "\n"))
         if not counts:
             raise DataError(f"{answers}: no row to grade")
     print(_summary(counts, target, judge))
@@ -82,7 +85,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    row = json.loads(line)
+                    row = parse_json(line)
                     if not isinstance(row, dict):
                         raise DataError(f"{path}: row {number} is no JSON object{hint}")
                     yield number, row
@@ -90,8 +93,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise not_utf8(path, wanted or "save it as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: row {number} is not valid JSON{hint}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: row {number} is not valid JSON{hint}: {error}") from error
 
 
 def _graded(
@@ -117,7 +120,15 @@ def _graded(
             pairs.append((response_text(row[answer]), gold_text(row[gold], grader)))
         except DataError as error:
             raise DataError(f"{path}: row {number}: {error}") from error
-    return judge([response for response, _ in pairs], [text for _, text in pairs])
+    try:
+        return judge([response for response, _ in pairs], [text for _, text in pairs])
+    except DataError:
+        for (number, _), (_, text) in zip(batch, pairs, strict=True):
+            try:
+                decode(text)
+            except DataError as error:
+                raise DataError(f"{path}: row {number}: {error}") from error
+        raise
 
 
 def _values(found: Grade) -> tuple[bool, str | None, str, str | None]:

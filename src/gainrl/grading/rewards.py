@@ -121,6 +121,11 @@ def gold_text(gold: Any, grader: str = "maths") -> str:
     """
     if hasattr(gold, "tolist"):  # an array or a number of numpy
         gold = gold.tolist()
+    if isinstance(gold, list | tuple) and len(gold) > 1 and ":" in grader:
+        raise DataError(
+            f"a grader of one's own is given one text, and the gold answer is a list of "
+            f"{len(gold)}: {_short(gold)}; write it as one text, which the function takes apart"
+        )
     if isinstance(gold, list | tuple) and gold:
         return ALTERNATIVES.join(gold_text(each, grader) for each in gold)
     if isinstance(gold, int | float) and not isinstance(gold, bool) and math.isfinite(gold):

@@ -16,7 +16,7 @@ import numpy as np
 from gainrl.data.entry import HubTable
 from gainrl.data.reading import read_files, read_hub
 from gainrl.errors import DataError
-from gainrl.files import atomic_write, keep_inputs
+from gainrl.files import atomic_write, in_utf8, keep_inputs
 from gainrl.ordering.asked import SPLIT
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ def write(out: Path, rows: Rows, order: Sequence[int], values: Sequence[float]) 
     ]
     with atomic_write(out) as file:
         if out.suffix == ".json":
-            file.write(json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n")
+            file.write(in_utf8(json.dumps(found, ensure_ascii=False, indent=1) + "\n"))
             return
         packed = out.suffix == ".gz"
         with gzip.GzipFile("", "wb", fileobj=file, mtime=0) if packed else nullcontext(file) as to:
             for record in found:
-                to.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                to.write(in_utf8(json.dumps(record, ensure_ascii=False) + "\n"))
 
 
 def _write_parquet(out: Path, rows: Rows, order: Sequence[int], values: Sequence[float]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import tracemalloc
 from collections.abc import Mapping, Sequence
@@ -80,11 +79,13 @@ def check_curriculum(
 
 
 def spec_of(policy: str, settings: Sequence[str]) -> Any:
-    """What a preset would say (ConfigError: a setting without a value)."""
+    """What a preset would say (ConfigError: a setting without a value, or beside JSON)."""
     if policy.startswith("{"):
+        if settings:
+            raise ConfigError(f"--set {settings[0]}: goes with a name; in JSON write it there")
         try:
-            return json.loads(policy)
-        except json.JSONDecodeError as error:
+            return files.parse_json(policy)
+        except ValueError as error:
             raise ConfigError(f"curriculum: no JSON: {error}") from error
     spec: dict[str, Any] = {"name": policy}
     for each in settings:
@@ -92,8 +93,8 @@ def spec_of(policy: str, settings: Sequence[str]) -> Any:
         if not is_there:
             raise ConfigError(f"--set {each}: not KEY=VALUE")
         try:
-            spec[key] = json.loads(value)
-        except json.JSONDecodeError:
+            spec[key] = files.parse_json(value)
+        except ValueError:
             spec[key] = value
     return spec
 
