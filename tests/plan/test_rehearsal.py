@@ -39,10 +39,12 @@ def algorithms(preset: Preset) -> set[tuple[str, str, str]]:
 
 
 def sampled(preset: Preset) -> set[tuple[str, str, str, str]]:
-    """Model, benchmark, protocol and engine of tests under a protocol."""
+    """Model, whichever seed's, benchmark, protocol and engine of tests under a protocol."""
     found = benchmark_plan.final_tests(preset, list(preset.experiments))
     found = [*found, *(benchmark_plan.start_tests(preset) if preset.benchmarks else ())]
-    return {(each.model, each.benchmark, each.protocol, each.engine) for each in found}
+    return {
+        (preset.family(each.model), each.benchmark, each.protocol, each.engine) for each in found
+    }
 
 
 def test_nothing_is_left_out_but_amounts(real) -> None:

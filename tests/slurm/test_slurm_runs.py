@@ -54,7 +54,7 @@ def rehearsed(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     made = call([str(places.PYTHON), str(script), str(inputs), *names], 600, env=path)
     assert made.returncode == 0, made.stdout[-4000:]
     found = Rehearsed(folder, "", [])
-    # The node claims more than there is, so this is what holds jobs back. One on a GPU at a time: two
+    # The node claims more than there is, so this holds jobs back. One on a GPU at a time: two
     # runs on verl, and one of `make test-verl` beside them, are 22 GB.
     arguments = ("--jobs=2", "--resources=gpu=1", "--retries=1")
     arguments += ("--configfile=tests/rehearsal/cut.yaml", "rehearse")
