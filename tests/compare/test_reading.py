@@ -8,6 +8,7 @@ import pytest
 from curve_logs import ACC, lines, trl_state, verl_rows
 
 from gainrl.compare import read_curves
+from gainrl.compare.curves import arranged
 from gainrl.errors import DataError
 
 CSV = "method,seed,step,tokens,accuracy\ngrpo,0,0,0,0.2\ngrpo,0,10,500,0.4\ngain,1,0,0,0.2\n"
@@ -156,6 +157,11 @@ def test_a_seed_may_be_larger_than_a_float_tells_apart(tmp_path):
     rows = "".join(f"grpo,{seed},0,0,0.2\n" for seed in seeds)
     found = read_curves([written(tmp_path / "a.csv", CSV.partition("\n")[0] + "\n" + rows)])
     assert [curve.seed for curve in found] == seeds
+    head = CSV.partition("\n")[0] + "\n"
+    for row, said in (("grpo,{},0,0,0.2", "column 'seed'"), ("grpo,0,{},0,0.2", "column 'step'")):
+        path = written(tmp_path / "b.csv", head + row.format("9" * 5000) + "\n")
+        with pytest.raises(DataError, match=rf"b\.csv: row 2, {said}: '9+' is no finite number"):
+            read_curves([path])
 
 
 def test_a_task_is_said_of_every_row_or_of_none(tmp_path):
@@ -164,6 +170,9 @@ def test_a_task_is_said_of_every_row_or_of_none(tmp_path):
     with pytest.raises(DataError, match=r"a\.csv: row 3, column 'task': the cell is empty"):
         read_curves([path])
     assert len(read_curves([written(path, text.format("", ""))])) == 1
+    other = written(tmp_path / "b.csv", text.format("chain", "chain").replace("grpo", "gain"))
+    with pytest.raises(DataError, match=r"a\.csv: row 2: no task is said, and others are of 'cha"):
+        arranged(read_curves([path, other]), "grpo")
 
 
 @pytest.mark.parametrize(

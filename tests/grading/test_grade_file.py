@@ -154,6 +154,21 @@ def test_gold_answers_that_are_no_tests_are_named_with_their_row(tmp_path, capsy
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("grader", "gold", "said"),
+    [
+        ("code", "[" * 10**5, "row 1: not the tests of a program"),
+        ("maths", [["1", "2"]], "row 1: a gold answer is a list in a list"),
+    ],
+)
+def test_a_gold_answer_that_goes_too_deep_is_a_line(tmp_path, capsys, grader, gold, said):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"answer": "x", "gold": gold}) + "\n")
+    assert cli.main(["grade", str(path), "--grader", grader]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 def test_a_grader_of_ones_own_gets_one_text(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rewards.py").write_text(

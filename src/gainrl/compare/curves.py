@@ -118,8 +118,9 @@ def arranged(
         remedy: what to do where methods have other seeds; {}: those of both.
 
     Raises:
-        DataError: no curves, none of a seed, no such baseline, methods with other seeds than the
-            baseline's, tokens of some runs but not of others, or no other method than the baseline.
+        DataError: no curves, none of a seed, a task of some and not of all, no such baseline,
+            methods with other seeds than the baseline's, tokens of some runs but not of others, or
+            no other method than the baseline.
     """
     wanted = None if seeds is None else {*seeds}
     if wanted and curves and (absent := wanted - {curve.seed for curve in curves}):
@@ -127,6 +128,10 @@ def arranged(
     kept = [each for each in curves if wanted is None or each.seed in wanted]
     if not kept:
         raise DataError("no curves to compare")
+    if named := next((curve.task for curve in kept if curve.task), None):
+        for curve in kept:
+            if not curve.task:
+                raise DataError(f"{curve.where}: no task is said, and others are of '{named}'")
     tasks: dict[str, Task] = {}
     for curve in sorted(kept, key=lambda curve: curve.seed):
         tasks.setdefault(curve.task, {}).setdefault(curve.method, []).append(curve)

@@ -120,6 +120,8 @@ def _ratios(
         if ratio:
             numbers = {"low": ratio.low, "mean": ratio.value, "high": ratio.high}
             bar(axis, y, numbers, looks[method], 1.0, (1 / most, most))
+        else:
+            axis.annotate("undefined", (1, y), (4, 0), textcoords="offset points", va="center")
     ratio_axis(axis, most)
     _named(axis, rows)
     axis.set_xlabel(f"Speed-up over {summary.baseline} in {SPENT[currency]}")

@@ -115,7 +115,7 @@ def _caption(summary: Summary) -> str:
     if undefined:
         text += (
             f" {UNDEFINED.capitalize()}: what {base} gains from its first tests on is not told "
-            "from 0, or a seed is at its final level from the first test on."
+            "from the noise of its tests, or of every seed a run is at its final level at once."
         )
     if not summary.has_tokens:
         text += " No tokens were given, so nothing is said at equal tokens."

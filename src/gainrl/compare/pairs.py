@@ -15,14 +15,15 @@ from gainrl.compare.statistics import (
     Median,
     cost_to_reach,
     levels_at_equal_cost,
-    mean_interval,
     median_cost,
     paired_difference,
-    smooth,
     speedup,
     target_accuracy,
 )
 from gainrl.config.statistics import Statistics
+
+NOISE = 2.0
+"""Standard errors that a gain has to be, or it is none."""
 
 
 class Track(NamedTuple):
@@ -83,17 +84,22 @@ def at_target(baseline: Sequence[Track], window: int) -> bool:
     return bool(target <= np.mean([track.accuracies[0] for track in baseline]) + TOLERANCE)
 
 
-def learnt(baseline: Sequence[Track], how: Statistics) -> bool:
-    """Whether a baseline ends above its first tests by more than its seeds' spread, one-sided.
+def learnt(baseline: Sequence[Track], window: int) -> bool:
+    """Whether a baseline ends above its first tests by more than NOISE errors of its tests.
 
-    A level that it has by chance is one that any method has at once. Of one seed or two, whose
-    spread says next to nothing, any gain counts.
+    A level that it has by chance is one that any method has at once. The error of a test is taken
+    from how its curves bend: second differences of independent errors have six times their
+    variance, a straight rise has none. First tests are left out there, for the steepest rise comes
+    after them; those that are equal are one test of one start model. With fewer than four tests a
+    run the error is not known, and any gain counts.
     """
-    gains = [
-        smooth(track.accuracies, how.smoothing)[-1] - track.accuracies[0] for track in baseline
-    ]
-    gain = mean_interval(gains, 2 * how.confidence - 1)
-    return gain.mean > TOLERANCE and (gain.n < 3 or gain.low > 0)
+    curves = [track.accuracies for track in baseline]
+    starts = {float(curve[0]) for curve in curves}
+    gain = target_accuracy(curves, window) - np.mean([curve[0] for curve in curves])
+    bends = np.concatenate([np.diff(curve[1:], 2) for curve in curves])
+    variance = np.mean(bends**2) / 6 if bends.size else 0.0
+    error = np.sqrt(variance * (1 / (window * len(curves)) + 1 / len(starts)))
+    return bool(gain > max(NOISE * error, TOLERANCE))
 
 
 def equal_difference(

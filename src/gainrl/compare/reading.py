@@ -130,9 +130,10 @@ def read_csv(path: PathLike, columns: Mapping[str, str] | None = None) -> list[P
             raise DataError(f"{path}: the column '{name}' is there {head.count(name)} times")
     points = [_point(path, number, dict(zip(head, cells, strict=True)), names)
               for number, cells in rows]  # fmt: skip
-    without = next((point for point in points if not point.task), None)
-    if without and any(point.task for point in points):
-        raise DataError(f"{without.where}, column '{names['task']}': the cell is empty")
+    if any(point.task for point in points):
+        for point in points:
+            if not point.task:
+                raise DataError(f"{point.where}, column '{names['task']}': the cell is empty")
     return points
 
 
@@ -172,9 +173,10 @@ def _point(path: PathLike, number: int, row: Mapping[str, str], names: Mapping[s
     where = f"{path}: row {number}"
 
     def whole(name: str) -> int:
-        if row[names[name]].isdecimal():  # a seed may be more than a float can tell apart
-            return int(row[names[name]])
-        value = _number(where, names[name], row[names[name]])
+        text = row[names[name]]
+        if name == "seed" and text.isdecimal() and len(text) < 100:  # more than a float tells apart
+            return int(text)
+        value = _number(where, names[name], text)
         if value != int(value):
             raise DataError(f"{where}, column '{names[name]}': {value:g} is no whole number")
         return int(value)

@@ -213,7 +213,7 @@ def _against(
         difference, budget = equal_difference(ours, theirs, how)
     except ValueError as error:
         raise _apart(task[method], task[baseline], currency, how) from error
-    if not learnt(theirs, how):
+    if not learnt(theirs, how.smoothing):
         return Against(difference, budget, replace(found, ratio=None))
     return Against(difference, budget, found, equal_accuracy(ours, theirs, how))
 

@@ -47,24 +47,30 @@ class _CutError(Exception):
     """A comparison has taken more than SECONDS."""
 
 
+class _DiedError(WorkerError):
+    """A worker that had started ended by itself."""
+
+
 class Worker:
     """A process that compares; started at the first job, one job at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
 
     def compare(self, job: Comparison) -> bool | None:
         """Whether answer and gold answer are equivalent; None if that takes more than SECONDS.
 
-        A worker that died is replaced once: what killed it may have meant another process.
+        One that dies in it is replaced once: what killed it may have meant another process.
 
         Raises:
             WorkerError: there is no worker, or it died (memory, or killed from outside).
         """
         try:
             return self._compare(job)
-        except WorkerError:
+        except _DiedError as error:
+            log.info("%s; asked again", error)
             return self._compare(job)
 
     def _compare(self, job: Comparison) -> bool | None:
@@ -77,8 +83,9 @@ class Worker:
                 self.stop()
                 return None
             except (OSError, ValueError) as error:
+                kind = _DiedError if self._ready and not _ending else WorkerError
                 self.stop()
-                raise WorkerError(f"the worker for symbolic grading ended: {error}") from error
+                raise kind(f"the worker for symbolic grading ended: {error}") from error
             except BaseException:  # Ctrl-C: a reply that nobody reads must not answer the next job
                 self.stop()
                 raise
@@ -88,7 +95,7 @@ class Worker:
 
     def stop(self) -> None:
         """Kill the process, if there is one, and wait for its end."""
-        process, self._process = self._process, None
+        process, self._process, self._ready = self._process, None, False
         if process is None:
             return
         process.kill()
@@ -104,7 +111,7 @@ class Worker:
                 if stream:
                     stream.close()
             self._process.returncode = 0  # not ours to wait for
-        self._process, self._lock = None, threading.Lock()
+        self._process, self._ready, self._lock = None, False, threading.Lock()
 
     def _start(self) -> None:
         command = [sys.executable or "python3", "-P", "-m", "gainrl.grading._symbols"]
@@ -122,6 +129,7 @@ class Worker:
         begun = self._read(START_SECONDS)
         if "error" in begun:
             raise ValueError(begun["error"])
+        self._ready = True
 
     def _ask(self, job: Comparison) -> dict:
         assert self._process is not None
@@ -152,6 +160,8 @@ class Worker:
 
 _workers: list[Worker] = []
 _lock = threading.Lock()
+_ending = False
+"""Whether Python ends, and no worker is to be replaced."""
 
 
 def workers(count: int) -> list[Worker]:
@@ -174,5 +184,11 @@ def _forget_all() -> None:
         worker.forget()
 
 
-atexit.register(_stop_all)
+def _end() -> None:
+    global _ending
+    _ending = True
+    _stop_all()
+
+
+atexit.register(_end)
 os.register_at_fork(after_in_child=_forget_all)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from gainrl.errors import DataError
+from gainrl.files import parse_json
 
 LONG = 100_000
 """Tests whose text has more characters are stored compressed: some problems have 100 MB of them."""
@@ -66,10 +67,10 @@ def decode(text: str) -> Tests:
         DataError: the text is no tests.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         kind = content.pop("kind")
         if kind == "compressed":
-            content = json.loads(zlib.decompress(base64.b64decode(content["zlib"], validate=True)))
+            content = parse_json(zlib.decompress(base64.b64decode(content["zlib"], validate=True)))
             kind = content.pop("kind")
         if kind == StreamTests.__name__:
             return StreamTests(_pairs(content["pairs"]))

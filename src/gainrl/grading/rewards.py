@@ -127,6 +127,8 @@ def gold_text(gold: Any, grader: str = "maths") -> str:
             f"{len(gold)}: {_short(gold)}; write it as one text, which the function takes apart"
         )
     if isinstance(gold, list | tuple) and gold:
+        if any(isinstance(each, list | tuple) for each in gold):
+            raise DataError("a gold answer is a list in a list; a list has answers, any one right")
         return ALTERNATIVES.join(gold_text(each, grader) for each in gold)
     if isinstance(gold, int | float) and not isinstance(gold, bool) and math.isfinite(gold):
         return str(gold)
