@@ -16,6 +16,7 @@ from gainrl.compare.statistics import (
     smooth,
     speedup,
     target_accuracy,
+    within_seeds,
 )
 
 STEPS = [0, 5, 10, 15, 20]
@@ -233,3 +234,33 @@ def test_a_cost_is_read_off_at_the_test_that_reached_the_target():
     tokens = [0, 700, 1500, 2100, 2600]
     assert cost_to_reach(tokens, [0.1, 0.6, 0.4, 0.5, 0.7], 0.5, 1) == (2100, 2100)
     assert cost_to_reach(tokens, [0.1, 0.6, 0.4, 0.5, 0.4], 0.5, 1) == (2600, math.inf)
+
+
+# --- what seeds have in common -------------------------------------------------------------------
+
+
+def test_of_two_methods_what_is_left_varies_as_their_difference_does():
+    """By hand: a seed's mean is taken out, and half of the difference is left on each side."""
+    one = np.array([[0.2, 0.5], [0.4, 0.9], [0.6, 0.4]])
+    other = one + np.array([[0.1, 0.0], [0.2, 0.1], [0.0, -0.1]])
+    found = within_seeds([one, other])
+    for before, after in zip([one, other], found, strict=True):
+        np.testing.assert_allclose(after.mean(axis=0), before.mean(axis=0))
+        spread = (other - one).var(axis=0, ddof=1) / 2
+        np.testing.assert_allclose(after.var(axis=0, ddof=1), spread, atol=1e-12)
+
+
+def test_what_seeds_have_in_common_is_gone_and_independent_spread_stays():
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 0.02, (400, 3)) for _ in range(4)]
+    start = rng.normal(0.5, 0.1, (400, 1))
+    found = within_seeds([start + each for each in noise])
+    for after in found:
+        np.testing.assert_allclose(after.std(axis=0, ddof=1), 0.02, rtol=0.15)
+
+
+@pytest.mark.parametrize("shapes", [[(3, 4)], [(3, 4), (3, 5)]])
+def test_one_method_or_other_tests_are_left_as_they_are(shapes):
+    curves = [np.random.default_rng(0).random(shape) for shape in shapes]
+    for before, after in zip(curves, within_seeds(curves), strict=True):
+        np.testing.assert_array_equal(before, after)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from run_folders import GAIN, GRPO, cell, change, two_methods, write_lines, write_run
+from signal_frames import band_of
 
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -170,6 +171,22 @@ def test_learning_curves_have_a_panel_a_benchmark_and_the_data(tmp_path):
     assert labels == ["GRPO", "GAIN-RL", "GRPO, last test", "Start model"]
     assert drawn_colours(paths[0]) > 500
     assert paths[1].read_bytes().startswith(b"%PDF")
+
+
+def test_bands_are_without_what_runs_of_a_seed_have_in_common(tmp_path):
+    """Levels of seeds are 30 points apart, what the methods differ by is the same in both."""
+    tests = {"grpo": (0.0, 0.1, 0.1), "gain": (0.0, 0.2, 0.3)}
+    folders = [
+        write_run(tmp_path, method, seed, {"chain": [0.2 + 0.3 * seed + each for each in rise]})
+        for method, rise in tests.items()
+        for seed in (0, 1)
+    ]
+    figure = figure7(collect(folders), CONFIG, tmp_path / "a.png", tmp_path / "a.pdf")
+    for band in figure.axes[0].collections:
+        low, high = band_of(band)
+        np.testing.assert_allclose(low, high, atol=1e-9)
+    note = figure.legends[0].get_title().get_text()
+    assert note.endswith("over 2 seeds (t), without what runs of a seed have in common.")
 
 
 def test_accuracy_stands_where_the_runs_had_spent_as_much(folders, tmp_path):

@@ -1,8 +1,8 @@
 """The default's start model, pre-trained for a few steps with portable arithmetic: the same bits.
 
-The digest held on AMD EPYC of family 25 and on a Skylake of Intel's that QEMU emulates; those of
-the default's tasks before it on family 25 without AVX-512 and on family 26 too. The header of a test
-run names its processor, and so does the message where the digest differs.
+The digest held on AMD EPYC of family 25 and on a Skylake of Intel's that QEMU emulates; that of the
+default's tasks before it on family 25 without AVX-512 and on 26 too. The header of a test run
+names its processor, and so does the message where the digest differs.
 """
 
 from __future__ import annotations

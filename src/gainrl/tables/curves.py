@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
-from gainrl.compare.statistics import FloatArray, smooth, target_accuracy
+from gainrl.compare.statistics import FloatArray, smooth, target_accuracy, within_seeds
 from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, percent, save
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
@@ -56,9 +56,9 @@ def figure7(
 ) -> Figure:
     """Draw test accuracy over RL steps, a panel for each model, data set and benchmark.
 
-    Lines are means over seeds of the tests as they were (not smoothed), bands the interval
-    interval of that mean. The dashed level is the target of Table 1: the baseline's last
-    `smoothing` tests, averaged.
+    Lines are means over seeds of the tests as they were (not smoothed), bands the interval of that
+    mean without what the runs of a seed have in common (`within_seeds`). The dashed level is the
+    target of Table 1: the baseline's last `smoothing` tests, averaged.
 
     Args:
         runs: what `collect` returned.
@@ -88,10 +88,9 @@ def figure7(
                 [run.curve(name) for run in group[baseline]], statistics_config.smoothing
             )
             axis.axhline(level, color=looks[baseline].color, linestyle=(0, (2, 2)), linewidth=1)
-            for method, found in group.items():
-                curves = _at_tests(found, partial(Run.curve, benchmark=name))
-                grid = _grid(found)
-                steps = found[0].evaluated if grid is None else grid
+            for method, curves in _paired(group, name).items():
+                grid = _grid(group[method])
+                steps = group[method][0].evaluated if grid is None else grid
                 line(axis, steps, curves, looks[method], statistics_config)
             _start(axis, np.mean([run.curve(name)[0] for found in group.values() for run in found]))
             axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
@@ -104,7 +103,7 @@ def figure7(
         window = statistics_config.smoothing
         tests = f"last {window} tests" if window > 1 else "last test"
         extra = {f"{_label_of(runs, baseline)}, {tests}": level_key, "Start model": start_key}
-        _legend(figure, runs, looks, _bands(runs, statistics_config), extra)
+        _legend(figure, runs, looks, _bands(runs, statistics_config, groups), extra)
         save(figure, path_png, path_pdf)
     return figure
 
@@ -142,16 +141,16 @@ def figure_cost(
         for axis, (at, currency) in zip(axes, places, strict=True):
             group = groups[at]
             name = next(iter(group.values()))[0].measures[-1]
-            for method, found in group.items():
-                spent = _at_tests(found, partial(CURRENCIES[currency].at_tests, parameters=0))
-                curves = _at_tests(found, partial(Run.curve, benchmark=name))
-                line(axis, np.mean(spent, axis=0), curves, looks[method], statistics_config)
+            for method, curves in _paired(group, name).items():
+                cost = partial(CURRENCIES[currency].at_tests, parameters=0)
+                spent = np.mean(_at_tests(group[method], cost), axis=0)
+                line(axis, spent, curves, looks[method], statistics_config)
             axis.set_title(_panel_title(at, name, len(groups) > 1), loc="left")
             axis.yaxis.set_major_formatter(percent())
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.set_xlabel(SPENT[currency])
             axis.set_ylabel("Test accuracy (%)" if currency == next(iter(SPENT)) else "")
-        _legend(figure, runs, looks, _bands(runs, statistics_config), {})
+        _legend(figure, runs, looks, _bands(runs, statistics_config, groups), {})
         save(figure, path_png, path_pdf)
     return figure
 
@@ -192,7 +191,7 @@ def figure_steps(
 ) -> Figure:
     """Draw what was logged of each step: what the curriculum chose, or how training went.
 
-    A panel for each model, data set and quantity. Lines are means over seeds, bands the interval
+    A panel for each model, data set and quantity. Lines are means over seeds, bands their
     interval; what is `smoothed` are trailing means over `smoothing` steps. A method is left out of
     a panel where it logged nothing (GRPO has no mu), and a panel says so if no method did.
 
@@ -286,6 +285,13 @@ def _at_tests(runs: Sequence[Run], values: Callable[[Run], FloatArray]) -> Float
     return np.stack([np.interp(grid, *each) for each in zip(spent, rows, strict=True)])
 
 
+def _paired(group: Group, benchmark: str) -> dict[str, FloatArray]:
+    """(seeds, n) of each method's tests, without what the runs of a seed have in common."""
+    tests = partial(Run.curve, benchmark=benchmark)
+    curves = within_seeds([_at_tests(found, tests) for found in group.values()])
+    return dict(zip(group, curves, strict=True))
+
+
 def _over(axis: Axes, runs: Sequence[Run]) -> None:
     """Say what a panel's curves are drawn over."""
     if _grid(runs) is None:
@@ -319,12 +325,18 @@ def _panel_title(at: tuple[str, str], benchmark: str, several: bool) -> str:
     return f"{model}, {dataset}: {benchmark}" if several else benchmark
 
 
-def _bands(runs: Sequence[Run], config: Statistics) -> str:
+def _bands(
+    runs: Sequence[Run], config: Statistics, groups: Mapping[tuple[str, str], Group] | None = None
+) -> str:
+    """What bands are; groups: those whose methods are drawn without what seeds have in common."""
     counts = seed_counts(runs)
     if counts[-1] == 1:
         return "One seed: no bands."
     seeds = " or ".join(map(str, counts))
-    return f"Bands: {config.confidence:.0%} interval over {seeds} seeds (t)."
+    text = f"Bands: {config.confidence:.0%} interval over {seeds} seeds (t)"
+    if groups and all(len(group) > 1 for group in groups.values()):
+        text += ", without what runs of a seed have in common"
+    return f"{text}."
 
 
 def _legend(
