@@ -17,7 +17,7 @@ from gainrl.progress import Progress
 
 EVERY = 60.0
 """Seconds from one line of what runs to the next."""
-QUIET = frozenset({LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR, LogEvent.ERROR})
+FAILED = frozenset({LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR})
 """Errors of jobs: the workflow's last lines have each with its cause and its log."""
 
 
@@ -28,6 +28,7 @@ class LogHandler(LogHandlerBase):
         """Begin with the clock."""
         self.progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
         self.guard, self.over = threading.Lock(), threading.Event()
+        self.failed = False
         threading.Thread(target=self._now_and_then, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -42,9 +43,13 @@ class LogHandler(LogHandlerBase):
                 )
             elif event == LogEvent.JOB_FINISHED:
                 self.progress.ends(said["job_id"])
-            elif event == LogEvent.JOB_ERROR:
-                self.progress.fails(said["jobid"])
-            elif record.levelno >= logging.WARNING and event not in QUIET:
+            elif event in FAILED:
+                self.failed = True
+                if event == LogEvent.JOB_ERROR:
+                    self.progress.fails(said["jobid"])
+            elif event == LogEvent.ERROR and self.failed:
+                pass  # that jobs failed; without one it is why nothing was run
+            elif record.levelno >= logging.WARNING:
                 print(record.getMessage(), file=sys.stderr, flush=True)
 
     def _now_and_then(self) -> None:

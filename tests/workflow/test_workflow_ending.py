@@ -62,6 +62,24 @@ def test_jobs_are_lines_in_place_of_snakemakes_own(project: Project) -> None:
     assert "localrule" not in done.stderr
 
 
+def test_what_keeps_a_call_from_running_anything_is_said(project: Project) -> None:
+    """A target that is none, and the lock of a call that was killed."""
+    done = project.snakemake("results/tiny/tabel1.csv", "--logger", "gainrl")
+    assert done.returncode == 1
+    assert "tabel1.csv" in done.stderr
+    locks = project.folder / ".snakemake" / "locks"
+    locks.mkdir(exist_ok=True)
+    lock = locks / "0.output.lock"
+    lock.write_text(str((project.folder / "results/tiny/table1.csv").relative_to(project.folder)))
+    try:
+        done = project.snakemake("--forcerun", "make_table1", "--logger", "gainrl")
+    finally:
+        lock.unlink()
+    assert done.returncode == 1
+    assert "cannot be locked" in done.stderr
+    assert "--unlock" in done.stderr
+
+
 def test_an_interrupted_call_says_that_it_goes_on(project: Project) -> None:
     """As Ctrl-C does; what was made before stays, and the next call makes the rest."""
     forced = ("make_table1", "make_table1_cost", "make_signal", "make_figures_figure7")
