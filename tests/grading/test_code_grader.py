@@ -332,7 +332,8 @@ def test_an_ordinary_user_can_do_the_same() -> None:
         package = Path(folder) / "gainrl"
         source = Path(sandbox.__file__).parents[1]
         shutil.copytree(source / "grading", package / "grading", ignore=lambda *_: ["__pycache__"])
-        shutil.copy(source / "errors.py", package)
+        for name in ("errors.py", "files.py"):
+            shutil.copy(source / name, package)
         script = (
             "from gainrl.grading import sandbox as s, code as c\n"
             "for kind in ('bubblewrap', 'namespaces', 'limits'):\n"
