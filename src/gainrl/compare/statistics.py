@@ -175,29 +175,6 @@ def _error(values: FloatArray) -> FloatArray:
     return np.where(alike, 0.0, values.std(axis=0, ddof=1) / math.sqrt(len(values)))
 
 
-def within_seeds(curves: Sequence[FloatArray]) -> list[FloatArray]:
-    """Curves of methods without what the runs of a seed have in common, for bands around them.
-
-    Runs of a seed share the start model, so the levels of all methods move together, and bands with
-    that in them say nothing of differences. At each test the seed's mean over methods is taken out,
-    and what is left stretched by sqrt(m / (m - 1)) for m methods (Cousineau 2005,
-    doi:10.20982/tqmp.01.1.p042; Morey 2008, doi:10.20982/tqmp.04.2.p061). Means over seeds stay.
-
-    Args:
-        curves: (seeds, tests) of each method, seeds in the same order.
-
-    Returns:
-        The same; as they were if there is one method, or methods have other shapes.
-    """
-    if len(curves) < 2 or len({curve.shape for curve in curves}) > 1:
-        return list(curves)
-    stack = np.stack(curves)
-    means = stack.mean(axis=1, keepdims=True)
-    apart = stack - means
-    left = apart - apart.mean(axis=0, keepdims=True)
-    return list(means + math.sqrt(len(curves) / (len(curves) - 1)) * left)
-
-
 def paired_difference(method: ArrayLike, baseline: ArrayLike, confidence: float) -> Interval:
     """Mean of method - baseline with its interval by t; both (n,), in the same seed order.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -101,6 +103,32 @@ def canvas(panels: int, columns: int, width: float, row: float) -> tuple[Figure,
     for axis in grid[panels:]:
         axis.remove()
     return figure, grid[:panels]
+
+
+def within_seeds(curves: Sequence[FloatArray]) -> list[FloatArray]:
+    """Curves of methods without what the runs of a seed have in common, for bands around them.
+
+    Runs of a seed share the start model, so the levels of all methods move together, and bands with
+    that in them say nothing of differences. At each test the seed's mean over methods is taken out,
+    and what is left stretched by sqrt(m / (m - 1)) for m methods (Cousineau 2005,
+    doi:10.20982/tqmp.01.1.p042; Morey 2008, doi:10.20982/tqmp.04.2.p061). Means over seeds stay.
+
+    Args:
+        curves: (seeds, tests) of each method, seeds in the same order.
+
+    Returns:
+        The same; of one method as they were.
+
+    Raises:
+        ValueError: methods have other numbers of seeds or tests.
+    """
+    if len(curves) < 2:
+        return list(curves)
+    stack = np.stack(curves)
+    means = stack.mean(axis=1, keepdims=True)
+    apart = stack - means
+    left = apart - apart.mean(axis=0, keepdims=True)
+    return list(means + math.sqrt(len(curves) / (len(curves) - 1)) * left)
 
 
 def line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
-from gainrl.compare.statistics import FloatArray, smooth, target_accuracy, within_seeds
-from gainrl.compare.style import STYLE, WIDTH, Look, PathLike, canvas, line, looks_of, percent, save
+from gainrl.compare.statistics import FloatArray, smooth, target_accuracy
+from gainrl.compare.style import (
+    STYLE,
+    WIDTH,
+    Look,
+    PathLike,
+    canvas,
+    line,
+    looks_of,
+    percent,
+    save,
+    within_seeds,
+)
 from gainrl.config.preset import Statistics
 from gainrl.errors import DataError
 from gainrl.results.runs import Group, Run, grouped
@@ -80,6 +91,7 @@ def figure7(
         check_baseline(group, baseline, "/".join(at))
         panels.extend((at, group, name) for name in group[baseline][0].measures)
     looks = looks_of([*methods, *(run.method for run in runs)])
+    paired = all(map(_alike, groups.values()))
     with mpl.rc_context(STYLE):
         columns = min(len(panels), 3)
         figure, axes = canvas(len(panels), columns, 5.2 if columns == 1 else WIDTH, 2.5)
@@ -88,7 +100,7 @@ def figure7(
                 [run.curve(name) for run in group[baseline]], statistics_config.smoothing
             )
             axis.axhline(level, color=looks[baseline].color, linestyle=(0, (2, 2)), linewidth=1)
-            for method, curves in _paired(group, name).items():
+            for method, curves in _tests(group, name, paired).items():
                 grid = _grid(group[method])
                 steps = group[method][0].evaluated if grid is None else grid
                 line(axis, steps, curves, looks[method], statistics_config)
@@ -103,7 +115,7 @@ def figure7(
         window = statistics_config.smoothing
         tests = f"last {window} tests" if window > 1 else "last test"
         extra = {f"{_label_of(runs, baseline)}, {tests}": level_key, "Start model": start_key}
-        _legend(figure, runs, looks, _bands(runs, statistics_config, groups), extra)
+        _legend(figure, runs, looks, _bands(runs, statistics_config, paired), extra)
         save(figure, path_png, path_pdf)
     return figure
 
@@ -135,13 +147,14 @@ def figure_cost(
     """
     groups = grouped(_some(runs))
     looks = looks_of([*methods, *(run.method for run in runs)])
+    paired = all(map(_alike, groups.values()))
     with mpl.rc_context(STYLE):
         figure, axes = canvas(len(groups) * len(SPENT), len(SPENT), WIDTH, 2.5)
         places = [(at, currency) for at in groups for currency in SPENT]
         for axis, (at, currency) in zip(axes, places, strict=True):
             group = groups[at]
             name = next(iter(group.values()))[0].measures[-1]
-            for method, curves in _paired(group, name).items():
+            for method, curves in _tests(group, name, paired).items():
                 cost = partial(CURRENCIES[currency].at_tests, parameters=0)
                 spent = np.mean(_at_tests(group[method], cost), axis=0)
                 line(axis, spent, curves, looks[method], statistics_config)
@@ -150,7 +163,7 @@ def figure_cost(
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.set_xlabel(SPENT[currency])
             axis.set_ylabel("Test accuracy (%)" if currency == next(iter(SPENT)) else "")
-        _legend(figure, runs, looks, _bands(runs, statistics_config, groups), {})
+        _legend(figure, runs, looks, _bands(runs, statistics_config, paired), {})
         save(figure, path_png, path_pdf)
     return figure
 
@@ -285,11 +298,17 @@ def _at_tests(runs: Sequence[Run], values: Callable[[Run], FloatArray]) -> Float
     return np.stack([np.interp(grid, *each) for each in zip(spent, rows, strict=True)])
 
 
-def _paired(group: Group, benchmark: str) -> dict[str, FloatArray]:
-    """(seeds, n) of each method's tests, without what the runs of a seed have in common."""
+def _alike(group: Group) -> bool:
+    """Whether there are methods to be held against each other test by test."""
+    shapes = {_at_tests(found, lambda run: run.evaluated).shape for found in group.values()}
+    return len(group) > 1 and len(shapes) == 1
+
+
+def _tests(group: Group, benchmark: str, paired: bool) -> dict[str, FloatArray]:
+    """(seeds, n) of each method's tests; paired: without what the runs of a seed have in common."""
     tests = partial(Run.curve, benchmark=benchmark)
-    curves = within_seeds([_at_tests(found, tests) for found in group.values()])
-    return dict(zip(group, curves, strict=True))
+    curves = [_at_tests(found, tests) for found in group.values()]
+    return dict(zip(group, within_seeds(curves) if paired else curves, strict=True))
 
 
 def _over(axis: Axes, runs: Sequence[Run]) -> None:
@@ -325,16 +344,14 @@ def _panel_title(at: tuple[str, str], benchmark: str, several: bool) -> str:
     return f"{model}, {dataset}: {benchmark}" if several else benchmark
 
 
-def _bands(
-    runs: Sequence[Run], config: Statistics, groups: Mapping[tuple[str, str], Group] | None = None
-) -> str:
-    """What bands are; groups: those whose methods are drawn without what seeds have in common."""
+def _bands(runs: Sequence[Run], config: Statistics, paired: bool = False) -> str:
+    """What bands are; paired: without what the runs of a seed have in common."""
     counts = seed_counts(runs)
     if counts[-1] == 1:
         return "One seed: no bands."
     seeds = " or ".join(map(str, counts))
     text = f"Bands: {config.confidence:.0%} interval over {seeds} seeds (t)"
-    if groups and all(len(group) > 1 for group in groups.values()):
+    if paired:
         text += ", without what runs of a seed have in common"
     return f"{text}."
 
